@@ -1,0 +1,2 @@
+//! The `tdl` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a compiled tdl program needs at run time.
