@@ -1,0 +1,39 @@
+//! Error codes. `E01xx` syntax, `E02xx` names, `E03xx` types, `E04xx` shapes, `E05xx` differentiation, `E06xx` target
+//! and linking, `E07xx` run time. Each has a page `codes/E0401.md` that `tdl explain` prints.
+
+/// An error code such as `E0401`. Stages name their codes as constants in the table below, nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Code(pub u16);
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "E{:04}", self.0)
+    }
+}
+
+/// One row of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeDef {
+    pub code: Code,
+    /// What went wrong, in a few words, lower case.
+    pub title: &'static str,
+    /// Markdown: what it means, a wrong and a right program (fenced as `tdl wrong` and `tdl`).
+    pub page: &'static str,
+}
+
+/// Declares the codes of a stage: a constant each, and the rows of the catalogue.
+macro_rules! codes {
+    ($($name:ident = $number:literal, $title:literal;)*) => {
+        $(#[doc = $title] pub const $name: Code = Code($number);)*
+        /// Every code there is, in order.
+        pub const CODES: &[CodeDef] = &[$(CodeDef {
+            code: $name,
+            title: $title,
+            page: include_str!(concat!("../codes/", stringify!($name), ".md")),
+        }),*];
+    };
+}
+
+codes! {
+    E0390 = 390, "part of the language that is not implemented yet";
+}
