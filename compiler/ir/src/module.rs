@@ -1,0 +1,155 @@
+//! The module: functions of structured, tree-shaped SSA.
+//!
+//! Invariants (the verifier checks them after every pass):
+//! - a value is defined once, by a parameter or as the result of one instruction, and dominates its uses; a region sees
+//!   everything its surrounding blocks have defined before it;
+//! - a `Dim::Val` is an `i64` scalar that dominates the value whose type mentions it;
+//! - operands have the dtype, rank and constant extents their op asks for; there is no implicit broadcasting;
+//! - there is no recursion between functions.
+
+use std::sync::Arc;
+
+use tdl_source::Span;
+
+use crate::{FuncId, Op, Type, ValueId};
+
+/// A whole program.
+#[derive(Clone, Debug, Default)]
+pub struct Module {
+    pub funcs: Vec<Function>,
+    /// Where a program starts, if it has a `main`.
+    pub entry: Option<FuncId>,
+}
+
+impl Module {
+    pub fn func(&self, id: FuncId) -> &Function {
+        &self.funcs[id.0 as usize]
+    }
+
+    pub fn func_mut(&mut self, id: FuncId) -> &mut Function {
+        &mut self.funcs[id.0 as usize]
+    }
+
+    pub fn add(&mut self, func: Function) -> FuncId {
+        self.funcs.push(func);
+        FuncId(self.funcs.len() as u32 - 1)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = FuncId> + use<> {
+        (0..self.funcs.len() as u32).map(FuncId)
+    }
+
+    pub fn find(&self, name: &str) -> Option<FuncId> {
+        self.ids().find(|id| self.func(*id).name == name)
+    }
+}
+
+/// What is known of a value besides its definition.
+#[derive(Clone, Debug)]
+pub struct ValueData {
+    pub ty: Type,
+    pub span: Span,
+    /// The user's name for it, for dumps and messages.
+    pub name: Option<Arc<str>>,
+}
+
+/// A function. Size parameters come first, as `i64` scalars; then the leaves of the arguments; then captures.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Unique in the module: `Linear.call`, `main`, `main.lambda1`.
+    pub name: String,
+    pub span: Span,
+    pub values: Vec<ValueData>,
+    /// Its `params` are the function's parameters, its `results` what the function returns.
+    pub body: Block,
+    pub attrs: Attrs,
+}
+
+/// Properties that passes read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attrs {
+    /// A standard-library function that keeps its identity until fusion (`nn.softmax`).
+    pub composite: Option<Arc<str>>,
+    /// `@remat`: its residuals are recomputed, not stored.
+    pub remat: bool,
+    /// `@vjp`: the function that replaces the derived rule. It takes all parameters, the results, the cotangents of
+    /// the float results, and returns the cotangents of the float parameters.
+    pub custom_vjp: Option<FuncId>,
+    /// Prints, asserts, reads or writes files (its own effects or a callee's).
+    pub effects: bool,
+}
+
+impl Function {
+    pub fn value(&self, id: ValueId) -> &ValueData {
+        &self.values[id.0 as usize]
+    }
+
+    pub fn ty(&self, id: ValueId) -> &Type {
+        &self.value(id).ty
+    }
+
+    pub fn params(&self) -> &[ValueId] {
+        &self.body.params
+    }
+
+    pub fn results(&self) -> &[ValueId] {
+        &self.body.results
+    }
+
+    pub fn new_value(&mut self, ty: Type, span: Span) -> ValueId {
+        self.values.push(ValueData {
+            ty,
+            span,
+            name: None,
+        });
+        ValueId(self.values.len() as u32 - 1)
+    }
+}
+
+/// A straight sequence of instructions with parameters and results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Block {
+    pub params: Vec<ValueId>,
+    pub insts: Vec<Inst>,
+    pub results: Vec<ValueId>,
+}
+
+/// One operation. The types of its results stand in the function's value table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inst {
+    pub op: Op,
+    pub args: Vec<ValueId>,
+    pub results: Vec<ValueId>,
+    pub regions: Vec<Block>,
+    pub span: Span,
+}
+
+impl Inst {
+    /// Calls `f` on every value that this instruction or its regions use as an operand (not on extents in types).
+    pub fn visit_uses(&self, f: &mut impl FnMut(ValueId)) {
+        self.args.iter().copied().for_each(&mut *f);
+        for region in &self.regions {
+            region.visit_uses(f);
+        }
+    }
+}
+
+impl Block {
+    /// Calls `f` on every operand and block result, regions included.
+    pub fn visit_uses(&self, f: &mut impl FnMut(ValueId)) {
+        for inst in &self.insts {
+            inst.visit_uses(f);
+        }
+        self.results.iter().copied().for_each(f);
+    }
+
+    /// Calls `f` on every instruction, outermost first, in order.
+    pub fn visit_insts<'a>(&'a self, f: &mut impl FnMut(&'a Inst)) {
+        for inst in &self.insts {
+            f(inst);
+            for region in &inst.regions {
+                region.visit_insts(f);
+            }
+        }
+    }
+}
