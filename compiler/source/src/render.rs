@@ -1,0 +1,358 @@
+//! Diagnostics as text for people (through ariadne, whose only user this is) and as JSON for programs.
+//!
+//! The form is the reference's section 11: `error[E0401]: message`, then the excerpt whose first `FILE:LINE:COL` is the
+//! primary place, then notes and help.
+
+use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Source};
+use serde::Serialize;
+
+use crate::{Diagnostic, FileId, Severity, SourceMap, Span};
+
+/// How to draw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    pub color: bool,
+    /// Draw boxes with ASCII characters.
+    pub ascii: bool,
+}
+
+/// Longest line, in bytes, that is drawn whole.
+const LONG_LINE: usize = 240;
+
+/// Draws diagnostics one after the other, ordered by place, with an empty line in between.
+pub fn render(diagnostics: &[Diagnostic], map: &SourceMap, style: Style) -> String {
+    diagnostics
+        .iter()
+        .map(|d| render_one(d, map, style))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn render_one(d: &Diagnostic, map: &SourceMap, style: Style) -> String {
+    let primary = clamp(d.primary.span, map);
+    let mut out = header(d, style);
+    let involved = || std::iter::once(&d.primary).chain(&d.secondary);
+    if involved().any(|l| longest_line(clamp(l.span, map), map) > LONG_LINE) {
+        out.push_str(&plain_excerpt(d, primary, map));
+    } else {
+        out.push_str(&drawn_excerpt(d, primary, map, style));
+    }
+    out
+}
+
+fn header(d: &Diagnostic, style: Style) -> String {
+    let (word, ansi) = match d.severity {
+        Severity::Error => ("error", "31"),
+        Severity::Warning => ("warning", "33"),
+    };
+    if style.color {
+        format!(
+            "\x1b[1;{ansi}m{word}[{}]\x1b[0m\x1b[1m: {}\x1b[0m\n",
+            d.code, d.message
+        )
+    } else {
+        format!("{word}[{}]: {}\n", d.code, d.message)
+    }
+}
+
+type Place = (FileId, std::ops::Range<usize>);
+
+fn drawn_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap, style: Style) -> String {
+    let place = |s: Span| -> Place { (s.file, s.start as usize..s.end as usize) };
+    let config = Config::default()
+        .with_color(style.color)
+        .with_index_type(IndexType::Byte)
+        .with_cross_gap(true)
+        .with_compact(false)
+        .with_char_set(if style.ascii {
+            CharSet::Ascii
+        } else {
+            CharSet::Unicode
+        });
+    let kind_color = match d.severity {
+        Severity::Error => Color::Red,
+        Severity::Warning => Color::Yellow,
+    };
+    let mut label = Label::new(place(primary))
+        .with_color(kind_color)
+        .with_priority(1);
+    if !d.primary.text.is_empty() {
+        label = label.with_message(&d.primary.text);
+    }
+    let mut report = Report::build(ReportKind::Error, place(primary))
+        .with_config(config)
+        .with_label(label);
+    for secondary in &d.secondary {
+        let span = clamp(secondary.span, map);
+        report.add_label(
+            Label::new(place(span))
+                .with_message(&secondary.text)
+                .with_color(Color::Cyan),
+        );
+    }
+    for note in &d.notes {
+        report.add_note(note);
+    }
+    for help in &d.help {
+        report.add_help(&help.text);
+    }
+    let mut drawn = Vec::new();
+    let result = report.finish().write(
+        Cache {
+            map,
+            sources: Vec::new(),
+        },
+        &mut drawn,
+    );
+    let drawn = String::from_utf8_lossy(&drawn);
+    match (result, drawn.split_once('\n')) {
+        // ariadne's own first line is replaced by ours
+        (Ok(()), Some((_, excerpt))) => trim_lines(excerpt),
+        (Ok(()) | Err(_), _) => plain_excerpt(d, primary, map),
+    }
+}
+
+fn trim_lines(text: &str) -> String {
+    let mut out: String = text
+        .lines()
+        .map(|l| l.trim_end())
+        .collect::<Vec<_>>()
+        .join("\n");
+    out.push('\n');
+    out
+}
+
+/// For lines too long to draw: a window of the line around the primary place.
+fn plain_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap) -> String {
+    let text = &map.file(primary.file).text;
+    let start = primary.start as usize;
+    let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
+    let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
+    let before: String = text[line_start..start]
+        .chars()
+        .rev()
+        .take(30)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
+    let after: String = text[start..line_end].chars().take(40).collect();
+    let lead = if before.len() < start - line_start {
+        "…"
+    } else {
+        ""
+    };
+    let tail = if after.len() < line_end - start {
+        "…"
+    } else {
+        ""
+    };
+    let line = map.line_col(primary.file, primary.start).line;
+    let gutter = " ".repeat(line.to_string().len());
+    let indent = " ".repeat(lead.chars().count() + before.chars().count());
+    let mut out = format!(
+        "{gutter}   ╭─[{}]\n {line} │ {lead}{before}{after}{tail}\n{gutter}   │ {indent}^ {}\n",
+        map.location(primary),
+        d.primary.text
+    );
+    for label in &d.secondary {
+        out.push_str(&format!(
+            "{gutter}   │ {}: {}\n",
+            map.location(clamp(label.span, map)),
+            label.text
+        ));
+    }
+    for note in &d.notes {
+        out.push_str(&format!("{gutter}   │ note: {note}\n"));
+    }
+    for help in &d.help {
+        out.push_str(&format!("{gutter}   │ help: {}\n", help.text));
+    }
+    out
+}
+
+/// The span moved inside its file and onto character boundaries.
+fn clamp(span: Span, map: &SourceMap) -> Span {
+    let text = &map.file(span.file).text;
+    let mut start = (span.start as usize).min(text.len());
+    let mut end = (span.end as usize).clamp(start, text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    Span::new(span.file, start, end)
+}
+
+fn longest_line(span: Span, map: &SourceMap) -> usize {
+    let text = &map.file(span.file).text;
+    let start = text[..span.start as usize].rfind('\n').map_or(0, |i| i + 1);
+    let end = text[span.end as usize..]
+        .find('\n')
+        .map_or(text.len(), |i| span.end as usize + i);
+    text[start..end]
+        .split('\n')
+        .map(str::len)
+        .max()
+        .unwrap_or(0)
+}
+
+struct Cache<'a> {
+    map: &'a SourceMap,
+    sources: Vec<(FileId, Source<String>)>,
+}
+
+impl ariadne::Cache<FileId> for Cache<'_> {
+    type Storage = String;
+
+    fn fetch(&mut self, id: &FileId) -> Result<&Source<String>, impl std::fmt::Debug> {
+        if !self.sources.iter().any(|(f, _)| f == id) {
+            self.sources
+                .push((*id, Source::from(self.map.file(*id).text.to_string())));
+        }
+        self.sources
+            .iter()
+            .find(|(f, _)| f == id)
+            .map(|(_, s)| s)
+            .ok_or("unknown file")
+    }
+
+    fn display<'a>(&self, id: &'a FileId) -> Option<impl std::fmt::Display + 'a> {
+        Some(self.map.file(*id).name.clone())
+    }
+}
+
+#[derive(Serialize)]
+struct JsonLabel<'a> {
+    file: &'a str,
+    line: u32,
+    column: u32,
+    end_line: u32,
+    end_column: u32,
+    start: u32,
+    end: u32,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonHelp<'a> {
+    text: &'a str,
+    edit: Option<JsonLabel<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonDiagnostic<'a> {
+    severity: &'a str,
+    code: String,
+    message: &'a str,
+    primary: JsonLabel<'a>,
+    secondary: Vec<JsonLabel<'a>>,
+    notes: &'a [String],
+    help: Vec<JsonHelp<'a>>,
+}
+
+/// One JSON object a line. Lines and columns count from 1, `start` and `end` are byte offsets.
+pub fn to_json(diagnostics: &[Diagnostic], map: &SourceMap) -> String {
+    let label = |span: Span, text| -> JsonLabel<'_> {
+        let span = clamp(span, map);
+        let (from, to) = (
+            map.line_col(span.file, span.start),
+            map.line_col(span.file, span.end),
+        );
+        JsonLabel {
+            file: &map.file(span.file).name,
+            line: from.line,
+            column: from.col,
+            end_line: to.line,
+            end_column: to.col,
+            start: span.start,
+            end: span.end,
+            text,
+        }
+    };
+    let mut out = String::new();
+    for d in diagnostics {
+        let json = JsonDiagnostic {
+            severity: match d.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            code: d.code.to_string(),
+            message: &d.message,
+            primary: label(d.primary.span, &d.primary.text),
+            secondary: d.secondary.iter().map(|l| label(l.span, &l.text)).collect(),
+            notes: &d.notes,
+            help: d
+                .help
+                .iter()
+                .map(|h| JsonHelp {
+                    text: &h.text,
+                    edit: h.edit.as_ref().map(|e| label(e.span, &e.replacement)),
+                })
+                .collect(),
+        };
+        out.push_str(&serde_json::to_string(&json).unwrap_or_default());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code;
+
+    fn sample(text: &str, start: usize, end: usize) -> (SourceMap, Diagnostic) {
+        let mut map = SourceMap::default();
+        let file = map.add("a.tdl", text);
+        let d = Diagnostic::error(
+            code::E0390,
+            "comprehensions",
+            Span::new(file, start, end),
+            "here",
+        )
+        .help("wait");
+        (map, d)
+    }
+
+    #[test]
+    fn first_location_is_the_primary_place() {
+        let (map, d) = sample("let é = 1\nlet y = [i for i]\n", 19, 28);
+        let text = render(&[d], &map, Style::default());
+        assert!(text.starts_with("error[E0390]: comprehensions\n"), "{text}");
+        assert!(text.contains("a.tdl:2:9"), "{text}");
+        assert!(!text.contains('\x1b'));
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        let (map, d) = sample(&"(".repeat(100_000), 5000, 5001);
+        let text = render(&[d], &map, Style::default());
+        assert!(text.len() < 500, "{text}");
+        assert!(text.contains("a.tdl:1:5001"));
+    }
+
+    #[test]
+    fn wild_spans_do_not_panic() {
+        for (text, start, end) in [
+            ("", 0, 0),
+            ("", 5, 9),
+            ("é", 1, 1),
+            ("a\n", 2, 2),
+            ("ab", 1, 99),
+        ] {
+            let (map, d) = sample(text, start, end);
+            render(
+                &[d.clone()],
+                &map,
+                Style {
+                    color: true,
+                    ascii: true,
+                },
+            );
+            to_json(&[d], &map);
+        }
+    }
+}
