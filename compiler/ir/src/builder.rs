@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tdl_source::Span;
 
 use crate::{
-    Attrs, BinaryOp, Block, CompareOp, Dim, Dtype, FuncId, Function, Inst, Op, ReduceOp, Scalar,
-    Type, UnaryOp, Update, ValueData, ValueId,
+    Attrs, BinaryOp, Block, CompareOp, Dim, Dtype, FuncId, Function, Inst, Op, ReduceOp, Scalar, Type, UnaryOp, Update,
+    ValueData, ValueId,
 };
 
 /// A function under construction. Instructions go to the innermost open block.
@@ -21,19 +21,9 @@ pub struct Builder {
 
 impl Builder {
     pub fn new(name: impl Into<String>, span: Span) -> Builder {
-        let func = Function {
-            name: name.into(),
-            span,
-            values: Vec::new(),
-            body: Block::default(),
-            attrs: Attrs::default(),
-        };
-        Builder {
-            func,
-            open: vec![Block::default()],
-            span,
-            consts: HashMap::new(),
-        }
+        let func =
+            Function { name: name.into(), span, values: Vec::new(), body: Block::default(), attrs: Attrs::default() };
+        Builder { func, open: vec![Block::default()], span, consts: HashMap::new() }
     }
 
     pub fn attrs(&mut self) -> &mut Attrs {
@@ -70,9 +60,7 @@ impl Builder {
     }
 
     pub fn name_value(&mut self, v: ValueId, name: &str) {
-        self.func.values[v.0 as usize]
-            .name
-            .get_or_insert_with(|| name.into());
+        self.func.values[v.0 as usize].name.get_or_insert_with(|| name.into());
     }
 
     /// A new parameter of the innermost open block.
@@ -106,28 +94,13 @@ impl Builder {
 
     /// Appends an instruction with the given result types. A result type may mention results before it: write such an
     /// extent as the id from [`Builder::next_value`].
-    pub fn inst(
-        &mut self,
-        op: Op,
-        args: Vec<ValueId>,
-        types: Vec<Type>,
-        regions: Vec<Block>,
-    ) -> Vec<ValueId> {
+    pub fn inst(&mut self, op: Op, args: Vec<ValueId>, types: Vec<Type>, regions: Vec<Block>) -> Vec<ValueId> {
         let span = self.span;
-        let results: Vec<ValueId> = types
-            .into_iter()
-            .map(|t| self.func.new_value(t, span))
-            .collect();
+        let results: Vec<ValueId> = types.into_iter().map(|t| self.func.new_value(t, span)).collect();
         if let (Op::Const(c), [r]) = (&op, results.as_slice()) {
             self.consts.insert(*r, *c);
         }
-        self.block().insts.push(Inst {
-            op,
-            args,
-            results: results.clone(),
-            regions,
-            span,
-        });
+        self.block().insts.push(Inst { op, args, results: results.clone(), regions, span });
         results
     }
 
@@ -222,8 +195,7 @@ impl Builder {
         }
         match (op, ca, cb) {
             (BinaryOp::Add, Some(0), _) | (BinaryOp::Mul, Some(1), _) => b,
-            (BinaryOp::Add | BinaryOp::Sub, _, Some(0))
-            | (BinaryOp::Mul | BinaryOp::FloorDiv, _, Some(1)) => a,
+            (BinaryOp::Add | BinaryOp::Sub, _, Some(0)) | (BinaryOp::Mul | BinaryOp::FloorDiv, _, Some(1)) => a,
             _ => self.binary(op, a, b),
         }
     }
@@ -323,10 +295,7 @@ impl Builder {
             return x;
         }
         let dims = self.dims(x);
-        let ty = Type::tensor(
-            self.dtype(x),
-            perm.iter().map(|p| dims[*p]).collect::<Vec<_>>(),
-        );
+        let ty = Type::tensor(self.dtype(x), perm.iter().map(|p| dims[*p]).collect::<Vec<_>>());
         self.inst1(Op::Permute { perm }, vec![x], ty)
     }
 
@@ -362,14 +331,7 @@ impl Builder {
         args.push(i);
         args.extend(std::iter::repeat_n(zero, dims.len() - 1));
         let ty = self.ty(x).clone();
-        self.inst1(
-            Op::UpdateSlice {
-                steps: vec![1; dims.len()],
-                mode,
-            },
-            args,
-            ty,
-        )
+        self.inst1(Op::UpdateSlice { steps: vec![1; dims.len()], mode }, args, ty)
     }
 
     // --- reductions and products
@@ -379,10 +341,7 @@ impl Builder {
             return x;
         }
         let dims = self.dims(x);
-        let kept: Vec<Dim> = (0..dims.len())
-            .filter(|i| !axes.contains(i))
-            .map(|i| dims[i])
-            .collect();
+        let kept: Vec<Dim> = (0..dims.len()).filter(|i| !axes.contains(i)).map(|i| dims[i]).collect();
         let ty = Type::tensor(self.dtype(x), kept);
         self.inst1(Op::Reduce { op, axes }, vec![x], ty)
     }
@@ -392,34 +351,14 @@ impl Builder {
     }
 
     /// Einsum of two operands; see [`Op::Contract`].
-    pub fn contract(
-        &mut self,
-        a: ValueId,
-        b: ValueId,
-        lhs: &[u8],
-        rhs: &[u8],
-        out: &[u8],
-    ) -> ValueId {
+    pub fn contract(&mut self, a: ValueId, b: ValueId, lhs: &[u8], rhs: &[u8], out: &[u8]) -> ValueId {
         let (da, db) = (self.dims(a), self.dims(b));
         let extent = |label: &u8| match lhs.iter().position(|l| l == label) {
             Some(i) => da[i],
-            None => {
-                db[rhs
-                    .iter()
-                    .position(|l| l == label)
-                    .expect("an output label is an input label")]
-            }
+            None => db[rhs.iter().position(|l| l == label).expect("an output label is an input label")],
         };
         let ty = Type::tensor(self.dtype(a), out.iter().map(extent).collect::<Vec<_>>());
-        self.inst1(
-            Op::Contract {
-                lhs: lhs.to_vec(),
-                rhs: rhs.to_vec(),
-                out: out.to_vec(),
-            },
-            vec![a, b],
-            ty,
-        )
+        self.inst1(Op::Contract { lhs: lhs.to_vec(), rhs: rhs.to_vec(), out: out.to_vec() }, vec![a, b], ty)
     }
 
     // --- control flow

@@ -7,8 +7,5 @@ mod types;
 
 pub use builder::Builder;
 pub use module::{Attrs, Block, Function, Inst, Module, ValueData};
-pub use op::{
-    AssertKind, BinaryOp, CompareOp, Dist, IoOp, Op, Piece, ReduceOp, Scalar, ScanOp, UnaryOp,
-    Update,
-};
+pub use op::{AssertKind, BinaryOp, CompareOp, Dist, IoOp, Op, Piece, ReduceOp, Scalar, ScanOp, UnaryOp, Update};
 pub use types::{Dim, Dtype, DtypeClass, FuncId, Type, ValueId};

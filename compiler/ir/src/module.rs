@@ -97,11 +97,7 @@ impl Function {
     }
 
     pub fn new_value(&mut self, ty: Type, span: Span) -> ValueId {
-        self.values.push(ValueData {
-            ty,
-            span,
-            name: None,
-        });
+        self.values.push(ValueData { ty, span, name: None });
         ValueId(self.values.len() as u32 - 1)
     }
 }

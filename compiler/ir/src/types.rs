@@ -131,17 +131,11 @@ pub enum Type {
 
 impl Type {
     pub fn tensor(dtype: Dtype, dims: impl Into<Vec<Dim>>) -> Type {
-        Type::Tensor {
-            dtype,
-            dims: dims.into(),
-        }
+        Type::Tensor { dtype, dims: dims.into() }
     }
 
     pub fn scalar(dtype: Dtype) -> Type {
-        Type::Tensor {
-            dtype,
-            dims: Vec::new(),
-        }
+        Type::Tensor { dtype, dims: Vec::new() }
     }
 
     /// Element type; `None` for text.
@@ -176,23 +170,14 @@ impl Type {
     /// The same type with every extent mapped.
     pub fn map_dims(&self, mut f: impl FnMut(Dim) -> Dim) -> Type {
         match self {
-            Type::Tensor { dtype, dims } => Type::Tensor {
-                dtype: *dtype,
-                dims: dims.iter().map(|d| f(*d)).collect(),
-            },
-            Type::Stack { dtype, dims } => Type::Stack {
-                dtype: *dtype,
-                dims: dims.iter().map(|d| f(*d)).collect(),
-            },
+            Type::Tensor { dtype, dims } => Type::Tensor { dtype: *dtype, dims: dims.iter().map(|d| f(*d)).collect() },
+            Type::Stack { dtype, dims } => Type::Stack { dtype: *dtype, dims: dims.iter().map(|d| f(*d)).collect() },
             Type::Str => Type::Str,
         }
     }
 
     /// The same shape with another element type.
     pub fn with_dtype(&self, dtype: Dtype) -> Type {
-        Type::Tensor {
-            dtype,
-            dims: self.dims().to_vec(),
-        }
+        Type::Tensor { dtype, dims: self.dims().to_vec() }
     }
 }

@@ -42,20 +42,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub fn error(
-        code: Code,
-        message: impl Into<String>,
-        span: Span,
-        label: impl Into<String>,
-    ) -> Diagnostic {
+    pub fn error(code: Code, message: impl Into<String>, span: Span, label: impl Into<String>) -> Diagnostic {
         Diagnostic {
             code,
             severity: Severity::Error,
             message: message.into(),
-            primary: Label {
-                span,
-                text: label.into(),
-            },
+            primary: Label { span, text: label.into() },
             secondary: Vec::new(),
             notes: Vec::new(),
             help: Vec::new(),
@@ -63,10 +55,7 @@ impl Diagnostic {
     }
 
     pub fn label(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
-        self.secondary.push(Label {
-            span,
-            text: text.into(),
-        });
+        self.secondary.push(Label { span, text: text.into() });
         self
     }
 
@@ -76,26 +65,12 @@ impl Diagnostic {
     }
 
     pub fn help(mut self, text: impl Into<String>) -> Diagnostic {
-        self.help.push(Help {
-            text: text.into(),
-            edit: None,
-        });
+        self.help.push(Help { text: text.into(), edit: None });
         self
     }
 
-    pub fn fix(
-        mut self,
-        text: impl Into<String>,
-        span: Span,
-        replacement: impl Into<String>,
-    ) -> Diagnostic {
-        self.help.push(Help {
-            text: text.into(),
-            edit: Some(Edit {
-                span,
-                replacement: replacement.into(),
-            }),
-        });
+    pub fn fix(mut self, text: impl Into<String>, span: Span, replacement: impl Into<String>) -> Diagnostic {
+        self.help.push(Help { text: text.into(), edit: Some(Edit { span, replacement: replacement.into() }) });
         self
     }
 }

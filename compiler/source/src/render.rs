@@ -21,11 +21,7 @@ const LONG_LINE: usize = 240;
 
 /// Draws diagnostics one after the other, ordered by place, with an empty line in between.
 pub fn render(diagnostics: &[Diagnostic], map: &SourceMap, style: Style) -> String {
-    diagnostics
-        .iter()
-        .map(|d| render_one(d, map, style))
-        .collect::<Vec<_>>()
-        .join("\n")
+    diagnostics.iter().map(|d| render_one(d, map, style)).collect::<Vec<_>>().join("\n")
 }
 
 fn render_one(d: &Diagnostic, map: &SourceMap, style: Style) -> String {
@@ -46,10 +42,7 @@ fn header(d: &Diagnostic, style: Style) -> String {
         Severity::Warning => ("warning", "33"),
     };
     if style.color {
-        format!(
-            "\x1b[1;{ansi}m{word}[{}]\x1b[0m\x1b[1m: {}\x1b[0m\n",
-            d.code, d.message
-        )
+        format!("\x1b[1;{ansi}m{word}[{}]\x1b[0m\x1b[1m: {}\x1b[0m\n", d.code, d.message)
     } else {
         format!("{word}[{}]: {}\n", d.code, d.message)
     }
@@ -64,31 +57,19 @@ fn drawn_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap, style: Style) -
         .with_index_type(IndexType::Byte)
         .with_cross_gap(true)
         .with_compact(false)
-        .with_char_set(if style.ascii {
-            CharSet::Ascii
-        } else {
-            CharSet::Unicode
-        });
+        .with_char_set(if style.ascii { CharSet::Ascii } else { CharSet::Unicode });
     let kind_color = match d.severity {
         Severity::Error => Color::Red,
         Severity::Warning => Color::Yellow,
     };
-    let mut label = Label::new(place(primary))
-        .with_color(kind_color)
-        .with_priority(1);
+    let mut label = Label::new(place(primary)).with_color(kind_color).with_priority(1);
     if !d.primary.text.is_empty() {
         label = label.with_message(&d.primary.text);
     }
-    let mut report = Report::build(ReportKind::Error, place(primary))
-        .with_config(config)
-        .with_label(label);
+    let mut report = Report::build(ReportKind::Error, place(primary)).with_config(config).with_label(label);
     for secondary in &d.secondary {
         let span = clamp(secondary.span, map);
-        report.add_label(
-            Label::new(place(span))
-                .with_message(&secondary.text)
-                .with_color(Color::Cyan),
-        );
+        report.add_label(Label::new(place(span)).with_message(&secondary.text).with_color(Color::Cyan));
     }
     for note in &d.notes {
         report.add_note(note);
@@ -97,13 +78,7 @@ fn drawn_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap, style: Style) -
         report.add_help(&help.text);
     }
     let mut drawn = Vec::new();
-    let result = report.finish().write(
-        Cache {
-            map,
-            sources: Vec::new(),
-        },
-        &mut drawn,
-    );
+    let result = report.finish().write(Cache { map, sources: Vec::new() }, &mut drawn);
     let drawn = String::from_utf8_lossy(&drawn);
     match (result, drawn.split_once('\n')) {
         // ariadne's own first line is replaced by ours
@@ -112,12 +87,16 @@ fn drawn_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap, style: Style) -
     }
 }
 
+/// ariadne's drawing in the reference's spelling: `[FILE:L:C]`, `help:`, `note:`, no blanks at line ends.
 fn trim_lines(text: &str) -> String {
-    let mut out: String = text
-        .lines()
-        .map(|l| l.trim_end())
-        .collect::<Vec<_>>()
-        .join("\n");
+    let spell = |line: &str| {
+        let line = line.trim_end();
+        if line.contains("─[ ") || line.contains("-[ ") {
+            return line.replace("[ ", "[").replace(" ]", "]");
+        }
+        line.replace("Help: ", "help: ").replace("Note: ", "note: ")
+    };
+    let mut out: String = text.lines().map(spell).collect::<Vec<_>>().join("\n");
     out.push('\n');
     out
 }
@@ -128,25 +107,10 @@ fn plain_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap) -> String {
     let start = primary.start as usize;
     let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
-    let before: String = text[line_start..start]
-        .chars()
-        .rev()
-        .take(30)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rev()
-        .collect();
+    let before: String = text[line_start..start].chars().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect();
     let after: String = text[start..line_end].chars().take(40).collect();
-    let lead = if before.len() < start - line_start {
-        "…"
-    } else {
-        ""
-    };
-    let tail = if after.len() < line_end - start {
-        "…"
-    } else {
-        ""
-    };
+    let lead = if before.len() < start - line_start { "…" } else { "" };
+    let tail = if after.len() < line_end - start { "…" } else { "" };
     let line = map.line_col(primary.file, primary.start).line;
     let gutter = " ".repeat(line.to_string().len());
     let indent = " ".repeat(lead.chars().count() + before.chars().count());
@@ -156,11 +120,7 @@ fn plain_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap) -> String {
         d.primary.text
     );
     for label in &d.secondary {
-        out.push_str(&format!(
-            "{gutter}   │ {}: {}\n",
-            map.location(clamp(label.span, map)),
-            label.text
-        ));
+        out.push_str(&format!("{gutter}   │ {}: {}\n", map.location(clamp(label.span, map)), label.text));
     }
     for note in &d.notes {
         out.push_str(&format!("{gutter}   │ note: {note}\n"));
@@ -188,14 +148,8 @@ fn clamp(span: Span, map: &SourceMap) -> Span {
 fn longest_line(span: Span, map: &SourceMap) -> usize {
     let text = &map.file(span.file).text;
     let start = text[..span.start as usize].rfind('\n').map_or(0, |i| i + 1);
-    let end = text[span.end as usize..]
-        .find('\n')
-        .map_or(text.len(), |i| span.end as usize + i);
-    text[start..end]
-        .split('\n')
-        .map(str::len)
-        .max()
-        .unwrap_or(0)
+    let end = text[span.end as usize..].find('\n').map_or(text.len(), |i| span.end as usize + i);
+    text[start..end].split('\n').map(str::len).max().unwrap_or(0)
 }
 
 struct Cache<'a> {
@@ -208,14 +162,9 @@ impl ariadne::Cache<FileId> for Cache<'_> {
 
     fn fetch(&mut self, id: &FileId) -> Result<&Source<String>, impl std::fmt::Debug> {
         if !self.sources.iter().any(|(f, _)| f == id) {
-            self.sources
-                .push((*id, Source::from(self.map.file(*id).text.to_string())));
+            self.sources.push((*id, Source::from(self.map.file(*id).text.to_string())));
         }
-        self.sources
-            .iter()
-            .find(|(f, _)| f == id)
-            .map(|(_, s)| s)
-            .ok_or("unknown file")
+        self.sources.iter().find(|(f, _)| f == id).map(|(_, s)| s).ok_or("unknown file")
     }
 
     fn display<'a>(&self, id: &'a FileId) -> Option<impl std::fmt::Display + 'a> {
@@ -256,10 +205,7 @@ struct JsonDiagnostic<'a> {
 pub fn to_json(diagnostics: &[Diagnostic], map: &SourceMap) -> String {
     let label = |span: Span, text| -> JsonLabel<'_> {
         let span = clamp(span, map);
-        let (from, to) = (
-            map.line_col(span.file, span.start),
-            map.line_col(span.file, span.end),
-        );
+        let (from, to) = (map.line_col(span.file, span.start), map.line_col(span.file, span.end));
         JsonLabel {
             file: &map.file(span.file).name,
             line: from.line,
@@ -286,10 +232,7 @@ pub fn to_json(diagnostics: &[Diagnostic], map: &SourceMap) -> String {
             help: d
                 .help
                 .iter()
-                .map(|h| JsonHelp {
-                    text: &h.text,
-                    edit: h.edit.as_ref().map(|e| label(e.span, &e.replacement)),
-                })
+                .map(|h| JsonHelp { text: &h.text, edit: h.edit.as_ref().map(|e| label(e.span, &e.replacement)) })
                 .collect(),
         };
         out.push_str(&serde_json::to_string(&json).unwrap_or_default());
@@ -306,13 +249,7 @@ mod tests {
     fn sample(text: &str, start: usize, end: usize) -> (SourceMap, Diagnostic) {
         let mut map = SourceMap::default();
         let file = map.add("a.tdl", text);
-        let d = Diagnostic::error(
-            code::E0390,
-            "comprehensions",
-            Span::new(file, start, end),
-            "here",
-        )
-        .help("wait");
+        let d = Diagnostic::error(code::E0390, "comprehensions", Span::new(file, start, end), "here").help("wait");
         (map, d)
     }
 
@@ -336,22 +273,9 @@ mod tests {
 
     #[test]
     fn wild_spans_do_not_panic() {
-        for (text, start, end) in [
-            ("", 0, 0),
-            ("", 5, 9),
-            ("é", 1, 1),
-            ("a\n", 2, 2),
-            ("ab", 1, 99),
-        ] {
+        for (text, start, end) in [("", 0, 0), ("", 5, 9), ("é", 1, 1), ("a\n", 2, 2), ("ab", 1, 99)] {
             let (map, d) = sample(text, start, end);
-            render(
-                &[d.clone()],
-                &map,
-                Style {
-                    color: true,
-                    ascii: true,
-                },
-            );
+            render(&[d.clone()], &map, Style { color: true, ascii: true });
             to_json(&[d], &map);
         }
     }
