@@ -4,16 +4,24 @@
 //! Notation below: `x: [a, b]` are operand shapes; result extents stand in the result's type.
 
 mod binary;
+mod catalogue;
+mod def;
 mod io;
 mod reduce;
+mod special;
 mod unary;
 
 use std::sync::Arc;
 
-pub use binary::{BinaryOp, CompareOp};
+pub use binary::{BinaryDef, BinaryOp, CompareDef, CompareOp};
+pub use catalogue::{Entry, Family, catalogue};
+pub use def::{
+    BinaryEval, BinaryRule, Derivative, DtypeRule, ResultDtype, UnaryEval, UnaryRule, float_to_int,
+    int_range, int_to_float, round_float, wrap_int,
+};
 pub use io::IoOp;
-pub use reduce::{ReduceOp, ScanOp};
-pub use unary::UnaryOp;
+pub use reduce::{ReduceDef, ReduceDerivative, ReduceOp, ScanDef, ScanDerivative, ScanOp};
+pub use unary::{UnaryDef, UnaryOp};
 
 use crate::FuncId;
 
