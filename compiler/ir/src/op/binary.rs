@@ -67,18 +67,12 @@ impl BinaryOp {
     ];
 
     pub fn from_name(name: &str) -> Option<BinaryOp> {
-        BinaryOp::ALL
-            .iter()
-            .copied()
-            .find(|op| op.def().name == name)
+        BinaryOp::ALL.iter().copied().find(|op| op.def().name == name)
     }
 
     /// The op that is written as this operator.
     pub fn from_symbol(symbol: &str) -> Option<BinaryOp> {
-        BinaryOp::ALL
-            .iter()
-            .copied()
-            .find(|op| op.def().symbol == Some(symbol))
+        BinaryOp::ALL.iter().copied().find(|op| op.def().symbol == Some(symbol))
     }
 
     pub fn def(self) -> &'static BinaryDef {
@@ -90,15 +84,8 @@ impl BinaryOp {
                         symbol: Some("+"),
                         doc: "Sum; integers wrap.",
                         dtype: DtypeRule::Num,
-                        eval: BinaryEval::Num {
-                            float: |a, b| a + b,
-                            int: i64::wrapping_add,
-                            uint: u64::wrapping_add,
-                        },
-                        derivative: both(
-                            |b, x, _, _| b.full_like(1.0, x),
-                            |b, x, _, _| b.full_like(1.0, x),
-                        ),
+                        eval: BinaryEval::Num { float: |a, b| a + b, int: i64::wrapping_add, uint: u64::wrapping_add },
+                        derivative: both(|b, x, _, _| b.full_like(1.0, x), |b, x, _, _| b.full_like(1.0, x)),
                     }
                 }
             }
@@ -109,15 +96,8 @@ impl BinaryOp {
                         symbol: Some("-"),
                         doc: "Difference; integers wrap.",
                         dtype: DtypeRule::Num,
-                        eval: BinaryEval::Num {
-                            float: |a, b| a - b,
-                            int: i64::wrapping_sub,
-                            uint: u64::wrapping_sub,
-                        },
-                        derivative: both(
-                            |b, x, _, _| b.full_like(1.0, x),
-                            |b, x, _, _| b.full_like(-1.0, x),
-                        ),
+                        eval: BinaryEval::Num { float: |a, b| a - b, int: i64::wrapping_sub, uint: u64::wrapping_sub },
+                        derivative: both(|b, x, _, _| b.full_like(1.0, x), |b, x, _, _| b.full_like(-1.0, x)),
                     }
                 }
             }
@@ -128,11 +108,7 @@ impl BinaryOp {
                         symbol: Some("*"),
                         doc: "Product; integers wrap.",
                         dtype: DtypeRule::Num,
-                        eval: BinaryEval::Num {
-                            float: |a, b| a * b,
-                            int: i64::wrapping_mul,
-                            uint: u64::wrapping_mul,
-                        },
+                        eval: BinaryEval::Num { float: |a, b| a * b, int: i64::wrapping_mul, uint: u64::wrapping_mul },
                         derivative: both(|_, _, c, _| c, |_, x, _, _| x),
                     }
                 }
@@ -203,11 +179,7 @@ impl BinaryOp {
                         symbol: Some("^"),
                         doc: "a to the power of b; 1 where b is 0. Integers wrap, and a negative exponent truncates.",
                         dtype: DtypeRule::Num,
-                        eval: BinaryEval::Num {
-                            float: f64::powf,
-                            int: int_pow,
-                            uint: uint_pow,
-                        },
+                        eval: BinaryEval::Num { float: f64::powf, int: int_pow, uint: uint_pow },
                         derivative: both(pow_by_base, pow_by_exponent),
                     }
                 }
@@ -219,11 +191,7 @@ impl BinaryOp {
                         symbol: None,
                         doc: "The smaller one; NaN if either is. In a derivative ties share equally.",
                         dtype: DtypeRule::Num,
-                        eval: BinaryEval::Num {
-                            float: float_min,
-                            int: |a, b| a.min(b),
-                            uint: |a, b| a.min(b),
-                        },
+                        eval: BinaryEval::Num { float: float_min, int: |a, b| a.min(b), uint: |a, b| a.min(b) },
                         derivative: both(
                             |b, x, c, _| share(b, CompareOp::Lt, x, c),
                             |b, x, c, _| share(b, CompareOp::Lt, c, x),
@@ -238,11 +206,7 @@ impl BinaryOp {
                         symbol: None,
                         doc: "The larger one; NaN if either is. In a derivative ties share equally.",
                         dtype: DtypeRule::Num,
-                        eval: BinaryEval::Num {
-                            float: float_max,
-                            int: |a, b| a.max(b),
-                            uint: |a, b| a.max(b),
-                        },
+                        eval: BinaryEval::Num { float: float_max, int: |a, b| a.max(b), uint: |a, b| a.max(b) },
                         derivative: both(
                             |b, x, c, _| share(b, CompareOp::Gt, x, c),
                             |b, x, c, _| share(b, CompareOp::Gt, c, x),
@@ -275,11 +239,7 @@ impl BinaryOp {
                         symbol: Some("and"),
                         doc: "Both; integers bit by bit.",
                         dtype: DtypeRule::IntOrBool,
-                        eval: BinaryEval::Bits {
-                            int: |a, b| a & b,
-                            uint: |a, b| a & b,
-                            bool: |a, b| a & b,
-                        },
+                        eval: BinaryEval::Bits { int: |a, b| a & b, uint: |a, b| a & b, bool: |a, b| a & b },
                         derivative: ZERO,
                     }
                 }
@@ -291,11 +251,7 @@ impl BinaryOp {
                         symbol: Some("or"),
                         doc: "Either or both; integers bit by bit.",
                         dtype: DtypeRule::IntOrBool,
-                        eval: BinaryEval::Bits {
-                            int: |a, b| a | b,
-                            uint: |a, b| a | b,
-                            bool: |a, b| a | b,
-                        },
+                        eval: BinaryEval::Bits { int: |a, b| a | b, uint: |a, b| a | b, bool: |a, b| a | b },
                         derivative: ZERO,
                     }
                 }
@@ -307,11 +263,7 @@ impl BinaryOp {
                         symbol: None,
                         doc: "Exactly one of both; integers bit by bit.",
                         dtype: DtypeRule::IntOrBool,
-                        eval: BinaryEval::Bits {
-                            int: |a, b| a ^ b,
-                            uint: |a, b| a ^ b,
-                            bool: |a, b| a ^ b,
-                        },
+                        eval: BinaryEval::Bits { int: |a, b| a ^ b, uint: |a, b| a ^ b, bool: |a, b| a ^ b },
                         derivative: ZERO,
                     }
                 }
@@ -376,11 +328,7 @@ fn int_floordiv(a: i64, b: i64) -> i64 {
         return 0;
     }
     let q = a.wrapping_div(b);
-    if a.wrapping_rem(b) != 0 && (a < 0) != (b < 0) {
-        q - 1
-    } else {
-        q
-    }
+    if a.wrapping_rem(b) != 0 && (a < 0) != (b < 0) { q - 1 } else { q }
 }
 
 fn int_rem(a: i64, b: i64) -> i64 {
@@ -388,11 +336,7 @@ fn int_rem(a: i64, b: i64) -> i64 {
         return 0;
     }
     let r = a.wrapping_rem(b);
-    if r != 0 && (r < 0) != (b < 0) {
-        r + b
-    } else {
-        r
-    }
+    if r != 0 && (r < 0) != (b < 0) { r + b } else { r }
 }
 
 fn uint_pow(a: u64, b: u64) -> u64 {
@@ -456,11 +400,7 @@ fn pow_by_exponent(b: &mut Builder, x: ValueId, _: ValueId, y: ValueId) -> Value
 
 /// 1 where `win(x, other)`, a half where they are equal, else 0.
 fn share(b: &mut Builder, win: CompareOp, x: ValueId, other: ValueId) -> ValueId {
-    let (zero, half, one) = (
-        b.full_like(0.0, x),
-        b.full_like(0.5, x),
-        b.full_like(1.0, x),
-    );
+    let (zero, half, one) = (b.full_like(0.0, x), b.full_like(0.5, x), b.full_like(1.0, x));
     let wins = b.compare(win, x, other);
     let ties = b.compare(CompareOp::Eq, x, other);
     let rest = b.select(ties, half, zero);
@@ -507,27 +447,15 @@ pub struct CompareDef {
 }
 
 impl CompareOp {
-    pub const ALL: &[CompareOp] = &[
-        CompareOp::Eq,
-        CompareOp::Ne,
-        CompareOp::Lt,
-        CompareOp::Le,
-        CompareOp::Gt,
-        CompareOp::Ge,
-    ];
+    pub const ALL: &[CompareOp] =
+        &[CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
 
     pub fn from_name(name: &str) -> Option<CompareOp> {
-        CompareOp::ALL
-            .iter()
-            .copied()
-            .find(|op| op.def().name == name)
+        CompareOp::ALL.iter().copied().find(|op| op.def().name == name)
     }
 
     pub fn from_symbol(symbol: &str) -> Option<CompareOp> {
-        CompareOp::ALL
-            .iter()
-            .copied()
-            .find(|op| op.def().symbol == symbol)
+        CompareOp::ALL.iter().copied().find(|op| op.def().symbol == symbol)
     }
 
     pub fn def(self) -> &'static CompareDef {

@@ -95,20 +95,9 @@ pub enum UnaryEval {
 #[derive(Clone, Copy, Debug)]
 pub enum BinaryEval {
     Float(fn(f64, f64) -> f64),
-    Num {
-        float: fn(f64, f64) -> f64,
-        int: fn(i64, i64) -> i64,
-        uint: fn(u64, u64) -> u64,
-    },
-    Bits {
-        int: fn(i64, i64) -> i64,
-        uint: fn(u64, u64) -> u64,
-        bool: fn(bool, bool) -> bool,
-    },
-    Int {
-        int: fn(i64, i64) -> i64,
-        uint: fn(u64, u64) -> u64,
-    },
+    Num { float: fn(f64, f64) -> f64, int: fn(i64, i64) -> i64, uint: fn(u64, u64) -> u64 },
+    Bits { int: fn(i64, i64) -> i64, uint: fn(u64, u64) -> u64, bool: fn(bool, bool) -> bool },
+    Int { int: fn(i64, i64) -> i64, uint: fn(u64, u64) -> u64 },
 }
 
 /// `x` rounded to the precision of a float dtype (unchanged for others).
@@ -137,13 +126,7 @@ pub fn wrap_int(x: i64, dtype: Dtype) -> i64 {
         Dtype::I32 => i64::from(x as i32),
         Dtype::U8 => i64::from(x as u8),
         Dtype::U32 => i64::from(x as u32),
-        Dtype::I64
-        | Dtype::U64
-        | Dtype::F16
-        | Dtype::Bf16
-        | Dtype::F32
-        | Dtype::F64
-        | Dtype::Bool => x,
+        Dtype::I64 | Dtype::U64 | Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64 | Dtype::Bool => x,
     }
 }
 
@@ -175,9 +158,5 @@ pub fn float_to_int(x: f64, dtype: Dtype) -> i64 {
 
 /// Integer to float: the `u64` is kept as two's complement.
 pub fn int_to_float(x: i64, dtype: Dtype) -> f64 {
-    if dtype == Dtype::U64 {
-        x as u64 as f64
-    } else {
-        x as f64
-    }
+    if dtype == Dtype::U64 { x as u64 as f64 } else { x as f64 }
 }

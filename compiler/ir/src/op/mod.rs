@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub use binary::{BinaryDef, BinaryOp, CompareDef, CompareOp};
 pub use catalogue::{Entry, Family, catalogue};
 pub use def::{
-    BinaryEval, BinaryRule, Derivative, DtypeRule, ResultDtype, UnaryEval, UnaryRule, float_to_int,
-    int_range, int_to_float, round_float, wrap_int,
+    BinaryEval, BinaryRule, Derivative, DtypeRule, ResultDtype, UnaryEval, UnaryRule, float_to_int, int_range,
+    int_to_float, round_float, wrap_int,
 };
 pub use io::IoOp;
 pub use reduce::{ReduceDef, ReduceDerivative, ReduceOp, ScanDef, ScanDerivative, ScanOp};

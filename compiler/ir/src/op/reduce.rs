@@ -68,20 +68,11 @@ pub struct ScanDef {
 }
 
 impl ReduceOp {
-    pub const ALL: &[ReduceOp] = &[
-        ReduceOp::Sum,
-        ReduceOp::Prod,
-        ReduceOp::Max,
-        ReduceOp::Min,
-        ReduceOp::Any,
-        ReduceOp::All,
-    ];
+    pub const ALL: &[ReduceOp] =
+        &[ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min, ReduceOp::Any, ReduceOp::All];
 
     pub fn from_name(name: &str) -> Option<ReduceOp> {
-        ReduceOp::ALL
-            .iter()
-            .copied()
-            .find(|op| op.def().name == name)
+        ReduceOp::ALL.iter().copied().find(|op| op.def().name == name)
     }
 
     pub fn def(self) -> &'static ReduceDef {

@@ -43,9 +43,7 @@ pub fn erf(x: f64) -> f64 {
         term *= 2.0 * a * a / (2.0 * n + 1.0);
         sum += term;
     }
-    (std::f64::consts::FRAC_2_SQRT_PI * (-a * a).exp() * sum)
-        .min(1.0)
-        .copysign(x)
+    (std::f64::consts::FRAC_2_SQRT_PI * (-a * a).exp() * sum).min(1.0).copysign(x)
 }
 
 /// `sin(pi x)`, exact at integers.

@@ -59,14 +59,7 @@ const fn float(
     eval: fn(f64) -> f64,
     derivative: Derivative<UnaryRule>,
 ) -> UnaryDef {
-    UnaryDef {
-        name,
-        doc,
-        dtype: DtypeRule::Float,
-        result: ResultDtype::Same,
-        eval: UnaryEval::Float(eval),
-        derivative,
-    }
+    UnaryDef { name, doc, dtype: DtypeRule::Float, result: ResultDtype::Same, eval: UnaryEval::Float(eval), derivative }
 }
 
 const fn predicate(name: &'static str, doc: &'static str, eval: fn(f64) -> bool) -> UnaryDef {
@@ -118,10 +111,7 @@ impl UnaryOp {
 
     /// The op that the user calls by this name.
     pub fn from_name(name: &str) -> Option<UnaryOp> {
-        UnaryOp::ALL
-            .iter()
-            .copied()
-            .find(|op| op.def().name == name)
+        UnaryOp::ALL.iter().copied().find(|op| op.def().name == name)
     }
 
     pub fn def(self) -> &'static UnaryDef {
@@ -131,11 +121,7 @@ impl UnaryOp {
                 doc: "Negative; integers wrap.",
                 dtype: DtypeRule::Num,
                 result: ResultDtype::Same,
-                eval: UnaryEval::Num {
-                    float: |x| -x,
-                    int: i64::wrapping_neg,
-                    uint: u64::wrapping_neg,
-                },
+                eval: UnaryEval::Num { float: |x| -x, int: i64::wrapping_neg, uint: u64::wrapping_neg },
                 derivative: Derivative::Rule(|b, x, _| b.full_like(-1.0, x)),
             },
             UnaryOp::Not => &UnaryDef {
@@ -143,10 +129,7 @@ impl UnaryOp {
                 doc: "Logical negation; integers negate each bit.",
                 dtype: DtypeRule::IntOrBool,
                 result: ResultDtype::Same,
-                eval: UnaryEval::Bits {
-                    int: |x| !x,
-                    bool: |x| !x,
-                },
+                eval: UnaryEval::Bits { int: |x| !x, bool: |x| !x },
                 derivative: Derivative::Zero,
             },
             UnaryOp::Abs => &UnaryDef {
@@ -154,11 +137,7 @@ impl UnaryOp {
                 doc: "Absolute value; its derivative at 0 is 0.",
                 dtype: DtypeRule::Num,
                 result: ResultDtype::Same,
-                eval: UnaryEval::Num {
-                    float: f64::abs,
-                    int: i64::wrapping_abs,
-                    uint: |x| x,
-                },
+                eval: UnaryEval::Num { float: f64::abs, int: i64::wrapping_abs, uint: |x| x },
                 derivative: Derivative::Rule(|b, x, _| b.unary(UnaryOp::Sign, x)),
             },
             UnaryOp::Sign => &UnaryDef {
@@ -166,33 +145,11 @@ impl UnaryOp {
                 doc: "-1, 0 or 1; NaN stays NaN.",
                 dtype: DtypeRule::Num,
                 result: ResultDtype::Same,
-                eval: UnaryEval::Num {
-                    float: special::sign,
-                    int: i64::signum,
-                    uint: |x| u64::from(x != 0),
-                },
+                eval: UnaryEval::Num { float: special::sign, int: i64::signum, uint: |x| u64::from(x != 0) },
                 derivative: Derivative::Zero,
             },
-            UnaryOp::Floor => {
-                &const {
-                    float(
-                        "floor",
-                        "Largest integer not above.",
-                        f64::floor,
-                        Derivative::Zero,
-                    )
-                }
-            }
-            UnaryOp::Ceil => {
-                &const {
-                    float(
-                        "ceil",
-                        "Smallest integer not below.",
-                        f64::ceil,
-                        Derivative::Zero,
-                    )
-                }
-            }
+            UnaryOp::Floor => &const { float("floor", "Largest integer not above.", f64::floor, Derivative::Zero) },
+            UnaryOp::Ceil => &const { float("ceil", "Smallest integer not below.", f64::ceil, Derivative::Zero) },
             UnaryOp::Round => {
                 &const {
                     float(
@@ -203,16 +160,7 @@ impl UnaryOp {
                     )
                 }
             }
-            UnaryOp::Trunc => {
-                &const {
-                    float(
-                        "trunc",
-                        "Integer part, towards zero.",
-                        f64::trunc,
-                        Derivative::Zero,
-                    )
-                }
-            }
+            UnaryOp::Trunc => &const { float("trunc", "Integer part, towards zero.", f64::trunc, Derivative::Zero) },
             UnaryOp::Sqrt => {
                 &const {
                     float(
@@ -240,16 +188,7 @@ impl UnaryOp {
                     )
                 }
             }
-            UnaryOp::Exp => {
-                &const {
-                    float(
-                        "exp",
-                        "e to the power of x.",
-                        f64::exp,
-                        Derivative::Rule(|_, _, y| y),
-                    )
-                }
-            }
+            UnaryOp::Exp => &const { float("exp", "e to the power of x.", f64::exp, Derivative::Rule(|_, _, y| y)) },
             UnaryOp::Exp2 => {
                 &const {
                     float(
@@ -400,14 +339,7 @@ impl UnaryOp {
                 }
             }
             UnaryOp::Sinh => {
-                &const {
-                    float(
-                        "sinh",
-                        "Hyperbolic sine.",
-                        f64::sinh,
-                        Derivative::Rule(|b, x, _| b.unary(UnaryOp::Cosh, x)),
-                    )
-                }
+                &const { float("sinh", "Hyperbolic sine.", f64::sinh, Derivative::Rule(|b, x, _| b.unary(UnaryOp::Cosh, x))) }
             }
             UnaryOp::Cosh => {
                 &const {
@@ -420,14 +352,7 @@ impl UnaryOp {
                 }
             }
             UnaryOp::Tanh => {
-                &const {
-                    float(
-                        "tanh",
-                        "Hyperbolic tangent.",
-                        f64::tanh,
-                        Derivative::Rule(|b, _, y| one_minus_square(b, y)),
-                    )
-                }
+                &const { float("tanh", "Hyperbolic tangent.", f64::tanh, Derivative::Rule(|b, _, y| one_minus_square(b, y))) }
             }
             UnaryOp::Sigmoid => {
                 &const {
@@ -474,21 +399,13 @@ impl UnaryOp {
                         "digamma",
                         "Derivative of `lgamma`.",
                         special::digamma,
-                        Derivative::NotDifferentiable(
-                            "the derivative of `digamma` (trigamma) is not available",
-                        ),
+                        Derivative::NotDifferentiable("the derivative of `digamma` (trigamma) is not available"),
                     )
                 }
             }
             UnaryOp::IsNan => &const { predicate("isnan", "Is the element NaN?", f64::is_nan) },
             UnaryOp::IsFinite => {
-                &const {
-                    predicate(
-                        "isfinite",
-                        "Is the element neither infinite nor NaN?",
-                        f64::is_finite,
-                    )
-                }
+                &const { predicate("isfinite", "Is the element neither infinite nor NaN?", f64::is_finite) }
             }
         }
     }
