@@ -35,5 +35,12 @@ macro_rules! codes {
 }
 
 codes! {
+    E0101 = 101, "a character that is no part of the language";
+    E0102 = 102, "spelling of another language";
+    E0103 = 103, "something else was expected here";
+    E0104 = 104, "brackets that do not fit";
+    E0105 = 105, "brackets nested too deep";
+    E0106 = 106, "a text that does not end, or an unknown escape";
+    E0107 = 107, "an integer that is too large";
     E0390 = 390, "part of the language that is not implemented yet";
 }

@@ -192,11 +192,17 @@ pub struct Type {
 #[derive(Clone, Debug, PartialEq)]
 pub enum TypeKind {
     /// `f32`, `Linear`, `nn.Linear`, with any number of bracket groups: `f32[n, d]`, `Block[d, h][L]`, `Cell[][L]`.
-    Path { path: Vec<Ident>, args: Vec<Vec<TypeArg>> },
+    Path {
+        path: Vec<Ident>,
+        args: Vec<Vec<TypeArg>>,
+    },
     Tuple(Vec<Type>),
     Fn(Box<FnType>),
     /// `some k, m. T`.
-    Some { vars: Vec<Ident>, body: Box<Type> },
+    Some {
+        vars: Vec<Ident>,
+        body: Box<Type>,
+    },
     /// `_`.
     Infer,
 }
@@ -247,14 +253,40 @@ pub struct Stmt {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StmtKind {
     /// `let [k] mut y: T = e`.
-    Let { sizes: Vec<Ident>, mutable: bool, pattern: Pattern, ty: Option<Type>, value: Expr },
+    Let {
+        sizes: Vec<Ident>,
+        mutable: bool,
+        pattern: Pattern,
+        ty: Option<Type>,
+        value: Expr,
+    },
     /// `place = e`, `(a, b) = e`.
-    Assign { target: Expr, value: Expr },
+    Assign {
+        target: Expr,
+        value: Expr,
+    },
     /// `place += e`.
-    Update { target: Expr, op: BinaryOp, op_span: Span, value: Expr },
-    For { annotations: Vec<Annotation>, pattern: Pattern, iter: Expr, body: Block },
-    While { annotations: Vec<Annotation>, cond: Expr, body: Block },
-    Assert { cond: Expr, message: Option<Expr> },
+    Update {
+        target: Expr,
+        op: BinaryOp,
+        op_span: Span,
+        value: Expr,
+    },
+    For {
+        annotations: Vec<Annotation>,
+        pattern: Pattern,
+        iter: Expr,
+        body: Block,
+    },
+    While {
+        annotations: Vec<Annotation>,
+        cond: Expr,
+        body: Block,
+    },
+    Assert {
+        cond: Expr,
+        message: Option<Expr>,
+    },
     Expr(Expr),
     /// An item where it may not stand; the checker says so.
     Item(Box<Item>),
@@ -268,7 +300,10 @@ pub struct Pattern {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum PatternKind {
-    Name { mutable: bool, name: Ident },
+    Name {
+        mutable: bool,
+        name: Ident,
+    },
     Tuple(Vec<Pattern>),
     /// `_`.
     Ignore,
@@ -293,30 +328,83 @@ pub enum ExprKind {
     /// `[a, b]`.
     Array(Vec<Expr>),
     /// `[e for i, j < n]` and, as the only argument of a reduction, `e for i`.
-    Comprehension { body: Box<Expr>, binders: Vec<Binder> },
+    Comprehension {
+        body: Box<Expr>,
+        binders: Vec<Binder>,
+    },
     /// `()`, `(a, b)`; a single parenthesised expression is itself.
     Tuple(Vec<Expr>),
     /// `S { f: e }`, `S[][n] { … }`, `nn.S[d] { … }`.
-    Struct { ty: Type, fields: Vec<(Ident, Expr)> },
-    Unary { op: UnaryOp, op_span: Span, operand: Box<Expr> },
-    Binary { op: BinaryOp, op_span: Span, left: Box<Expr>, right: Box<Expr> },
+    Struct {
+        ty: Type,
+        fields: Vec<(Ident, Expr)>,
+    },
+    Unary {
+        op: UnaryOp,
+        op_span: Span,
+        operand: Box<Expr>,
+    },
+    Binary {
+        op: BinaryOp,
+        op_span: Span,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `a < b <= c` keeps its operands in order; two operands are the usual case.
-    Compare { op: CompareOp, op_span: Span, left: Box<Expr>, right: Box<Expr> },
+    Compare {
+        op: CompareOp,
+        op_span: Span,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     And(Box<Expr>, Box<Expr>),
     Or(Box<Expr>, Box<Expr>),
-    Pipe { value: Box<Expr>, op_span: Span, target: Box<Expr> },
+    Pipe {
+        value: Box<Expr>,
+        op_span: Span,
+        target: Box<Expr>,
+    },
     /// `e as T`.
-    As { value: Box<Expr>, ty: Type },
+    As {
+        value: Box<Expr>,
+        ty: Type,
+    },
     /// `a..b`.
-    Range { from: Box<Expr>, to: Box<Expr> },
-    Call { callee: Box<Expr>, args: Vec<Arg>, args_span: Span },
-    Index { base: Box<Expr>, items: Vec<IndexItem>, items_span: Span },
+    Range {
+        from: Box<Expr>,
+        to: Box<Expr>,
+    },
+    Call {
+        callee: Box<Expr>,
+        args: Vec<Arg>,
+        args_span: Span,
+    },
+    Index {
+        base: Box<Expr>,
+        items: Vec<IndexItem>,
+        items_span: Span,
+    },
     /// `e.name`, also `.T`.
-    Field { base: Box<Expr>, name: Ident },
+    Field {
+        base: Box<Expr>,
+        name: Ident,
+    },
     /// `e.0`.
-    TupleField { base: Box<Expr>, index: usize, index_span: Span },
-    Lambda { params: Vec<Param>, result: Option<Type>, body: Box<Expr> },
-    If { cond: Box<Expr>, then: Block, els: Option<Box<Expr>> },
+    TupleField {
+        base: Box<Expr>,
+        index: usize,
+        index_span: Span,
+    },
+    Lambda {
+        params: Vec<Param>,
+        result: Option<Type>,
+        body: Box<Expr>,
+    },
+    If {
+        cond: Box<Expr>,
+        then: Block,
+        els: Option<Box<Expr>>,
+    },
     Block(Block),
     Break,
     Continue,
@@ -333,7 +421,10 @@ pub enum ExprKind {
 pub enum StrPiece {
     Text(Arc<str>),
     /// `{expr:format}`.
-    Value { expr: Expr, format: Arc<str> },
+    Value {
+        expr: Expr,
+        format: Arc<str>,
+    },
 }
 
 /// `i`, `i < n`, `k in a..b`.
@@ -362,7 +453,7 @@ pub struct Arg {
 pub enum IndexItem {
     /// An index, an index tensor, a mask; or a size or type, if the base is a type.
     Expr(Expr),
-    /// `a:b:c`, each part optional.
+    /// `a:b:c`, each part optional. If the base is a type, `d: 64` is a named parameter.
     Slice { from: Option<Expr>, to: Option<Expr>, step: Option<Expr>, span: Span },
     /// `...`.
     Ellipsis(Span),
@@ -370,8 +461,6 @@ pub enum IndexItem {
     New(Span),
     /// `..s`, if the base is a type.
     Spread(Ident, Span),
-    /// `d: 64`, if the base is a type; also a slice `d:64`, if the base is a value.
-    Named(Ident, Expr),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

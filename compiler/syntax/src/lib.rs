@@ -1,3 +1,10 @@
 //! Text to syntax tree: grammar, parser, tokens. No name is resolved here and no type is known.
 
 pub mod ast;
+mod dump;
+mod lines;
+mod parse;
+pub mod tokens;
+
+pub use dump::{dump_expr, dump_module, dump_type};
+pub use parse::{Parsed, ParsedEntry, parse, parse_entry};

@@ -1,0 +1,353 @@
+//! From text to what the grammar reads: comments and the newlines that end nothing are blanked out (lengths stay, so
+//! spans stay), doc comments are set aside, the file is cut into items, and slips that would confuse the grammar
+//! (`;`, `&&`, an unclosed bracket) are reported here, once each.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tdl_source::{Diagnostic, FileId, Span, code};
+
+use crate::tokens::{self, Token, continues};
+
+/// Deepest nesting of brackets.
+const MAX_DEPTH: usize = 200;
+
+/// A file ready for the grammar.
+pub struct Prepared {
+    /// As long as the source text.
+    pub text: String,
+    /// Where each item stands, and whether its brackets are sound.
+    pub items: Vec<(Range<usize>, bool)>,
+    /// Doc comments by the offset of the token behind them.
+    pub docs: Vec<(usize, Arc<str>)>,
+    pub module_doc: Option<Arc<str>>,
+    pub errors: Vec<Diagnostic>,
+}
+
+type Tok = (Token, Range<usize>);
+
+/// Prepares a file; `whole` keeps everything as one item (REPL entries).
+pub fn prepare(file: FileId, text: &str, whole: bool) -> Prepared {
+    let mut p =
+        Prepared { text: String::new(), items: Vec::new(), docs: Vec::new(), module_doc: None, errors: Vec::new() };
+    let mut bytes = text.as_bytes().to_vec();
+    let all = lex(file, text, &mut bytes, &mut p.errors);
+    slips(file, text, &all, &mut bytes, &mut p.errors);
+    newlines(text, &all, &mut bytes, &mut p);
+    let code: Vec<&Tok> = all.iter().filter(|t| !matches!(t.0, Token::Newline | Token::Doc | Token::Comment)).collect();
+    let ranges = if whole { vec![0..text.len()] } else { split(text, &code) };
+    for range in ranges {
+        let inside = code.iter().filter(|t| range.contains(&t.1.start));
+        let sound = brackets(file, text, inside, &mut p.errors);
+        p.items.push((range, sound));
+    }
+    p.text = String::from_utf8(bytes).unwrap_or_else(|_| " ".repeat(text.len()));
+    p
+}
+
+fn blank(bytes: &mut [u8], range: Range<usize>) {
+    bytes[range].fill(b' ');
+}
+
+fn lex(file: FileId, text: &str, bytes: &mut [u8], errors: &mut Vec<Diagnostic>) -> Vec<Tok> {
+    let mut all = Vec::new();
+    for (token, range) in tokens::tokens(text) {
+        match token {
+            Ok(token) => all.push((token, range)),
+            Err(()) => {
+                let span = Span::new(file, range.start, range.end);
+                if text[range.clone()].starts_with('"') {
+                    errors.push(
+                        Diagnostic::error(code::E0106, "this text has no closing `\"`", span, "opened here")
+                            .help("a text ends on its line; write `\\n` for a line break inside it"),
+                    );
+                    // keeps the grammar going
+                    blank(bytes, range.clone());
+                    bytes[range.start] = b'0';
+                    all.push((Token::Number, range));
+                } else {
+                    let what = &text[range.clone()];
+                    errors.push(Diagnostic::error(
+                        code::E0101,
+                        format!("`{}` is no part of the language", what.escape_debug()),
+                        span,
+                        "unknown character",
+                    ));
+                    blank(bytes, range);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Habits from other languages: one clear message each; the text is patched so that parsing goes on.
+fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], errors: &mut Vec<Diagnostic>) {
+    let at = |i: usize| all.get(i).map(|(t, r)| (*t, &text[r.clone()]));
+    let ends_value = |i: Option<usize>| {
+        i.and_then(at).is_some_and(|(t, w)| match t {
+            Token::Word => !tokens::KEYWORDS.contains(&w) || matches!(w, "self" | "true" | "false"),
+            Token::Number | Token::Str | Token::Close => true,
+            _ => false,
+        })
+    };
+    let adjacent = |i: usize| i + 1 < all.len() && all[i].1.end == all[i + 1].1.start;
+    let mut i = 0;
+    while i < all.len() {
+        let range = all[i].1.clone();
+        let before = i.checked_sub(1);
+        let pair = adjacent(i).then(|| &text[range.start..all[i + 1].1.end]);
+        let (width, message, help, patch): (usize, &str, &str, &[u8]) = match (at(i), pair) {
+            (Some((Token::Other, ";")), _) => {
+                (1, "there is no `;` in tdl", "a newline ends a statement: remove the `;`", b"\n")
+            }
+            (Some((Token::Other, "&")), Some("&&")) => (2, "there is no `&&` in tdl", "write `and`", b"//"),
+            (Some((Token::Other, "|")), Some("||")) if ends_value(before) => {
+                (2, "there is no `||` in tdl", "write `or`", b"//")
+            }
+            (Some((Token::Other, "!")), _) => (1, "there is no `!` in tdl", "write `not`", b"-"),
+            (Some((Token::Operator, "*")), Some("**")) => (2, "there is no `**` in tdl", "a power is `x ^ 2`", b"^ "),
+            (Some((Token::Operator, "+")), Some("++")) if ends_value(before) && !ends_value(Some(i + 2)) => {
+                (2, "there is no `++` in tdl", "write `x += 1`", b"  ")
+            }
+            (Some((Token::Operator, "-")), Some("--")) if ends_value(before) && !ends_value(Some(i + 2)) => {
+                (2, "there is no `--` in tdl", "write `x -= 1`", b"  ")
+            }
+            (Some((Token::Other, "'")), _) => {
+                let end = text[range.end..].find(['\'', '\n']).map_or(text.len(), |k| range.end + k + 1);
+                let closed = text[..end].ends_with('\'');
+                errors.push(
+                    Diagnostic::error(
+                        code::E0101,
+                        "text stands in double quotes",
+                        Span::new(file, range.start, if closed { end } else { range.end }),
+                        "single quote",
+                    )
+                    .help("write \"text\""),
+                );
+                let stop = if closed { end } else { range.end };
+                blank(bytes, range.start..stop);
+                bytes[range.start] = b'0';
+                while i < all.len() && all[i].1.start < stop {
+                    i += 1;
+                }
+                continue;
+            }
+            (Some((Token::Number, number)), Some(_))
+                if at(i + 1) == Some((Token::Dot, "."))
+                    && !number.contains('.')
+                    && !(before.and_then(at) == Some((Token::Dot, ".")))
+                    && !(adjacent(i + 1) && matches!(at(i + 2), Some((Token::Word | Token::Number, _)))) =>
+            {
+                (number.len() + 1, "a float has digits on both sides of the dot", "write a zero: `1.0`", b"")
+            }
+            (Some((Token::Dot, ".")), Some(_))
+                if !ends_value(before) && matches!(at(i + 1), Some((Token::Number, _))) =>
+            {
+                (1, "a float has digits on both sides of the dot", "write a zero: `0.5`", b" ")
+            }
+            _ => {
+                i += 1;
+                continue;
+            }
+        };
+        let span = Span::new(file, range.start, range.start + width);
+        errors.push(Diagnostic::error(code::E0102, message, span, "here").help(help));
+        if patch.is_empty() {
+            bytes[range.start + width - 1] = b' ';
+        } else {
+            bytes[range.start..range.start + patch.len()].copy_from_slice(patch);
+        }
+        i += if width == 2 { 2 } else { 1 };
+    }
+}
+
+/// Blanks comments and newlines that end no statement; collects doc comments.
+fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
+    let mut open: Vec<u8> = Vec::new();
+    let mut last: Option<&Tok> = None;
+    let mut doc: Vec<&str> = Vec::new();
+    let mut doc_breaks = 0;
+    for (i, tok) in all.iter().enumerate() {
+        let (token, range) = (tok.0, tok.1.clone());
+        let word = &text[range.clone()];
+        match token {
+            Token::Comment => blank(bytes, range),
+            Token::Doc => {
+                if doc_breaks > 1 {
+                    if p.module_doc.is_none() && last.is_none() {
+                        p.module_doc = Some(doc.join("\n").into());
+                    }
+                    doc.clear();
+                }
+                doc_breaks = 0;
+                let line = word.trim_start_matches('#');
+                doc.push(line.strip_prefix(' ').unwrap_or(line).trim_end());
+                blank(bytes, range);
+            }
+            Token::Newline => {
+                doc_breaks += 1;
+                let next = all[i + 1..]
+                    .iter()
+                    .find(|t| !matches!(t.0, Token::Newline | Token::Comment | Token::Doc))
+                    .map(|t| (t.0, &text[t.1.clone()]));
+                let goes_on = match next {
+                    Some((Token::Pipe | Token::Dot, _)) | Some((Token::Close, "}")) => true,
+                    Some((Token::Word, "else" | "where")) => true,
+                    _ => false,
+                };
+                let inside = open.last().is_some_and(|b| *b != b'{');
+                let before = last.is_none_or(|t| continues(t.0, &text[t.1.clone()]));
+                if inside || before || goes_on {
+                    blank(bytes, range);
+                }
+            }
+            _ => {
+                if !doc.is_empty() {
+                    let joined: Arc<str> = doc.join("\n").into();
+                    if doc_breaks > 1 && last.is_none() {
+                        p.module_doc.get_or_insert(joined);
+                    } else {
+                        p.docs.push((range.start, joined));
+                    }
+                    doc.clear();
+                }
+                if token == Token::Open {
+                    open.push(word.as_bytes()[0]);
+                } else if token == Token::Close {
+                    open.pop();
+                }
+                last = Some(tok);
+                doc_breaks = 0;
+            }
+        }
+    }
+    if !doc.is_empty() && last.is_none() {
+        p.module_doc = Some(doc.join("\n").into());
+    }
+}
+
+/// Where the items of a file stand. Everything before the first item belongs to it.
+fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
+    let balanced = code.iter().try_fold(0i64, |d, t| match t.0 {
+        Token::Open => Some(d + 1),
+        Token::Close => (d > 0).then_some(d - 1),
+        _ => Some(d),
+    }) == Some(0);
+    let mut starts = Vec::new();
+    let (mut depth, mut annotated) = (0i64, false);
+    for (i, tok) in code.iter().enumerate() {
+        let start = tok.1.start;
+        let line = text[..start].rfind('\n').map_or(0, |k| k + 1);
+        let first_on_line = text[line..start].trim().is_empty();
+        let at_top = if balanced { depth == 0 } else { start == line };
+        if first_on_line && at_top && starts_item(text, code, i) {
+            if !annotated {
+                starts.push(start);
+            }
+            annotated = text[tok.1.clone()] == *"@";
+        }
+        match tok.0 {
+            Token::Open => depth += 1,
+            Token::Close => depth -= 1,
+            _ => {}
+        }
+    }
+    if starts.is_empty() {
+        return if code.is_empty() { Vec::new() } else { vec![0..text.len()] };
+    }
+    let mut ranges = Vec::new();
+    if code[0].1.start < starts[0] {
+        ranges.push(0..starts[0]);
+    }
+    for (i, s) in starts.iter().enumerate() {
+        ranges.push(*s..starts.get(i + 1).copied().unwrap_or(text.len()));
+    }
+    ranges
+}
+
+fn starts_item(text: &str, code: &[&Tok], i: usize) -> bool {
+    let next = code.get(i + 1).map(|t| t.0);
+    match (code[i].0, &text[code[i].1.clone()]) {
+        (Token::Operator, "@") => true,
+        (Token::Word, "fn" | "struct" | "impl" | "interface" | "import" | "const" | "type") => true,
+        (Token::Word, "test" | "bench" | "prop") => next == Some(Token::Str),
+        (Token::Word, "io") => next == Some(Token::Word),
+        _ => false,
+    }
+}
+
+/// Reports brackets that do not fit; true if all do.
+fn brackets<'a>(
+    file: FileId,
+    text: &str,
+    inside: impl Iterator<Item = &'a &'a Tok>,
+    errors: &mut Vec<Diagnostic>,
+) -> bool {
+    let span = |r: &Range<usize>| Span::new(file, r.start, r.end);
+    let mut open: Vec<&Range<usize>> = Vec::new();
+    for tok in inside {
+        match tok.0 {
+            Token::Open => {
+                open.push(&tok.1);
+                if open.len() > MAX_DEPTH {
+                    errors.push(
+                        Diagnostic::error(
+                            code::E0105,
+                            format!("brackets are nested deeper than {MAX_DEPTH}"),
+                            span(&tok.1),
+                            "this one is too deep",
+                        )
+                        .help("name parts of it with `let`"),
+                    );
+                    return false;
+                }
+            }
+            Token::Close => {
+                let closing = &text[tok.1.clone()];
+                let Some(opened) = open.pop() else {
+                    errors.push(Diagnostic::error(
+                        code::E0104,
+                        format!("`{closing}` closes nothing"),
+                        span(&tok.1),
+                        "no bracket is open here",
+                    ));
+                    return false;
+                };
+                let expected = closer(&text[opened.clone()]);
+                if expected != closing {
+                    errors.push(
+                        Diagnostic::error(
+                            code::E0104,
+                            format!("`{}` is closed by `{closing}`", &text[opened.clone()]),
+                            span(&tok.1),
+                            format!("expected `{expected}`"),
+                        )
+                        .label(span(opened), "opened here"),
+                    );
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    let Some(opened) = open.last() else { return true };
+    errors.push(
+        Diagnostic::error(
+            code::E0104,
+            format!("`{}` is never closed", &text[(*opened).clone()]),
+            span(opened),
+            "opened here",
+        )
+        .help(format!("add the `{}`", closer(&text[(*opened).clone()]))),
+    );
+    false
+}
+
+fn closer(open: &str) -> &'static str {
+    match open {
+        "(" => ")",
+        "[" => "]",
+        _ => "}",
+    }
+}
