@@ -4,6 +4,7 @@ mod builder;
 pub mod element;
 mod module;
 pub mod op;
+pub mod random;
 mod text;
 mod types;
 mod verify;

@@ -6,9 +6,12 @@
 mod binary;
 mod catalogue;
 mod def;
+mod fold;
 mod io;
 mod reduce;
 mod special;
+#[cfg(test)]
+mod tests;
 mod unary;
 
 use std::sync::Arc;
@@ -19,6 +22,7 @@ pub use def::{
     BinaryEval, BinaryRule, Derivative, DtypeRule, ResultDtype, UnaryEval, UnaryRule, float_to_int, int_range,
     int_to_float, round_float, wrap_int,
 };
+pub use fold::{convert, fold};
 pub use io::IoOp;
 pub use reduce::{ReduceDef, ReduceDerivative, ReduceOp, ScanDef, ScanDerivative, ScanOp};
 pub use unary::{UnaryDef, UnaryOp};

@@ -1,0 +1,272 @@
+//! The numbers that `Op::Random` draws: bit for bit the same on every back end.
+//!
+//! Element `i` of a draw belongs to the index `j = counter + i` (wrapping). Words come from Philox4x32-10 (Salmon et al.,
+//! "Parallel random numbers: as easy as 1, 2, 3", SC 2011) with the two halves of `key` as its key:
+//! - a 32-bit word is lane `j % 4` of the block `[lo(j / 4), hi(j / 4), 0, 0]`;
+//! - a 64-bit word is the lanes `2 (j % 2)` (low) and `2 (j % 2) + 1` (high) of the block `[lo(j / 2), hi(j / 2), 1, 0]`.
+//!
+//! `f32` uses 32-bit words, `f64` 64-bit words. Everything below is IEEE arithmetic in the written order, with fused
+//! multiply-add exactly where `mul_add` stands, and correctly rounded division and square root.
+
+/// Philox4x32 with ten rounds.
+pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    let ([mut a, mut b, mut c, mut d], [mut k0, mut k1]) = (counter, key);
+    for _ in 0..10 {
+        let p = u64::from(a) * 0xD251_1F53;
+        let q = u64::from(c) * 0xCD9E_8D57;
+        [a, b, c, d] = [(q >> 32) as u32 ^ b ^ k0, q as u32, (p >> 32) as u32 ^ d ^ k1, p as u32];
+        k0 = k0.wrapping_add(0x9E37_79B9);
+        k1 = k1.wrapping_add(0xBB67_AE85);
+    }
+    [a, b, c, d]
+}
+
+fn block(key: i64, index: u64, domain: u32) -> [u32; 4] {
+    philox([index as u32, (index >> 32) as u32, domain, 0], [key as u32, (key as u64 >> 32) as u32])
+}
+
+/// The 32-bit word of index `j`.
+pub fn word32(key: i64, j: i64) -> u32 {
+    let j = j as u64;
+    block(key, j / 4, 0)[(j % 4) as usize]
+}
+
+/// The 64-bit word of index `j`.
+pub fn word64(key: i64, j: i64) -> u64 {
+    let j = j as u64;
+    let lanes = block(key, j / 2, 1);
+    let at = 2 * (j % 2) as usize;
+    u64::from(lanes[at]) | u64::from(lanes[at + 1]) << 32
+}
+
+/// In `[0, 1)`: a multiple of 2^-24.
+pub fn uniform_f32(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+/// In `[0, 1)`: a multiple of 2^-53.
+pub fn uniform_f64(word: u64) -> f64 {
+    (word >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
+}
+
+/// Standard normal by the inverse error function of M. Giles ("Approximating the erfinv function", GPU Computing Gems,
+/// 2011, single precision). The word's sign bit is the sign; the magnitude is exact in the middle and in the tail.
+pub fn normal_f32(word: u32) -> f32 {
+    const SCALE: f32 = 1.0 / 4_294_967_296.0;
+    let v = word as i32;
+    let a = (v ^ (v >> 31)) as u32;
+    // |x| = (2a + 1) / 2^32 and 1 - |x|
+    let x = (2 * a + 1) as f32 * SCALE;
+    let rest = (u32::MAX - 2 * a) as f32 * SCALE;
+    let w = -log_f32(rest * (1.0 + x));
+    let p = if w < 5.0 {
+        let w = w - 2.5;
+        let p = 2.810_226_4e-8_f32;
+        let p = p.mul_add(w, 3.432_739_4e-7);
+        let p = p.mul_add(w, -3.523_387_7e-6);
+        let p = p.mul_add(w, -4.391_506_5e-6);
+        let p = p.mul_add(w, 2.185_808_7e-4);
+        let p = p.mul_add(w, -1.253_725_03e-3);
+        let p = p.mul_add(w, -4.177_681_64e-3);
+        let p = p.mul_add(w, 0.246_640_727);
+        p.mul_add(w, 1.501_409_41)
+    } else {
+        let w = w.sqrt() - 3.0;
+        let p = -2.002_142_57e-4_f32;
+        let p = p.mul_add(w, 1.009_505_58e-4);
+        let p = p.mul_add(w, 1.349_343_22e-3);
+        let p = p.mul_add(w, -3.673_428_44e-3);
+        let p = p.mul_add(w, 5.739_507_73e-3);
+        let p = p.mul_add(w, -7.622_461_3e-3);
+        let p = p.mul_add(w, 9.438_870_47e-3);
+        let p = p.mul_add(w, 1.001_674_06);
+        p.mul_add(w, 2.832_976_82)
+    };
+    let z = p * x * std::f32::consts::SQRT_2;
+    if v < 0 { -z } else { z }
+}
+
+/// Natural logarithm of a positive normal number: `2 artanh s` with `s = (m - 1) / (m + 1)`, `m` in `[sqrt 1/2, sqrt 2)`.
+fn log_f32(t: f32) -> f32 {
+    let bits = t.to_bits();
+    let e = (bits.wrapping_sub(0x3F35_04F3) as i32) >> 23;
+    let m = f32::from_bits(bits.wrapping_sub((e as u32) << 23));
+    let s = (m - 1.0) / (m + 1.0);
+    let s2 = s * s;
+    let p = 2.0_f32 / 9.0;
+    let p = p.mul_add(s2, 2.0 / 7.0);
+    let p = p.mul_add(s2, 2.0 / 5.0);
+    let p = p.mul_add(s2, 2.0 / 3.0);
+    let p = p.mul_add(s2, 2.0);
+    (e as f32).mul_add(std::f32::consts::LN_2, s * p)
+}
+
+/// Standard normal by the inverse distribution of M. J. Wichura (Algorithm AS 241, PPND16, Applied Statistics 37, 1988).
+pub fn normal_f64(word: u64) -> f64 {
+    const SCALE: f64 = 1.0 / 36_893_488_147_419_103_232.0;
+    let v = word as i64;
+    let a = (v ^ (v >> 63)) as u64;
+    // q = |p - 1/2| = (2a + 1) / 2^65, and the tail 1/2 - q
+    let q = (2 * a + 1) as f64 * SCALE;
+    let z = if q <= 0.425 {
+        let r = (-q).mul_add(q, 0.180625);
+        q * (horner(r, &A) / horner(r, &B))
+    } else {
+        let tail = (u64::MAX - 2 * a) as f64 * SCALE;
+        let r = (-log_f64(tail)).sqrt();
+        if r <= 5.0 { horner(r - 1.6, &C) / horner(r - 1.6, &D) } else { horner(r - 5.0, &E) / horner(r - 5.0, &F) }
+    };
+    if v < 0 { -z } else { z }
+}
+
+fn horner(r: f64, c: &[f64; 8]) -> f64 {
+    let p = c[7].mul_add(r, c[6]);
+    let p = p.mul_add(r, c[5]);
+    let p = p.mul_add(r, c[4]);
+    let p = p.mul_add(r, c[3]);
+    let p = p.mul_add(r, c[2]);
+    let p = p.mul_add(r, c[1]);
+    p.mul_add(r, c[0])
+}
+
+/// As [`log_f32`].
+fn log_f64(t: f64) -> f64 {
+    let bits = t.to_bits();
+    let e = (bits.wrapping_sub(0x3FE6_A09E_667F_3BCD) as i64) >> 52;
+    let m = f64::from_bits(bits.wrapping_sub((e as u64) << 52));
+    let s = (m - 1.0) / (m + 1.0);
+    let s2 = s * s;
+    let p = 2.0_f64 / 23.0;
+    let p = p.mul_add(s2, 2.0 / 21.0);
+    let p = p.mul_add(s2, 2.0 / 19.0);
+    let p = p.mul_add(s2, 2.0 / 17.0);
+    let p = p.mul_add(s2, 2.0 / 15.0);
+    let p = p.mul_add(s2, 2.0 / 13.0);
+    let p = p.mul_add(s2, 2.0 / 11.0);
+    let p = p.mul_add(s2, 2.0 / 9.0);
+    let p = p.mul_add(s2, 2.0 / 7.0);
+    let p = p.mul_add(s2, 2.0 / 5.0);
+    let p = p.mul_add(s2, 2.0 / 3.0);
+    let p = p.mul_add(s2, 2.0);
+    (e as f64).mul_add(std::f64::consts::LN_2, s * p)
+}
+
+const A: [f64; 8] = [
+    3.387_132_872_796_366_5,
+    133.141_667_891_784_38,
+    1_971.590_950_306_551_3,
+    13_731.693_765_509_46,
+    45_921.953_931_549_87,
+    67_265.770_927_008_7,
+    33_430.575_583_588_13,
+    2_509.080_928_730_122_7,
+];
+const B: [f64; 8] = [
+    1.0,
+    42.313_330_701_600_91,
+    687.187_007_492_057_9,
+    5_394.196_021_424_751,
+    21_213.794_301_586_597,
+    39_307.895_800_092_71,
+    28_729.085_735_721_943,
+    5_226.495_278_852_854,
+];
+const C: [f64; 8] = [
+    1.423_437_110_749_683_5,
+    4.630_337_846_156_546,
+    5.769_497_221_460_691,
+    3.647_848_324_763_204_5,
+    1.270_458_252_452_368_4,
+    0.241_780_725_177_450_6,
+    0.022_723_844_989_269_184,
+    7.745_450_142_783_414e-4,
+];
+const D: [f64; 8] = [
+    1.0,
+    2.053_191_626_637_759,
+    1.676_384_830_183_803_8,
+    0.689_767_334_985_1,
+    0.148_103_976_427_480_08,
+    0.015_198_666_563_616_457,
+    5.475_938_084_995_345e-4,
+    1.050_750_071_644_416_9e-9,
+];
+const E: [f64; 8] = [
+    6.657_904_643_501_103,
+    5.463_784_911_164_114,
+    1.784_826_539_917_291_3,
+    0.296_560_571_828_504_87,
+    0.026_532_189_526_576_124,
+    0.001_242_660_947_388_078_4,
+    2.711_555_568_743_487_6e-5,
+    2.010_334_399_292_288_1e-7,
+];
+const F: [f64; 8] = [
+    1.0,
+    0.599_832_206_555_888,
+    0.136_929_880_922_735_8,
+    0.014_875_361_290_850_615,
+    7.868_691_311_456_133e-4,
+    1.846_318_317_510_054_7e-5,
+    1.421_511_758_316_446e-7,
+    2.044_263_103_389_939_8e-15,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn philox_gives_the_known_answers_of_random123() {
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox([!0; 4], [!0; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(
+            philox([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn uniforms_stay_below_one() {
+        assert_eq!(uniform_f32(0), 0.0);
+        assert!(uniform_f32(u32::MAX) < 1.0);
+        assert!(uniform_f64(u64::MAX) < 1.0);
+    }
+
+    /// Distribution function of the normal by `erf`; the tails by its asymptotic series are not needed below 5 sigma.
+    fn cdf(z: f64) -> f64 {
+        0.5 * (1.0 + crate::UnaryOp::Erf.def().eval_f64(z / std::f64::consts::SQRT_2))
+    }
+
+    #[test]
+    fn normals_invert_the_distribution_function() {
+        for k in 0..10_000_u32 {
+            let word = k.wrapping_mul(429_497);
+            let p = (f64::from(word as i32) + 0.5) / 4_294_967_296.0 + 0.5;
+            let z = normal_f32(word);
+            assert!((cdf(f64::from(z)) - p).abs() < 2e-7, "word {word}: {z}");
+            let z = normal_f64(u64::from(word) << 32);
+            let p = f64::from(word as i32) / 4_294_967_296.0 + 0.5;
+            assert!((cdf(z) - p).abs() < 1e-14, "word {word}: {z}");
+        }
+        assert!((normal_f64(i64::MAX as u64) - 9.155_293_772_686_07).abs() < 1e-13);
+        assert!((normal_f32(i32::MAX as u32) - 6.337_957_8).abs() < 2e-5);
+        assert_eq!(normal_f32(0), -normal_f32(u32::MAX));
+    }
+
+    #[test]
+    fn samples_have_the_right_moments() {
+        let n = 100_000;
+        let z: Vec<f64> = (0..n).map(|j| f64::from(normal_f32(word32(42, j)))).collect();
+        let mean = z.iter().sum::<f64>() / n as f64;
+        let var = z.iter().map(|x| x * x).sum::<f64>() / n as f64;
+        assert!(mean.abs() < 0.01 && (var - 1.0).abs() < 0.015, "{mean} {var}");
+    }
+
+    #[test]
+    fn neighbouring_indices_share_a_block_and_widths_do_not() {
+        let b = philox([3, 0, 0, 0], [7, 0]);
+        assert_eq!((12..16).map(|j| word32(7, j)).collect::<Vec<_>>(), b);
+        assert_ne!(word64(7, 0) as u32, word32(7, 0));
+    }
+}
