@@ -2,6 +2,7 @@
 
 mod builder;
 pub mod element;
+pub mod interp;
 mod module;
 pub mod op;
 pub mod random;

@@ -51,6 +51,7 @@ pub fn uniform_f64(word: u64) -> f64 {
 
 /// Standard normal by the inverse error function of M. Giles ("Approximating the erfinv function", GPU Computing Gems,
 /// 2011, single precision). The word's sign bit is the sign; the magnitude is exact in the middle and in the tail.
+#[expect(clippy::excessive_precision, reason = "coefficients as published")]
 pub fn normal_f32(word: u32) -> f32 {
     const SCALE: f32 = 1.0 / 4_294_967_296.0;
     let v = word as i32;

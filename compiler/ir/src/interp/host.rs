@@ -1,0 +1,158 @@
+//! What a program does to the world, as the interpreter sees it.
+
+use std::collections::HashMap;
+
+use super::{Tensor, Value};
+use crate::{Dtype, Scalar};
+
+/// A part of a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    Text(&'a str),
+    /// `spec` is empty for the default format.
+    Value {
+        value: &'a Value,
+        spec: &'a str,
+    },
+}
+
+/// Formats, prints, reads and writes. An `Err` is the message of the run-time error.
+pub trait Host {
+    fn format(&mut self, parts: &[Part<'_>]) -> String;
+    fn print(&mut self, text: &str) -> Result<(), String>;
+    /// `[n, m]` in `dtype`; `header` lines are skipped.
+    fn read_csv(&mut self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String>;
+    fn read_npy(&mut self, path: &str, dtype: Dtype, rank: usize) -> Result<Tensor, String>;
+    fn write_npy(&mut self, path: &str, tensor: &Tensor) -> Result<(), String>;
+    fn read_text(&mut self, path: &str) -> Result<String, String>;
+    fn save(&mut self, path: &str, leaves: &[(&str, &Tensor)]) -> Result<(), String>;
+    /// One tensor of `(name, dtype, shape)` each.
+    fn load(&mut self, path: &str, leaves: &[(&str, Dtype, Vec<usize>)]) -> Result<Vec<Tensor>, String>;
+    fn exists(&mut self, path: &str) -> bool;
+    /// Seconds of a monotonic clock.
+    fn clock(&mut self) -> f64;
+    fn progress(&mut self, _done: i64, _total: i64) {}
+    /// Should the program stop? Asked once per loop iteration.
+    fn interrupted(&mut self) -> bool {
+        false
+    }
+}
+
+/// A host in memory: for tests, and for evaluation at compile time.
+#[derive(Clone, Debug, Default)]
+pub struct PlainHost {
+    /// What the program has printed.
+    pub out: String,
+    pub texts: HashMap<String, String>,
+    /// Files of named tensors; an npy file has one, called "".
+    pub tensors: HashMap<String, Vec<(String, Tensor)>>,
+}
+
+impl PlainHost {
+    fn missing<T>(path: &str) -> Result<T, String> {
+        Err(format!("cannot read `{path}`: no such file"))
+    }
+}
+
+impl Host for PlainHost {
+    fn format(&mut self, parts: &[Part<'_>]) -> String {
+        parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(s) => (*s).to_string(),
+                Part::Value { value, spec } => plain(value, spec),
+            })
+            .collect()
+    }
+
+    fn print(&mut self, text: &str) -> Result<(), String> {
+        self.out.push_str(text);
+        Ok(())
+    }
+
+    fn read_csv(&mut self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String> {
+        let Some(text) = self.texts.get(path) else {
+            return PlainHost::missing(path);
+        };
+        let rows: Vec<Vec<f64>> = text
+            .lines()
+            .skip(header)
+            .map(|line| line.split(',').map(|x| x.trim().parse::<f64>().map_err(|e| format!("{path}: {e}"))).collect())
+            .collect::<Result<_, String>>()?;
+        let m = rows.first().map_or(0, Vec::len);
+        if rows.iter().any(|r| r.len() != m) {
+            return Err(format!("{path}: rows of different lengths"));
+        }
+        Ok(Tensor::from_floats(dtype, vec![rows.len(), m], rows.into_iter().flatten()))
+    }
+
+    fn read_npy(&mut self, path: &str, dtype: Dtype, rank: usize) -> Result<Tensor, String> {
+        match self.tensors.get(path).and_then(|f| f.first()) {
+            Some((_, t)) if t.dtype == dtype && t.shape.len() == rank => Ok(t.clone()),
+            Some((_, t)) => Err(format!("`{path}` holds {}{:?}", t.dtype, t.shape)),
+            None => PlainHost::missing(path),
+        }
+    }
+
+    fn write_npy(&mut self, path: &str, tensor: &Tensor) -> Result<(), String> {
+        self.tensors.insert(path.into(), vec![(String::new(), tensor.clone())]);
+        Ok(())
+    }
+
+    fn read_text(&mut self, path: &str) -> Result<String, String> {
+        self.texts.get(path).cloned().map_or_else(|| PlainHost::missing(path), Ok)
+    }
+
+    fn save(&mut self, path: &str, leaves: &[(&str, &Tensor)]) -> Result<(), String> {
+        let entries = leaves.iter().map(|(n, t)| (n.to_string(), (*t).clone())).collect();
+        self.tensors.insert(path.into(), entries);
+        Ok(())
+    }
+
+    fn load(&mut self, path: &str, leaves: &[(&str, Dtype, Vec<usize>)]) -> Result<Vec<Tensor>, String> {
+        let Some(file) = self.tensors.get(path) else {
+            return PlainHost::missing(path);
+        };
+        let one = |(name, dtype, shape): &(&str, Dtype, Vec<usize>)| match file.iter().find(|(n, _)| n == name) {
+            Some((_, t)) if t.dtype == *dtype && t.shape == *shape => Ok(t.clone()),
+            Some((_, t)) => Err(format!("`{name}` in `{path}` is {}{:?}, not {dtype}{shape:?}", t.dtype, t.shape)),
+            None => Err(format!("`{path}` has no entry `{name}`")),
+        };
+        leaves.iter().map(one).collect()
+    }
+
+    fn exists(&mut self, path: &str) -> bool {
+        self.texts.contains_key(path) || self.tensors.contains_key(path)
+    }
+
+    fn clock(&mut self) -> f64 {
+        0.0
+    }
+}
+
+/// Nested lists of numbers; a spec `.3` gives the digits after the dot.
+fn plain(value: &Value, spec: &str) -> String {
+    let digits = spec.strip_prefix('.').and_then(|d| d.trim_end_matches('f').parse::<usize>().ok());
+    let scalar = |x: Scalar, dtype: Dtype| match (x, digits) {
+        (Scalar::Float(bits), Some(d)) => format!("{:.d$}", f64::from_bits(bits)),
+        (Scalar::Float(bits), None) if dtype == Dtype::F64 => f64::from_bits(bits).to_string(),
+        (Scalar::Float(bits), None) => (f64::from_bits(bits) as f32).to_string(),
+        (Scalar::Int(i), _) if dtype == Dtype::U64 => (i as u64).to_string(),
+        (Scalar::Int(i), _) => i.to_string(),
+        (Scalar::Bool(b), _) => b.to_string(),
+    };
+    fn nested(t: &Tensor, axis: usize, at: &mut usize, scalar: &dyn Fn(Scalar, Dtype) -> String) -> String {
+        if axis == t.shape.len() {
+            *at += 1;
+            return scalar(t.get(*at - 1), t.dtype);
+        }
+        let parts: Vec<String> = (0..t.shape[axis]).map(|_| nested(t, axis + 1, at, scalar)).collect();
+        format!("[{}]", parts.join(", "))
+    }
+    match value {
+        Value::Str(s) => s.to_string(),
+        Value::Tensor(t) if t.numel() == 0 && !t.shape.is_empty() => "[]".into(),
+        Value::Tensor(t) => nested(t, 0, &mut 0, &scalar),
+        Value::Stack(s) => format!("stack of {}", s.len()),
+    }
+}
