@@ -6,6 +6,8 @@ pub mod interp;
 mod module;
 pub mod op;
 pub mod random;
+#[cfg(any(test, feature = "testgen"))]
+pub mod testgen;
 mod text;
 mod types;
 mod verify;
