@@ -1,0 +1,166 @@
+//! Kernels under construction: captured scalars and buffers become parameters; equal kernels are kept once.
+
+use rustc_hash::FxHashMap;
+use tdl_ir::Dtype;
+
+use crate::buffers::BufId;
+use crate::code::Code;
+use crate::ir::*;
+use crate::lower::Lower;
+use crate::size::Size;
+
+pub struct KernelCode {
+    pub code: Code,
+    params: Vec<KernelParam>,
+    args: Vec<Operand>,
+    captured: FxHashMap<Operand, Operand>,
+    bufs: FxHashMap<BufId, (Reg, usize)>,
+    /// Operations in order of appearance, for the name.
+    pub words: Vec<String>,
+}
+
+impl KernelCode {
+    fn new() -> KernelCode {
+        let mut code = Code::new();
+        code.begin_memo();
+        KernelCode {
+            code,
+            params: Vec::new(),
+            args: Vec::new(),
+            captured: FxHashMap::default(),
+            bufs: FxHashMap::default(),
+            words: Vec::new(),
+        }
+    }
+
+    /// A host operand inside the kernel.
+    pub fn capture(&mut self, o: Operand, host: &Code) -> Operand {
+        let Operand::Reg(r) = o else { return o };
+        if let Some(inner) = self.captured.get(&o) {
+            return *inner;
+        }
+        let data = &host.regs[r.0 as usize];
+        let reg = self.code.named(data.ty, data.name.clone());
+        self.params.push(KernelParam { reg, access: Access::Read });
+        self.args.push(o);
+        self.captured.insert(o, reg.into());
+        reg.into()
+    }
+
+    fn buffer(&mut self, id: BufId, ptr: Reg, access: Access, host: &Code) -> Reg {
+        if let Some((reg, at)) = self.bufs.get(&id) {
+            let p = &mut self.params[*at];
+            if p.access != access {
+                p.access = Access::ReadWrite;
+            }
+            return *reg;
+        }
+        let name = host.regs[ptr.0 as usize].name.clone();
+        let reg = self.code.named(RegTy::Ptr, name);
+        self.bufs.insert(id, (reg, self.params.len()));
+        self.params.push(KernelParam { reg, access });
+        self.args.push(ptr.into());
+        reg
+    }
+}
+
+/// What one step of a kernel's range costs, roughly in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Elements per step of the range.
+    pub elements: Size,
+    /// Operations per element.
+    pub cost: i64,
+}
+
+/// A chunk should run this long to be worth a thread, in elementary vectorised operations.
+const CHUNK_WORK: i64 = 1 << 16;
+
+impl Lower<'_> {
+    /// Pointer to a buffer where elements are computed now.
+    pub fn pointer(&mut self, buf: BufId, access: Access) -> Reg {
+        let ptr = self.bufs[buf.0].ptr;
+        match &mut self.kernel {
+            Some(k) => k.buffer(buf, ptr, access, &self.host),
+            None => ptr,
+        }
+    }
+
+    pub fn word(&mut self, w: impl FnOnce() -> String) {
+        if let Some(k) = &mut self.kernel
+            && k.words.len() < 5
+        {
+            k.words.push(w());
+        }
+    }
+
+    /// Writes a kernel over `0..range` and launches it; tiny work is done in host code on the spot. `body` gets the bounds of
+    /// its part of the range.
+    pub fn launch(&mut self, kind: &str, range: &Size, work: Work, body: impl FnOnce(&mut Self, Operand, Operand)) {
+        assert!(self.kernel.is_none(), "kernels do not nest");
+        let total = range.mul(&work.elements).as_const();
+        let range_value = self.size(range);
+        if total.is_some_and(|t| t <= 8) {
+            self.host.begin_memo();
+            body(self, Operand::i64(0), range_value);
+            self.host.end_memo();
+            return;
+        }
+        let grain = self.grain(&work);
+        self.launch_over(kind, range_value, grain, body);
+    }
+
+    /// Like [`Lower::launch`], with a range and a grain in host registers.
+    pub fn launch_over(
+        &mut self,
+        kind: &str,
+        range: Operand,
+        grain: Operand,
+        body: impl FnOnce(&mut Self, Operand, Operand),
+    ) {
+        let mut k = KernelCode::new();
+        let lo = k.code.named(RegTy::Scalar(Dtype::I64), Some("lo".into()));
+        let hi = k.code.named(RegTy::Scalar(Dtype::I64), Some("hi".into()));
+        self.kernel = Some(k);
+        body(self, lo.into(), hi.into());
+        let mut k = self.kernel.take().expect("the kernel is open");
+        k.code.end_memo();
+        let body = k.code.blocks.pop().expect("the body is open");
+        let words = if k.words.is_empty() { String::new() } else { format!(".{}", k.words.join("_")) };
+        let kernel = self.intern(format!("{kind}{words}"), k.code.regs, k.params, lo, hi, body);
+        self.host.push(Stmt::Launch { kernel, args: k.args, range, grain });
+    }
+
+    fn intern(
+        &mut self,
+        name: String,
+        regs: Vec<RegData>,
+        params: Vec<KernelParam>,
+        lo: Reg,
+        hi: Reg,
+        body: Vec<Stmt>,
+    ) -> KernelId {
+        let types: Vec<RegTy> = regs.iter().map(|r| r.ty).collect();
+        let key = format!("{types:?} {params:?} {body:?}");
+        let kernels = &mut self.shared.program.kernels;
+        *self.shared.kernels.entry(key).or_insert_with(|| {
+            let name = format!("{name}.k{}", kernels.len());
+            kernels.push(Kernel { name, regs, params, lo, hi, body });
+            KernelId(kernels.len() as u32 - 1)
+        })
+    }
+
+    /// Steps per parallel chunk.
+    pub fn grain(&mut self, work: &Work) -> Operand {
+        let per_chunk = (CHUNK_WORK / work.cost.max(1)).max(1);
+        match work.elements.as_const() {
+            Some(e) => Operand::i64((per_chunk / e.max(1)).max(1)),
+            None => {
+                let e = self.size(&work.elements);
+                let e = self.host.max(e, Operand::i64(1));
+                let g = self.host.div(Operand::i64(per_chunk), e);
+                self.host.max(g, Operand::i64(1))
+            }
+        }
+    }
+}

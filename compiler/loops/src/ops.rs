@@ -1,0 +1,438 @@
+//! Operations with a kernel or runtime call of their own.
+
+use tdl_ir::{BinaryOp, CompareOp, Dtype, Inst, Op, ScanOp, UnaryOp, Update, ValueId};
+
+use crate::buffers::BufId;
+use crate::code::Idx;
+use crate::eval::BufStore;
+use crate::ir::*;
+use crate::kernel::Work;
+use crate::lower::Lower;
+use crate::nest::{collapse, identity as fold_identity};
+use crate::plan::tree_cost;
+use crate::size::{Size, dense_strides};
+use crate::values::{Ax, Leaf, identity, region_ax};
+
+impl<'l> Lower<'l> {
+    /// The dense memory of a tensor: its own, or a copy made now.
+    pub fn dense(&mut self, v: ValueId) -> BufId {
+        if let Some(s) = self.values.storage(v)
+            && let Some(b) = self.home.get(&s)
+        {
+            return *b;
+        }
+        let bytes = self.bytes(v);
+        let buf = self.alloc(&bytes, None);
+        self.fill(v, buf);
+        self.temporaries().push(buf);
+        buf
+    }
+
+    /// Writes all of a tensor to memory.
+    pub fn fill(&mut self, v: ValueId, buf: BufId) {
+        let dims = self.sizes_of(v);
+        let to = Region { id: buf, dims: dims.clone(), ax: identity(dims.len()), starts: vec![Idx::ZERO; dims.len()] };
+        self.write_region("copy", v, &to, &vec![1; dims.len()], false);
+    }
+
+    /// Computes `u` and writes it to, or adds it to, a region of a dense tensor.
+    fn write_region(&mut self, kind: &str, u: ValueId, to: &Region, steps: &[i64], add: bool) {
+        let dims = self.sizes_of(u);
+        let mut leaves = Vec::new();
+        self.values.trace(u, identity(dims.len()), &mut leaves);
+        leaves.push(Leaf { storage: None, dims: to.dims.clone(), ax: to.ax.clone() });
+        let runs = collapse(&(0..dims.len()).collect::<Vec<_>>(), &dims, &leaves);
+        let cost = i64::from(tree_cost(&self.values, u)) + 1;
+        let dtype = self.dtype(u);
+        self.over(kind, &runs, dims.len(), cost, &mut |l, idx| {
+            let mut value = l.eval(u, idx);
+            let at: Vec<Idx> = (0..idx.len())
+                .map(|i| {
+                    let start = l.outer_idx(&to.starts[i]);
+                    start.add(&idx[i].scale(&Size::constant(steps[i])))
+                })
+                .collect();
+            if add {
+                let old = l.load_at(to.id, dtype, &to.dims, &at);
+                value = l.code().binary(BinaryOp::Add, dtype, old, value);
+            }
+            l.store(BufStore { id: to.id, dtype, dims: &to.dims }, &at, value);
+        });
+    }
+
+    /// A host index where elements are computed now.
+    fn outer_idx(&mut self, idx: &Idx) -> Idx {
+        let mut out = Idx::ZERO;
+        for (r, s) in &idx.terms {
+            let term = match r {
+                None => Idx::size(s.clone()),
+                Some(r) => {
+                    let o = self.outer((*r).into());
+                    Idx::operand(o).scale(s)
+                }
+            };
+            out = out.add(&term);
+        }
+        out
+    }
+
+    pub fn load_at(&mut self, buf: BufId, dtype: Dtype, dims: &[Size], idx: &[Idx]) -> Operand {
+        let strides = dense_strides(dims);
+        let mut at = Idx::ZERO;
+        for (i, s) in idx.iter().zip(&strides) {
+            at = at.add(&i.scale(s));
+        }
+        let ptr = self.pointer(buf, Access::Read);
+        let index = self.index(&at);
+        self.code().scalar(dtype, Expr::Load { ptr, dtype, index })
+    }
+
+    pub fn concat(&mut self, inst: &Inst, axis: usize, n: usize) {
+        let r = inst.results[0];
+        let buf = self.place(r, n);
+        let dims = self.sizes_of(r);
+        let rank = dims.len();
+        let mut offset = Idx::ZERO;
+        for x in &inst.args {
+            let mut starts = vec![Idx::ZERO; rank];
+            starts[axis] = offset.clone();
+            let to = Region { id: buf, dims: dims.clone(), ax: identity(rank), starts };
+            self.write_region("concat", *x, &to, &vec![1; rank], false);
+            offset = offset.add(&Idx::size(self.sizes_of(*x)[axis].clone()));
+        }
+    }
+
+    /// The buffer of an updated tensor: the old one's if that is dead and nothing else of it is read, else a copy.
+    fn updated(&mut self, x: ValueId, r: ValueId, n: usize, others_read: &[Leaf], region: Option<&[Ax]>) -> BufId {
+        let old = self.values.storage(x);
+        if let Some(s) = old
+            && self.dies_at(s, n)
+            && others_read
+                .iter()
+                .filter(|l| l.storage == Some(s))
+                .all(|l| region.is_some_and(|r| l.ax == r && l.dims == self.sizes_of(x)))
+        {
+            return self.settle(r, self.home[&s]);
+        }
+        let buf = self.place(r, n);
+        match old.and_then(|s| self.home.get(&s).copied()) {
+            Some(from) => {
+                let (dst, src) = (self.buf(buf).ptr, self.buf(from).ptr);
+                let bytes = self.bytes(r);
+                self.copy_bytes(dst, src, &bytes);
+            }
+            None => self.fill(x, buf),
+        }
+        buf
+    }
+
+    pub fn update_slice(&mut self, inst: &Inst, steps: &[i64], mode: Update, n: usize) {
+        let (x, u, r) = (inst.args[0], inst.args[1], inst.results[0]);
+        let (dims, region) = (self.sizes_of(r), self.sizes_of(u));
+        let ax = region_ax(&self.values, steps, &inst.args[2..], &region, &dims);
+        let mut leaves = Vec::new();
+        self.values.trace(u, identity(region.len()), &mut leaves);
+        let buf = self.updated(x, r, n, &leaves, Some(&ax));
+        let starts = inst.args[2..].iter().map(|s| Idx::operand(self.scalar(*s))).collect();
+        let to = Region { id: buf, dims, ax, starts };
+        self.write_region("update", u, &to, steps, mode == Update::Add);
+    }
+
+    /// Rows in order on one thread: repeats accumulate, or the last wins.
+    pub fn scatter(&mut self, inst: &Inst, mode: Update, n: usize) {
+        let (x, ids, u, r) = (inst.args[0], inst.args[1], inst.args[2], inst.results[0]);
+        let dims = self.sizes_of(r);
+        let (ids_dims, u_dims) = (self.sizes_of(ids), self.sizes_of(u));
+        let mut leaves = Vec::new();
+        self.values.trace(ids, identity(ids_dims.len()), &mut leaves);
+        self.values.trace(u, identity(u_dims.len()), &mut leaves);
+        let buf = self.updated(x, r, n, &leaves, None);
+        let rank = ids_dims.len();
+        let dtype = self.dtype(r);
+        let target = Leaf {
+            storage: None,
+            ax: (0..dims.len())
+                .map(|i| if i == 0 { Ax::Mixed((1 << rank) - 1) } else { Ax::Axis(rank + i - 1) })
+                .collect(),
+            dims: dims.clone(),
+        };
+        leaves.push(target);
+        let runs = collapse(&(rank..u_dims.len()).collect::<Vec<_>>(), &u_dims, &leaves);
+        let count = self.size(&Size::product(&ids_dims));
+        self.launch_over("scatter", Operand::i64(1), Operand::i64(1), |l, _, _| {
+            let count = l.outer(count);
+            let head = l.code().begin_loop(Operand::i64(0), count, LoopKind::Serial);
+            let at = l.decompose(head.var.into(), &ids_dims);
+            let row = l.eval(ids, &at);
+            l.nest(&crate::nest::extents(&runs), &[], &mut |l, inner| {
+                let mut idx = at.clone();
+                idx.resize(u_dims.len(), Idx::ZERO);
+                crate::nest::place_runs(&mut idx, &runs, inner);
+                let mut value = l.eval(u, &idx);
+                let mut to = vec![Idx::operand(row)];
+                to.extend_from_slice(&idx[rank..]);
+                if mode == Update::Add {
+                    let old = l.load_at(buf, dtype, &dims, &to);
+                    value = l.code().binary(BinaryOp::Add, dtype, old, value);
+                }
+                l.store(BufStore { id: buf, dtype, dims: &dims }, &to, value);
+                vec![]
+            });
+            l.code().end_loop(head, vec![], vec![]);
+        });
+    }
+
+    pub fn scan(&mut self, inst: &Inst, op: ScanOp, axis: usize, reverse: bool, n: usize) {
+        let (x, r) = (inst.args[0], inst.results[0]);
+        let buf = self.place(r, n);
+        let dims = self.sizes_of(r);
+        let dtype = self.dtype(r);
+        let others: Vec<usize> = (0..dims.len()).filter(|a| *a != axis).collect();
+        let other_dims: Vec<Size> = others.iter().map(|a| dims[*a].clone()).collect();
+        let (reduce, binary) = match op {
+            ScanOp::Sum => (tdl_ir::ReduceOp::Sum, BinaryOp::Add),
+            ScanOp::Prod => (tdl_ir::ReduceOp::Prod, BinaryOp::Mul),
+            ScanOp::Max => (tdl_ir::ReduceOp::Max, BinaryOp::Max),
+            ScanOp::Min => (tdl_ir::ReduceOp::Min, BinaryOp::Min),
+        };
+        let acc = match (op, dtype) {
+            (ScanOp::Sum | ScanOp::Prod, Dtype::F16 | Dtype::Bf16) => Dtype::F32,
+            _ => dtype,
+        };
+        let cost = i64::from(tree_cost(&self.values, x)) + 4;
+        let work = Work { elements: dims[axis].clone(), cost };
+        self.launch("scan", &Size::product(&other_dims), work, |l, lo, hi| {
+            let rows = l.code().begin_loop(lo, hi, LoopKind::Serial);
+            let at = l.decompose(rows.var.into(), &other_dims);
+            let mut idx = vec![Idx::ZERO; dims.len()];
+            for (a, i) in others.iter().zip(at) {
+                idx[*a] = i;
+            }
+            let len = l.outer_size(&dims[axis]);
+            let param = l.code().reg(RegTy::Scalar(acc));
+            let result = l.code().reg(RegTy::Scalar(acc));
+            let head = l.code().begin_loop(Operand::i64(0), len, LoopKind::Serial);
+            idx[axis] = Idx::reg(head.var);
+            if reverse {
+                let end = Idx::size(dims[axis].clone()).add(&Idx::constant(-1));
+                idx[axis] = end.add(&Idx::reg(head.var).scale(&Size::constant(-1)));
+            }
+            let value = l.eval(x, &idx);
+            let value = l.code().convert(dtype, acc, value);
+            let next = l.code().binary(binary, acc, param.into(), value);
+            let out = l.code().convert(acc, dtype, next);
+            l.store(BufStore { id: buf, dtype, dims: &dims }, &idx, out);
+            let init = fold_identity(reduce, acc);
+            l.code().end_loop(head, vec![Carried { param, init, next, result }], vec![]);
+            l.code().end_loop(rows, vec![], vec![]);
+        });
+    }
+
+    /// The first largest or smallest along the last axis; NaN beats everything.
+    pub fn arg_reduce(&mut self, inst: &Inst, max: bool, n: usize) {
+        let (x, r) = (inst.args[0], inst.results[0]);
+        let dims = self.sizes_of(x);
+        let (len, rows) = dims.split_last().expect("a reduced axis");
+        let (len, rows) = (len.clone(), rows.to_vec());
+        let dtype = self.dtype(x);
+        let scalar = self.is_scalar(r);
+        let buf = if scalar { self.alloc(&Size::constant(8), None) } else { self.place(r, n) };
+        let cost = i64::from(tree_cost(&self.values, x)) + 4;
+        self.launch("argreduce", &Size::product(&rows), Work { elements: len.clone(), cost }, |l, lo, hi| {
+            let head = l.code().begin_loop(lo, hi, LoopKind::Serial);
+            let mut idx = l.decompose(head.var.into(), &rows);
+            let row = idx.clone();
+            idx.push(Idx::ZERO);
+            let (best, best_end) = (l.code().reg(RegTy::Scalar(dtype)), l.code().reg(RegTy::Scalar(dtype)));
+            let (at, at_end) = (l.code().i64(), l.code().i64());
+            let len = l.outer_size(&len);
+            let inner = l.code().begin_loop(Operand::i64(0), len, LoopKind::Serial);
+            idx[rows.len()] = Idx::reg(inner.var);
+            let value = l.eval(x, &idx);
+            let op = if max { CompareOp::Gt } else { CompareOp::Lt };
+            let code = l.code();
+            let mut better = code.scalar(Dtype::Bool, Expr::Compare { op, dtype, a: value, b: best.into() });
+            if dtype.is_float() {
+                let nan = |code: &mut crate::code::Code, x: Operand| {
+                    code.scalar(Dtype::Bool, Expr::Unary { op: UnaryOp::IsNan, dtype, x })
+                };
+                let (new, old) = (nan(code, value), nan(code, best.into()));
+                let first =
+                    code.scalar(Dtype::Bool, Expr::Compare { op: CompareOp::Gt, dtype: Dtype::Bool, a: new, b: old });
+                better = code.binary(BinaryOp::Or, Dtype::Bool, better, first);
+            }
+            let next = code.scalar(dtype, Expr::Select { dtype, cond: better, a: value, b: best.into() });
+            let next_at = code.scalar(
+                Dtype::I64,
+                Expr::Select { dtype: Dtype::I64, cond: better, a: inner.var.into(), b: at.into() },
+            );
+            let reduce = if max { tdl_ir::ReduceOp::Max } else { tdl_ir::ReduceOp::Min };
+            let carried = vec![
+                Carried { param: best, init: fold_identity(reduce, dtype), next, result: best_end },
+                Carried { param: at, init: Operand::i64(0), next: next_at, result: at_end },
+            ];
+            l.code().end_loop(inner, carried, vec![]);
+            if scalar {
+                let to = BufStore { id: buf, dtype: Dtype::I64, dims: &[Size::ONE] };
+                l.store(to, &[Idx::ZERO], at_end.into());
+            } else {
+                l.store(BufStore { id: buf, dtype: Dtype::I64, dims: &rows }, &row, at_end.into());
+            }
+            l.code().end_loop(head, vec![], vec![]);
+        });
+        if scalar {
+            self.load_scalar(r, buf, Dtype::I64);
+            self.release(buf);
+        }
+    }
+
+    /// Reads a scalar result from memory into its register.
+    pub fn load_scalar(&mut self, v: ValueId, buf: BufId, dtype: Dtype) {
+        let ptr = self.buf(buf).ptr;
+        let dst = self.host.named(RegTy::Scalar(dtype), self.values.graph.func.value(v).name.clone());
+        self.host.push(Stmt::Let { dst, value: Expr::Load { ptr, dtype, index: Index::default() } });
+        self.scalars.insert(v, dst.into());
+    }
+
+    pub fn runtime(&mut self, call: RuntimeCall) {
+        let site = self.site();
+        self.host.push(Stmt::Runtime { call, site });
+    }
+
+    pub fn sort(&mut self, inst: &Inst, descending: bool, n: usize) {
+        let x = inst.args[0];
+        let src = self.dense(x);
+        let dtype = self.dtype(x);
+        let mut ptrs = Vec::new();
+        for r in &inst.results {
+            let buf = if self.values.role(*r) == crate::values::Role::Dead {
+                let bytes = self.bytes(*r);
+                let buf = self.alloc(&bytes, None);
+                self.temporaries().push(buf);
+                buf
+            } else {
+                let buf = self.place(*r, n);
+                self.block().alive.insert(*r);
+                buf
+            };
+            ptrs.push(self.buf(buf).ptr);
+        }
+        let dims = self.sizes_of(x);
+        let (len, rows) = dims.split_last().expect("a sorted axis");
+        let (rows, len) = (self.size(&Size::product(rows)), self.size(len));
+        let src = self.buf(src).ptr;
+        self.runtime(RuntimeCall::Sort { src, values: ptrs[0], indices: ptrs[1], dtype, rows, len, descending });
+    }
+
+    pub fn nonzero(&mut self, inst: &Inst, n: usize) {
+        let mask = self.dense(inst.args[0]);
+        let mask = self.buf(mask).ptr;
+        let len = self.dims(inst.args[0])[0];
+        let dst = self.host.named(RegTy::Scalar(Dtype::I64), None);
+        self.runtime(RuntimeCall::CountTrue { dst, mask, len });
+        self.scalars.insert(inst.results[0], dst.into());
+        let r = inst.results[1];
+        if self.values.role(r) != crate::values::Role::Dead {
+            let buf = self.place(r, n);
+            let dst = self.buf(buf).ptr;
+            self.runtime(RuntimeCall::Positions { dst, mask, len });
+        }
+    }
+
+    pub fn random(&mut self, inst: &Inst, dist: tdl_ir::Dist, n: usize) {
+        let r = inst.results[0];
+        let dtype = self.dtype(r);
+        let scalar = self.is_scalar(r);
+        let buf = if scalar { self.alloc(&Size::constant(8), None) } else { self.place(r, n) };
+        let (key, counter) = (self.scalar(inst.args[0]), self.scalar(inst.args[1]));
+        let len = self.size(&Size::product(&self.sizes_of(r)));
+        let dst = self.buf(buf).ptr;
+        self.runtime(RuntimeCall::Random { dst, dist, dtype, key, counter, len });
+        if scalar {
+            self.load_scalar(r, buf, dtype);
+            self.release(buf);
+        }
+    }
+
+    /// A scalar computed from elements of tensors.
+    pub fn point(&mut self, inst: &Inst) {
+        let r = inst.results[0];
+        self.host.begin_memo();
+        let o = self.eval_op(r, &[]);
+        self.host.end_memo();
+        self.scalars.insert(r, o);
+    }
+
+    pub fn constant_tensor(&mut self, inst: &Inst, bytes: &std::sync::Arc<[u8]>) {
+        let r = inst.results[0];
+        let data = self.shared.data(bytes);
+        let dst = self.host.named(RegTy::Ptr, self.values.graph.func.value(r).name.clone());
+        self.host.blocks[0].push(Stmt::Let { dst, value: Expr::Data(data) });
+        let size = self.bytes(r);
+        if self.is_scalar(r) {
+            let dtype = self.dtype(r);
+            let buf = self.borrowed(dst, size, r);
+            self.load_scalar(r, buf, dtype);
+        } else {
+            self.borrowed(dst, size, r);
+        }
+    }
+
+    pub fn stack_op(&mut self, inst: &Inst, n: usize) {
+        match &inst.op {
+            Op::StackNew => {
+                let dst = self.host.named(RegTy::Stack, None);
+                self.runtime(RuntimeCall::StackNew { dst });
+                self.scopes.last_mut().expect("a scope").stacks.push(dst);
+                self.scalars.insert(inst.results[0], dst.into());
+            }
+            Op::StackPush => {
+                let handle = self.scalar(inst.args[0]);
+                let Operand::Reg(stack) = handle else { unreachable!("stacks are registers") };
+                let x = inst.args[1];
+                let bytes = self.bytes(x);
+                let dst = self.host.reg(RegTy::Ptr);
+                if self.is_tensor(x) {
+                    let src = self.dense(x);
+                    let src = self.buf(src).ptr;
+                    let size = self.size(&bytes);
+                    self.runtime(RuntimeCall::StackGrow { dst, stack, bytes: size });
+                    self.copy_bytes(dst, src, &bytes);
+                } else {
+                    let value = self.scalar(x);
+                    let size = self.size(&bytes);
+                    self.runtime(RuntimeCall::StackGrow { dst, stack, bytes: size });
+                    let dtype = self.dtype(x);
+                    self.host.push(Stmt::Store { ptr: dst, dtype, index: Index::default(), value });
+                }
+                self.scalars.insert(inst.results[0], handle);
+            }
+            _ => {
+                let handle = self.scalar(inst.args[0]);
+                let Operand::Reg(stack) = handle else { unreachable!("stacks are registers") };
+                let (ptr, bytes) = (self.host.reg(RegTy::Ptr), self.host.i64());
+                self.runtime(RuntimeCall::StackContents { ptr, bytes, stack });
+                let (count, tensor) = (inst.results[0], inst.results[1]);
+                let each = Size::product(&self.sizes_of(inst.args[0])).scale(self.dtype(tensor).size() as i64);
+                let each = self.size(&each);
+                let each = self.host.max(each, Operand::i64(1));
+                let k = self.host.div(bytes.into(), each);
+                self.scalars.insert(count, k);
+                // The stack may grow again while the tensor is in use: it gets memory of its own.
+                if self.values.role(tensor) != crate::values::Role::Dead {
+                    let buf = self.place(tensor, n);
+                    let dst = self.buf(buf).ptr;
+                    self.host.push(Stmt::CopyBytes { dst, src: ptr, bytes: bytes.into() });
+                }
+            }
+        }
+    }
+}
+
+/// Part of a dense tensor, as a target. `starts` are host indices.
+struct Region {
+    id: BufId,
+    dims: Vec<Size>,
+    ax: Vec<Ax>,
+    starts: Vec<Idx>,
+}
