@@ -17,13 +17,15 @@ pub struct Builder {
     /// Span of the instructions that come next.
     pub span: Span,
     consts: HashMap<ValueId, Scalar>,
+    /// Tensors whose every element is one constant.
+    splats: HashMap<ValueId, Scalar>,
 }
 
 impl Builder {
     pub fn new(name: impl Into<String>, span: Span) -> Builder {
         let func =
             Function { name: name.into(), span, values: Vec::new(), body: Block::default(), attrs: Attrs::default() };
-        Builder { func, open: vec![Block::default()], span, consts: HashMap::new() }
+        Builder { func, open: vec![Block::default()], span, consts: HashMap::new(), splats: HashMap::new() }
     }
 
     pub fn attrs(&mut self) -> &mut Attrs {
@@ -100,6 +102,11 @@ impl Builder {
         if let (Op::Const(c), [r]) = (&op, results.as_slice()) {
             self.consts.insert(*r, *c);
         }
+        if let (Op::Expand { .. } | Op::Reshape, [r]) = (&op, results.as_slice())
+            && let Some(c) = self.as_splat(args[0])
+        {
+            self.splats.insert(*r, c);
+        }
         self.block().insts.push(Inst { op, args, results: results.clone(), regions, span });
         results
     }
@@ -147,6 +154,20 @@ impl Builder {
     /// The constant behind a value of this function, if it is one.
     pub fn as_const(&self, v: ValueId) -> Option<Scalar> {
         self.consts.get(&v).copied()
+    }
+
+    /// The constant that every element of a value is, if that is known.
+    pub fn as_splat(&self, v: ValueId) -> Option<Scalar> {
+        self.consts.get(&v).or_else(|| self.splats.get(&v)).copied()
+    }
+
+    /// Every element is known to be `x`.
+    pub fn is_splat(&self, v: ValueId, x: f64) -> bool {
+        match self.as_splat(v) {
+            Some(Scalar::Float(bits)) => f64::from_bits(bits) == x,
+            Some(Scalar::Int(i)) => i as f64 == x,
+            Some(Scalar::Bool(_)) | None => false,
+        }
     }
 
     pub fn as_i64(&self, v: ValueId) -> Option<i64> {

@@ -43,4 +43,6 @@ codes! {
     E0106 = 106, "a text that does not end, or an unknown escape";
     E0107 = 107, "an integer that is too large";
     E0390 = 390, "part of the language that is not implemented yet";
+    E0504 = 504, "a value on the way to the result has no derivative";
+    E0505 = 505, "a loop whose residuals change their size";
 }

@@ -1,1 +1,82 @@
-//! tdl transform.
+//! Passes over the tensor IR, differentiation among them. `transform` never sees source text or the typed tree.
+//!
+//! The pipeline, top to bottom, is the compiler's middle: [`differentiate`] makes each function flat and free of
+//! derivative ops; [`PASSES`] then run in order. The verifier runs after each.
+
+mod clone;
+mod cse;
+mod dce;
+mod flatten;
+mod grad;
+mod simplify;
+
+use std::time::{Duration, Instant};
+
+use tdl_ir::{FuncId, Function, Module};
+use tdl_source::{Diagnostic, InternalError};
+
+/// Why a pass stopped.
+#[derive(Debug)]
+pub enum Error {
+    /// The program asks for what cannot be done (`E05xx`).
+    Program(Vec<Diagnostic>),
+    Internal(InternalError),
+}
+
+/// One transformation of a function.
+pub struct Pass {
+    pub name: &'static str,
+    /// What it is for, in a few words.
+    pub about: &'static str,
+    pub run: fn(&mut Function),
+}
+
+const SIMPLIFY: Pass = Pass { name: "simplify", about: "fold constants, cheaper equal forms", run: simplify::function };
+const CSE: Pass = Pass { name: "cse", about: "compute equal values once", run: cse::function };
+const DCE: Pass = Pass { name: "dce", about: "drop unused pure values", run: dce::function };
+
+/// What runs after differentiation, in order.
+pub const PASSES: &[Pass] = &[SIMPLIFY, CSE, DCE, SIMPLIFY, CSE, DCE];
+
+/// Name of a pass and how long it took.
+pub type Timing = (&'static str, Duration);
+
+/// Inlines calls into the functions `roots` and replaces their derivative ops. The result holds the roots alone, in order.
+///
+/// Errors: E0504, E0505.
+pub fn differentiate(module: &Module, roots: &[FuncId], verify: bool) -> Result<Module, Error> {
+    let mut out = Module::default();
+    for root in roots {
+        let f = flatten::flatten(module, *root)?;
+        let id = out.add(f);
+        if module.entry == Some(*root) {
+            out.entry = Some(id);
+        }
+    }
+    if verify {
+        check(&out, "grad")?;
+    }
+    Ok(out)
+}
+
+/// Runs [`PASSES`] over every function.
+pub fn optimize(module: &mut Module, verify: bool) -> Result<Vec<Timing>, Error> {
+    let mut timings = Vec::new();
+    for pass in PASSES {
+        let start = Instant::now();
+        module.funcs.iter_mut().for_each(pass.run);
+        timings.push((pass.name, start.elapsed()));
+        if verify {
+            check(module, pass.name)?;
+        }
+    }
+    Ok(timings)
+}
+
+/// The verifier's error names the pass and carries the IR.
+fn check(module: &Module, pass: &str) -> Result<(), Error> {
+    tdl_ir::verify(module).map_err(|e| {
+        let ir = Some(tdl_ir::print(module));
+        Error::Internal(InternalError { pass: pass.to_owned(), ir, ..e })
+    })
+}

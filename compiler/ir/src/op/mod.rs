@@ -30,7 +30,7 @@ pub use unary::{UnaryDef, UnaryOp};
 use crate::FuncId;
 
 /// An operation with its static parameters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     // --- constants
     /// `() -> scalar` of the result's dtype.

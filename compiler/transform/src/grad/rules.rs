@@ -1,0 +1,274 @@
+//! Linear parts of the structural ops. Elementwise ops take their coefficients from the op tables.
+
+use tdl_ir::op::Derivative;
+use tdl_ir::{BinaryOp, CompareOp, Dim, Dtype, Inst, Op, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
+
+use super::linearize::Linearizer;
+use super::tape::{Kind, Tan};
+
+impl Linearizer<'_> {
+    /// Records the linear part of an instruction with an active operand; the primal has been emitted.
+    pub(super) fn rule(&mut self, i: &Inst) {
+        let ins: Vec<Option<Tan>> = i.args.iter().map(|a| self.tan(*a)).collect();
+        let args = self.map.all(&i.args);
+        let Some(out) = i.results.first().copied() else { return };
+        let first = || vec![ins[0]];
+        match &i.op {
+            Op::Unary(UnaryOp::Neg) => self.record(Kind::Neg, first(), out),
+            Op::Unary(op) => match &op.def().derivative {
+                Derivative::Rule(rule) => {
+                    let y = self.map.get(out);
+                    let coef = rule(self.b, args[0], y);
+                    self.record(Kind::Scale(coef), first(), out);
+                }
+                Derivative::Zero => {}
+                Derivative::NotDifferentiable(reason) => self.poison(out, ins, i.span, *reason),
+            },
+            Op::Binary(BinaryOp::Add) => self.record(Kind::Add, ins, out),
+            Op::Binary(BinaryOp::Sub) => self.record(Kind::Sub, ins, out),
+            Op::Binary(op) => self.binary(*op, i, &ins, &args, out),
+            Op::Select => self.record(Kind::Select(args[0]), vec![ins[1], ins[2]], out),
+            Op::Convert => {
+                if self.from.ty(out).is_float_tensor() {
+                    self.record(Kind::Convert, first(), out);
+                }
+            }
+            Op::Expand { axes } => self.record(Kind::Expand(axes.clone()), first(), out),
+            Op::Reshape => self.record(Kind::Reshape, first(), out),
+            Op::Permute { perm } => self.record(Kind::Permute(perm.clone()), first(), out),
+            Op::Flip { axes } => self.record(Kind::Flip(axes.clone()), first(), out),
+            Op::Slice { steps } => {
+                self.record(Kind::Slice { steps: steps.clone(), starts: args[1..].to_vec() }, first(), out);
+            }
+            Op::UpdateSlice { steps, mode } => {
+                let update = self.b.ty(args[1]).clone();
+                let kind = Kind::UpdateSlice { steps: steps.clone(), starts: args[2..].to_vec(), mode: *mode, update };
+                self.record(kind, vec![ins[0], ins[1]], out);
+            }
+            Op::Concat { axis } => {
+                let types = args.iter().map(|a| self.b.ty(*a).clone()).collect();
+                self.record(Kind::Concat(*axis, types), ins, out);
+            }
+            Op::Reduce { op, axes } => self.reduce(*op, axes, &args, &ins, out),
+            Op::Scan { op: ScanOp::Sum, axis, reverse } => {
+                self.record(Kind::CumSum { axis: *axis, reverse: *reverse }, first(), out);
+            }
+            // rewritten by `prepare`
+            Op::Scan { op: ScanOp::Prod | ScanOp::Max | ScanOp::Min, .. } => {}
+            Op::Sort { axis, .. } => self.sort(*axis, &ins, i),
+            Op::Contract { lhs, rhs, out: labels } => {
+                let mut sum = None;
+                let ty = self.b.ty(self.map.get(out)).clone();
+                if ins[0].is_some() {
+                    let kind =
+                        Kind::Contract { other: args[1], lhs: lhs.clone(), rhs: rhs.clone(), out: labels.clone() };
+                    sum = Some(self.between(kind, vec![ins[0]], ty.clone()));
+                }
+                if ins[1].is_some() {
+                    let kind =
+                        Kind::Contract { other: args[0], lhs: rhs.clone(), rhs: lhs.clone(), out: labels.clone() };
+                    let t = self.between(kind, vec![ins[1]], ty.clone());
+                    sum = Some(match sum {
+                        Some(s) => self.between(Kind::Add, vec![Some(s), Some(t)], ty),
+                        None => t,
+                    });
+                }
+                if let Some(t) = sum {
+                    self.set_tan(out, t);
+                }
+            }
+            Op::Gather => self.record(Kind::Gather(args[1]), first(), out),
+            Op::Scatter { mode } => {
+                let winners = (*mode == Update::Set).then(|| self.winners(args[1], args[0]));
+                self.record(Kind::Scatter { ids: args[1], mode: *mode, winners }, vec![ins[0], ins[2]], out);
+            }
+            Op::StackPush => {
+                let index = self.stack_index();
+                self.record_stack(Kind::Push(index), vec![ins[0], ins[1]], out, i.args[0]);
+            }
+            Op::StackTensor => {
+                // the tangent of a stack is already the tensor of its rows
+                if let (Some(t), Some(tensor)) = (ins[0], i.results.get(1)) {
+                    self.set_tan(*tensor, t);
+                }
+            }
+            // no derivative, or results that are no floats
+            Op::Const(_)
+            | Op::Dense(_)
+            | Op::Text(_)
+            | Op::Iota
+            | Op::Compare(_)
+            | Op::StopGrad
+            | Op::ArgReduce { .. }
+            | Op::Nonzero
+            | Op::Random { .. }
+            | Op::StackNew
+            | Op::Print { .. }
+            | Op::Assert { .. }
+            | Op::Format { .. }
+            | Op::Io(_) => {}
+            // handled before, or gone
+            Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } => {}
+        }
+    }
+
+    fn binary(&mut self, op: BinaryOp, i: &Inst, ins: &[Option<Tan>], args: &[ValueId], out: ValueId) {
+        let y = self.map.get(out);
+        let ty = self.b.ty(y).clone();
+        let mut sum: Option<Tan> = None;
+        for (k, derivative) in op.def().derivative.iter().enumerate() {
+            if ins[k].is_none() {
+                continue;
+            }
+            match derivative {
+                Derivative::Rule(rule) => {
+                    let coef = rule(self.b, args[0], args[1], y);
+                    let t = self.between(Kind::Scale(coef), vec![ins[k]], ty.clone());
+                    sum = Some(match sum {
+                        Some(s) => self.between(Kind::Add, vec![Some(s), Some(t)], ty.clone()),
+                        None => t,
+                    });
+                }
+                Derivative::Zero => {}
+                Derivative::NotDifferentiable(reason) => {
+                    self.poison(out, ins.to_vec(), i.span, *reason);
+                    return;
+                }
+            }
+        }
+        if let Some(t) = sum {
+            self.set_tan(out, t);
+        }
+    }
+
+    fn reduce(&mut self, op: ReduceOp, axes: &[usize], args: &[ValueId], ins: &[Option<Tan>], out: ValueId) {
+        let x = args[0];
+        let (ty, dims) = (self.b.ty(x).clone(), self.b.dims(x));
+        match op {
+            ReduceOp::Sum => self.record(Kind::Sum(axes.to_vec()), vec![ins[0]], out),
+            ReduceOp::Max | ReduceOp::Min => {
+                // ties share: 1/count at each largest element
+                let y = self.map.get(out);
+                let wide = self.b.expand(y, axes.to_vec(), &dims);
+                let hit = self.b.compare(CompareOp::Eq, x, wide);
+                let dtype = self.b.dtype(x);
+                let mask = self.b.convert(hit, dtype);
+                let count = self.b.sum(mask, axes.to_vec());
+                let count = self.b.expand(count, axes.to_vec(), &dims);
+                let coef = self.b.div(mask, count);
+                let t = self.between(Kind::Scale(coef), vec![ins[0]], ty);
+                self.record(Kind::Sum(axes.to_vec()), vec![Some(t)], out);
+            }
+            ReduceOp::Prod => {
+                let coef = self.others_product(x, axes);
+                let t = self.between(Kind::Scale(coef), vec![ins[0]], ty);
+                self.record(Kind::Sum(axes.to_vec()), vec![Some(t)], out);
+            }
+            ReduceOp::Any | ReduceOp::All => {}
+        }
+    }
+
+    /// For each element the product of all others along `axes`, right also where elements are zero: products of what
+    /// stands before times products of what stands behind.
+    fn others_product(&mut self, x: ValueId, axes: &[usize]) -> ValueId {
+        let b = &mut *self.b;
+        let dims = b.dims(x);
+        let kept: Vec<usize> = (0..dims.len()).filter(|k| !axes.contains(k)).collect();
+        let perm: Vec<usize> = kept.iter().chain(axes).copied().collect();
+        let mut back = vec![0; perm.len()];
+        for (k, p) in perm.iter().enumerate() {
+            back[*p] = k;
+        }
+        let moved = b.permute(x, perm);
+        let moved_dims = b.dims(moved);
+        let n = b.numel(&moved_dims[kept.len()..]);
+        let mut flat: Vec<Dim> = moved_dims[..kept.len()].to_vec();
+        flat.push(b.dim(n));
+        let row = b.reshape(moved, &flat);
+        let axis = kept.len();
+        let ty = b.ty(row).clone();
+        let mut product = None;
+        for reverse in [false, true] {
+            let scan = b.inst1(Op::Scan { op: ScanOp::Prod, axis, reverse }, vec![row], ty.clone());
+            // shifted by one: exclusive
+            let ones = {
+                let mut dims = flat.clone();
+                dims[axis] = Dim::Const(1);
+                let dtype = b.dtype(row);
+                b.full(1.0, dtype, &dims)
+            };
+            let mut long = flat.clone();
+            let one = b.const_i64(1);
+            let longer = b.size_binary(BinaryOp::Add, n, one);
+            long[axis] = b.dim(longer);
+            let parts = if reverse { vec![scan, ones] } else { vec![ones, scan] };
+            let dtype = b.dtype(row);
+            let joined = b.inst1(Op::Concat { axis }, parts, Type::tensor(dtype, long));
+            let zero = b.const_i64(0);
+            let mut starts = vec![zero; flat.len()];
+            if reverse {
+                starts[axis] = one;
+            }
+            let exclusive = b.slice(joined, starts, &flat);
+            product = Some(match product {
+                Some(p) => b.mul(p, exclusive),
+                None => exclusive,
+            });
+        }
+        let wide = b.reshape(product.expect("two directions"), &moved_dims);
+        b.permute(wide, back)
+    }
+
+    /// Sorted values are a gather of the flattened operand.
+    fn sort(&mut self, axis: usize, ins: &[Option<Tan>], i: &Inst) {
+        let Some(dx) = ins[0] else { return };
+        let (values, indices) = (i.results[0], self.map.get(i.results[1]));
+        let ty = self.b.ty(self.map.get(values)).clone();
+        let b = &mut *self.b;
+        let dims = b.dims(indices);
+        // row-major position of (…, indices, …)
+        let mut flat = None;
+        let mut stride = b.const_i64(1);
+        for k in (0..dims.len()).rev() {
+            let coordinate = if k == axis {
+                indices
+            } else {
+                let iota = b.inst1(Op::Iota, vec![], Type::tensor(Dtype::I64, vec![dims[k]]));
+                let others = (0..dims.len()).filter(|a| *a != k).collect();
+                b.expand(iota, others, &dims)
+            };
+            let wide = b.splat(stride, &dims);
+            let part = b.mul(coordinate, wide);
+            flat = Some(match flat {
+                Some(f) => b.add(f, part),
+                None => part,
+            });
+            let d = b.dim_value(dims[k]);
+            stride = b.size_binary(BinaryOp::Mul, stride, d);
+        }
+        let line = vec![b.dim(stride)];
+        let ids = flat.map(|f| b.reshape(f, &line));
+        let Some(ids) = ids else { return };
+        let line = Type::tensor(ty.dtype().unwrap_or(Dtype::F32), line);
+        let t = self.between(Kind::Reshape, vec![Some(dx)], line.clone());
+        let t = self.between(Kind::Gather(ids), vec![Some(t)], line);
+        self.record(Kind::Reshape, vec![Some(t)], values);
+    }
+
+    /// Which rows of a scatter that replaces survive: the last of each index.
+    fn winners(&mut self, ids: ValueId, x: ValueId) -> ValueId {
+        let b = &mut *self.b;
+        let dims = b.dims(ids);
+        let n = b.dims(x)[0];
+        let count = b.numel(&dims);
+        let line = vec![b.dim(count)];
+        let order = b.inst1(Op::Iota, vec![], Type::tensor(Dtype::I64, line));
+        let order = b.reshape(order, &dims);
+        let none = b.full(-1.0, Dtype::I64, &[n]);
+        let last =
+            b.inst1(Op::Scatter { mode: Update::Set }, vec![none, ids, order], Type::tensor(Dtype::I64, vec![n]));
+        let ty = b.ty(order).clone();
+        let seen = b.inst1(Op::Gather, vec![last, ids], ty);
+        b.compare(CompareOp::Eq, seen, order)
+    }
+}

@@ -1,0 +1,250 @@
+//! The linear program that linearisation records: tangents and the linear steps between them.
+//!
+//! A step's coefficients are primal values. A tape belongs to a block: inside a branch or loop its coefficients first are
+//! values of that region; whoever leaves the region renames them to what carries them out ([`Tape::rename`]).
+
+use tdl_ir::{Dim, FuncId, Type, Update, ValueId};
+
+/// A tangent variable: an index into [`Tape::types`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tan(pub usize);
+
+#[derive(Clone, Debug, Default)]
+pub struct Tape {
+    /// A tangent's type is that of its primal value.
+    pub types: Vec<Type>,
+    pub steps: Vec<Step>,
+    /// Tangents that come from outside: the block's parameters and what it captures.
+    pub inputs: Vec<Tan>,
+    /// What the block yields; `None` where the derivative is zero.
+    pub outputs: Vec<Option<Tan>>,
+}
+
+/// `out = f(in…)`, linear in every tangent operand together (an absent operand is zero).
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub kind: Kind,
+    pub ins: Vec<Option<Tan>>,
+    pub outs: Vec<Option<Tan>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Add,
+    Sub,
+    Neg,
+    /// `in * coef`, elementwise.
+    Scale(ValueId),
+    /// `cond ? a : b`.
+    Select(ValueId),
+    /// To the out's dtype.
+    Convert,
+    Expand(Vec<usize>),
+    Reshape,
+    Permute(Vec<usize>),
+    Flip(Vec<usize>),
+    Slice {
+        steps: Vec<i64>,
+        starts: Vec<ValueId>,
+    },
+    /// `(x, u)`.
+    UpdateSlice {
+        steps: Vec<i64>,
+        starts: Vec<ValueId>,
+        mode: Update,
+        update: Type,
+    },
+    /// With the operands' types, since an operand may have no tangent.
+    Concat(usize, Vec<Type>),
+    /// Sum over axes.
+    Sum(Vec<usize>),
+    /// Prefix sum.
+    CumSum {
+        axis: usize,
+        reverse: bool,
+    },
+    /// Einsum with a primal operand; `lhs` are the tangent's labels.
+    Contract {
+        other: ValueId,
+        lhs: Vec<u8>,
+        rhs: Vec<u8>,
+        out: Vec<u8>,
+    },
+    Gather(ValueId),
+    /// `(x, u)` at ids; for `Set`, ids whose rows survive are told by `winners: bool[s]`.
+    Scatter {
+        ids: ValueId,
+        mode: Update,
+        winners: Option<ValueId>,
+    },
+    /// A tangent stack is a `[trips, …]` tensor: writes row `i`.
+    Push(ValueId),
+    If {
+        cond: ValueId,
+        then: Box<Tape>,
+        els: Box<Tape>,
+    },
+    For(Box<Loop>),
+    /// Has no derivative: an error (an index into the list of reasons) if it is needed.
+    Poison(usize),
+    /// A function with a rule of its own, or one that is recomputed: `args` and `results` are primal.
+    Custom {
+        rule: FuncId,
+        args: Vec<ValueId>,
+        results: Vec<ValueId>,
+    },
+    Remat {
+        func: FuncId,
+        wrt: Vec<usize>,
+        args: Vec<ValueId>,
+        result_count: usize,
+    },
+}
+
+/// A linear loop: `ins` are the initial carried tangents, then the captured ones; `outs` the final carried ones.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    pub trips: ValueId,
+    /// What the body's tape calls the iteration number.
+    pub index: ValueId,
+    /// Number of carried tangents; the body's first inputs and all its outputs.
+    pub carried: usize,
+    pub body: Tape,
+    /// Residual rows: the body's name and the `[trips, …]` tensor that holds it.
+    pub rows: Vec<(ValueId, ValueId)>,
+    /// Instructions that are repeated instead of having been stored, in order, with their types.
+    pub repeat: Vec<Repeat>,
+}
+
+/// A pure instruction that the linear loop computes again.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    pub op: tdl_ir::Op,
+    pub args: Vec<ValueId>,
+    pub result: ValueId,
+    pub ty: Type,
+}
+
+impl Tape {
+    pub fn tangent(&mut self, ty: Type) -> Tan {
+        self.types.push(ty);
+        Tan(self.types.len() - 1)
+    }
+
+    pub fn input(&mut self, ty: Type) -> Tan {
+        let t = self.tangent(ty);
+        self.inputs.push(t);
+        t
+    }
+
+    /// Records a step with one result of the given type.
+    pub fn step(&mut self, kind: Kind, ins: Vec<Option<Tan>>, ty: Type) -> Tan {
+        let out = self.tangent(ty);
+        self.steps.push(Step { kind, ins, outs: vec![Some(out)] });
+        out
+    }
+
+    /// Calls `f` on every primal value the tape mentions, to read or rename it.
+    pub fn visit(&mut self, f: &mut dyn FnMut(&mut ValueId)) {
+        for ty in &mut self.types {
+            visit_type(ty, f);
+        }
+        for step in &mut self.steps {
+            step.kind.visit(f);
+        }
+    }
+
+    /// Drops steps that reach no output.
+    pub fn prune(&mut self) {
+        let mut live = vec![false; self.types.len()];
+        for out in self.outputs.iter().flatten() {
+            live[out.0] = true;
+        }
+        let mut kept = Vec::new();
+        for step in std::mem::take(&mut self.steps).into_iter().rev() {
+            if step.outs.iter().flatten().any(|t| live[t.0]) {
+                for t in step.ins.iter().flatten() {
+                    live[t.0] = true;
+                }
+                kept.push(step);
+            }
+        }
+        kept.reverse();
+        self.steps = kept;
+    }
+}
+
+impl Tape {
+    /// The first reason why this cannot be differentiated, if a step without a derivative is left.
+    pub fn poison(&self) -> Option<usize> {
+        self.steps.iter().find_map(|s| match &s.kind {
+            Kind::Poison(i) => Some(*i),
+            Kind::If { then, els, .. } => then.poison().or_else(|| els.poison()),
+            Kind::For(l) => l.body.poison(),
+            _ => None,
+        })
+    }
+}
+
+fn visit_type(ty: &mut Type, f: &mut dyn FnMut(&mut ValueId)) {
+    *ty = ty.map_dims(|d| match d {
+        Dim::Const(_) => d,
+        Dim::Val(mut v) => {
+            f(&mut v);
+            Dim::Val(v)
+        }
+    });
+}
+
+impl Kind {
+    fn visit(&mut self, f: &mut dyn FnMut(&mut ValueId)) {
+        match self {
+            Kind::Add
+            | Kind::Sub
+            | Kind::Neg
+            | Kind::Convert
+            | Kind::Expand(_)
+            | Kind::Reshape
+            | Kind::Permute(_)
+            | Kind::Flip(_)
+            | Kind::Sum(_)
+            | Kind::CumSum { .. }
+            | Kind::Poison(_) => {}
+            Kind::Scale(v) | Kind::Select(v) | Kind::Gather(v) | Kind::Push(v) => f(v),
+            Kind::Concat(_, types) => types.iter_mut().for_each(|t| visit_type(t, f)),
+            Kind::Slice { starts, .. } => starts.iter_mut().for_each(f),
+            Kind::UpdateSlice { starts, update, .. } => {
+                starts.iter_mut().for_each(&mut *f);
+                visit_type(update, f);
+            }
+            Kind::Contract { other, .. } => f(other),
+            Kind::Scatter { ids, winners, .. } => {
+                f(ids);
+                if let Some(w) = winners {
+                    f(w);
+                }
+            }
+            Kind::If { cond, then, els } => {
+                f(cond);
+                then.visit(f);
+                els.visit(f);
+            }
+            Kind::For(l) => {
+                f(&mut l.trips);
+                l.body.visit(f);
+                for (_, tensor) in &mut l.rows {
+                    f(tensor);
+                }
+                for r in &mut l.repeat {
+                    r.args.iter_mut().for_each(&mut *f);
+                    visit_type(&mut r.ty, f);
+                }
+            }
+            Kind::Custom { args, results, .. } => {
+                args.iter_mut().for_each(&mut *f);
+                results.iter_mut().for_each(f);
+            }
+            Kind::Remat { args, .. } => args.iter_mut().for_each(f),
+        }
+    }
+}
