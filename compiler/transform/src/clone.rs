@@ -12,7 +12,6 @@ impl Map {
         self.0.get(&v).copied().unwrap_or(v)
     }
 
-
     pub fn set(&mut self, old: ValueId, new: ValueId) {
         self.0.insert(old, new);
     }
