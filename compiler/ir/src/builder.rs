@@ -224,10 +224,8 @@ impl Builder {
     // --- elementwise
 
     pub fn unary(&mut self, op: UnaryOp, x: ValueId) -> ValueId {
-        let ty = match op {
-            UnaryOp::IsNan | UnaryOp::IsFinite => self.ty(x).with_dtype(Dtype::Bool),
-            _ => self.ty(x).clone(),
-        };
+        let dtype = op.def().result.of(self.dtype(x));
+        let ty = self.ty(x).with_dtype(dtype);
         self.inst1(Op::Unary(op), vec![x], ty)
     }
 

@@ -5,6 +5,7 @@
 
 mod binary;
 mod catalogue;
+mod compare;
 mod def;
 mod fold;
 mod io;
@@ -16,8 +17,9 @@ mod unary;
 
 use std::sync::Arc;
 
-pub use binary::{BinaryDef, BinaryOp, CompareDef, CompareOp};
+pub use binary::{BinaryDef, BinaryOp};
 pub use catalogue::{Entry, Family, catalogue};
+pub use compare::{CompareDef, CompareOp};
 pub use def::{
     BinaryEval, BinaryRule, Derivative, DtypeRule, ResultDtype, UnaryEval, UnaryRule, float_to_int, int_range,
     int_to_float, round_float, wrap_int,

@@ -14,6 +14,7 @@
 //! Loops: `for %i < %n, %acc: f32 = %init {` … `yield %next` `}` and `while %x: f32 = %init {` … `yield %go` `} do %x#2: f32 {`.
 //! In messages `{spec}` stands for a value; `\{` is a brace. `//` begins a comment.
 
+mod items;
 mod lex;
 mod number;
 mod parse;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use tdl_source::{FileId, Span};
 
+use super::items::{Items, Label};
 use super::lex::{Spanned, Token, lex};
 use super::number::unescape;
 use super::parse_op;
@@ -83,39 +84,16 @@ pub(super) struct Parser {
     depth: usize,
 }
 
-/// An operand list: `%a, %b, "text", 1.5, [1, 2], axis: 1, reverse`.
-#[derive(Default)]
-pub(super) struct Items {
-    pub args: Vec<ValueId>,
-    pub texts: Vec<String>,
-    /// Numbers and words in order: constants, flags.
-    pub words: Vec<String>,
-    pub list: Option<Vec<Element>>,
-    pub labels: Vec<(String, Label)>,
-}
-
-pub(super) enum Element {
-    Plain(String),
-    Text(String),
-}
-
-pub(super) enum Label {
-    Word(String),
-    Text(String),
-    Func(FuncId),
-    List(Vec<Element>),
-}
-
 impl Parser {
     pub fn peek(&self) -> &Token {
         &self.tokens[self.at].token
     }
 
-    fn peek2(&self) -> &Token {
+    pub fn peek2(&self) -> &Token {
         &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].token
     }
 
-    fn next(&mut self) -> Token {
+    pub fn next(&mut self) -> Token {
         let token = self.tokens[self.at].token.clone();
         if self.at + 1 < self.tokens.len() {
             self.at += 1;
@@ -128,7 +106,7 @@ impl Parser {
         Err(ParseError { line: t.line, col: t.col, message: message.into() })
     }
 
-    fn is(&self, c: char) -> bool {
+    pub fn is(&self, c: char) -> bool {
         self.peek() == &Token::Punct(c)
     }
 
@@ -136,7 +114,7 @@ impl Parser {
         matches!(self.peek(), Token::Word(w) if w == word)
     }
 
-    fn eat(&mut self, c: char) -> bool {
+    pub fn eat(&mut self, c: char) -> bool {
         let yes = self.is(c);
         if yes {
             self.next();
@@ -157,7 +135,7 @@ impl Parser {
     }
 
     /// A value that the text has defined before.
-    fn used(&mut self) -> Result<ValueId, ParseError> {
+    pub fn used(&mut self) -> Result<ValueId, ParseError> {
         let Token::Value { name, nth } = self.peek().clone() else {
             return self.error("expected a value");
         };
@@ -416,7 +394,7 @@ impl Parser {
         Ok(())
     }
 
-    fn callee(&mut self) -> Result<FuncId, ParseError> {
+    pub fn callee(&mut self) -> Result<FuncId, ParseError> {
         if let Token::Func(name) = self.peek() {
             let Some(id) = self.funcs.get(name).copied() else {
                 return self.error(format!("there is no function `{name}`"));
@@ -454,81 +432,10 @@ impl Parser {
         self.error("expected a number")
     }
 
-    fn text(&mut self, raw: &str) -> Result<String, ParseError> {
+    pub fn text(&mut self, raw: &str) -> Result<String, ParseError> {
         match resolve(raw) {
             Some(s) => Ok(s),
             None => self.error("bad escape"),
         }
-    }
-
-    /// Items up to the end of the list; texts stay unresolved in `texts`, where messages stand.
-    fn items(&mut self) -> Result<Items, ParseError> {
-        let mut items = Items::default();
-        loop {
-            match self.peek().clone() {
-                Token::Value { .. } => items.args.push(self.used()?),
-                Token::Text(raw) => {
-                    self.next();
-                    items.texts.push(raw);
-                }
-                Token::Number(n) => {
-                    self.next();
-                    items.words.push(n);
-                }
-                Token::Word(w) if w == "loc" && self.peek2() == &Token::Punct('(') => return Ok(items),
-                Token::Word(w) => {
-                    self.next();
-                    if self.eat(':') {
-                        let label = self.label()?;
-                        items.labels.push((w, label));
-                    } else if w == "hex" {
-                        items.words.push(w);
-                        continue;
-                    } else {
-                        items.words.push(w);
-                    }
-                }
-                Token::Punct('[') => items.list = Some(self.list()?),
-                Token::Punct(_) | Token::Func(_) | Token::Dots | Token::End => return Ok(items),
-            }
-            if !self.eat(',') {
-                return Ok(items);
-            }
-        }
-    }
-
-    fn label(&mut self) -> Result<Label, ParseError> {
-        match self.peek().clone() {
-            Token::Word(w) | Token::Number(w) => {
-                self.next();
-                Ok(Label::Word(w))
-            }
-            Token::Text(raw) => {
-                self.next();
-                Ok(Label::Text(self.text(&raw)?))
-            }
-            Token::Func(_) => Ok(Label::Func(self.callee()?)),
-            Token::Punct('[') => Ok(Label::List(self.list()?)),
-            Token::Punct(_) | Token::Value { .. } | Token::Dots | Token::End => self.error("expected a value"),
-        }
-    }
-
-    fn list(&mut self) -> Result<Vec<Element>, ParseError> {
-        self.expect('[')?;
-        let mut list = Vec::new();
-        while !self.is(']') {
-            match self.next() {
-                Token::Word(w) | Token::Number(w) => list.push(Element::Plain(w)),
-                Token::Text(raw) => list.push(Element::Text(self.text(&raw)?)),
-                Token::Punct(_) | Token::Func(_) | Token::Value { .. } | Token::Dots | Token::End => {
-                    return self.error("expected a constant");
-                }
-            }
-            if !self.eat(',') {
-                break;
-            }
-        }
-        self.expect(']')?;
-        Ok(list)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::items::{Element, Items, Label};
 use super::number::{read_scalar, unescape};
-use super::parse::{Element, Items, Label, ParseError, Parser, resolve};
+use super::parse::{ParseError, Parser, resolve};
 use crate::op::Dist;
 use crate::{
     AssertKind, BinaryOp, CompareOp, Dtype, IoOp, Op, Piece, ReduceOp, ScanOp, UnaryOp, Update, ValueId, element,

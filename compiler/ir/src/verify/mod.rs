@@ -2,6 +2,8 @@
 //!
 //! Extents: two different constants where one extent is meant are an error; a symbolic extent agrees with anything.
 
+mod axes;
+mod control;
 mod ops;
 
 use tdl_source::InternalError;
@@ -24,6 +26,13 @@ fn check(module: &Module) -> Result<(), String> {
         && entry.0 as usize >= module.funcs.len()
     {
         return Err(format!("the entry {} does not exist", entry.0));
+    }
+    // The signatures are looked at from calls, before the bodies.
+    for func in &module.funcs {
+        let known = |v: &ValueId| (v.0 as usize) < func.values.len();
+        if !func.params().iter().chain(func.results()).all(known) {
+            return Err(format!("a parameter or result of `{}` is not in its value table", func.name));
+        }
     }
     for func in &module.funcs {
         let mut scope = Scope::new(module, func);
@@ -187,3 +196,6 @@ fn no_recursion(module: &Module) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Movement, reductions, order, products and indexed access: ops that change shapes.
+
+use super::Scope;
+use super::ops::{Check, I64, ascending, axis_in, count, dim_agrees, dims_agree, ensure, same};
+use crate::op::DtypeRule;
+use crate::{Dim, Dtype, Inst, ReduceOp, ScanOp, Type, Update};
+
+impl<'m> Scope<'m> {
+    /// Dtype and extents of the first operand, and the extents of the result, which has the same dtype.
+    fn moved(&self, inst: &'m Inst) -> Result<(Dtype, &'m [Dim], &'m [Dim]), String> {
+        count("results", inst.results.len(), 1)?;
+        count("regions", inst.regions.len(), 0)?;
+        ensure(!inst.args.is_empty(), || "no operand".into())?;
+        let ((dtype, dims), (to, out)) = (self.operand(inst, 0)?, self.outcome(inst, 0)?);
+        ensure(dtype == to, || format!("the dtype changes from {dtype} to {to}"))?;
+        Ok((dtype, dims, out))
+    }
+
+    pub(super) fn expand(&self, inst: &'m Inst, axes: &[usize]) -> Check {
+        let (_, dims, out) = self.moved(inst)?;
+        self.shape(inst, 1, 1)?;
+        ascending(axes, out.len())?;
+        let kept: Vec<Dim> = (0..out.len()).filter(|i| !axes.contains(i)).map(|i| out[i]).collect();
+        ensure(dims_agree(dims, &kept), || "the old axes change".into())
+    }
+
+    pub(super) fn reshape(&self, inst: &'m Inst) -> Check {
+        let (_, dims, out) = self.moved(inst)?;
+        self.shape(inst, 1, 1)?;
+        let numel = |dims: &[Dim]| {
+            dims.iter().try_fold(1_i64, |n, d| match d {
+                Dim::Const(c) => Some(n.saturating_mul(*c)),
+                Dim::Val(_) => None,
+            })
+        };
+        match (numel(dims), numel(out)) {
+            (Some(a), Some(b)) => ensure(a == b, || format!("{a} elements become {b}")),
+            (None, _) | (_, None) => Ok(()),
+        }
+    }
+
+    pub(super) fn permute(&self, inst: &'m Inst, perm: &[usize]) -> Check {
+        let (_, dims, out) = self.moved(inst)?;
+        self.shape(inst, 1, 1)?;
+        let mut sorted = perm.to_vec();
+        sorted.sort_unstable();
+        ensure(sorted.iter().copied().eq(0..dims.len()), || format!("{perm:?} is no permutation"))?;
+        let want: Vec<Dim> = perm.iter().map(|p| dims[*p]).collect();
+        ensure(dims_agree(&want, out), || "the axes do not follow".into())
+    }
+
+    pub(super) fn slice(&self, inst: &'m Inst, steps: &[i64]) -> Check {
+        let (_, dims, out) = self.moved(inst)?;
+        self.shape(inst, 1 + dims.len(), 1)?;
+        count("steps", steps.len(), dims.len())?;
+        count("result axes", out.len(), dims.len())?;
+        ensure(steps.iter().all(|s| *s >= 1), || format!("steps {steps:?}"))?;
+        self.i64_scalars(&inst.args[1..])
+    }
+
+    pub(super) fn update_slice(&self, inst: &'m Inst, steps: &[i64], mode: Update) -> Check {
+        let (dtype, dims, out) = self.moved(inst)?;
+        self.shape(inst, 2 + dims.len(), 1)?;
+        count("steps", steps.len(), dims.len())?;
+        ensure(steps.iter().all(|s| *s >= 1), || format!("steps {steps:?}"))?;
+        let (du, u) = self.operand(inst, 1)?;
+        ensure(du == dtype && u.len() == dims.len(), || "the update has another dtype or rank".into())?;
+        ensure(mode == Update::Set || dtype.is_num(), || "bools cannot be added".into())?;
+        ensure(dims_agree(dims, out), || "the shape changes".into())?;
+        self.i64_scalars(&inst.args[2..])
+    }
+
+    pub(super) fn flip(&self, inst: &'m Inst, axes: &[usize]) -> Check {
+        let (_, dims, out) = self.moved(inst)?;
+        self.shape(inst, 1, 1)?;
+        ascending(axes, dims.len())?;
+        ensure(dims_agree(dims, out), || "the shape changes".into())
+    }
+
+    pub(super) fn concat(&self, inst: &'m Inst, axis: usize) -> Check {
+        let (dtype, dims, out) = self.moved(inst)?;
+        axis_in(axis, dims.len())?;
+        let mut total = Some(0_i64);
+        for i in 0..inst.args.len() {
+            let (d, part) = self.operand(inst, i)?;
+            ensure(d == dtype && part.len() == dims.len(), || "the operands differ in dtype or rank".into())?;
+            let rest = (0..dims.len()).filter(|a| *a != axis).all(|a| dim_agrees(part[a], out[a]));
+            ensure(out.len() == dims.len() && rest, || "the other axes differ".into())?;
+            total = match (total, part[axis]) {
+                (Some(n), Dim::Const(c)) => Some(n + c),
+                (None, _) | (_, Dim::Val(_)) => None,
+            };
+        }
+        match total {
+            Some(n) => ensure(dim_agrees(out[axis], Dim::Const(n)), || format!("{n} rows in all")),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn reduce(&self, inst: &'m Inst, op: ReduceOp, axes: &[usize]) -> Check {
+        self.shape(inst, 1, 1)?;
+        let (dtype, dims) = self.operand(inst, 0)?;
+        self.takes(op.def().dtype, dtype)?;
+        ascending(axes, dims.len())?;
+        let kept: Vec<Dim> = (0..dims.len()).filter(|i| !axes.contains(i)).map(|i| dims[i]).collect();
+        same("the result", self.result(inst, 0), &Type::tensor(dtype, kept))
+    }
+
+    pub(super) fn arg_reduce(&self, inst: &'m Inst, axis: usize) -> Check {
+        self.shape(inst, 1, 1)?;
+        let (_, dims) = self.operand(inst, 0)?;
+        axis_in(axis, dims.len())?;
+        let kept: Vec<Dim> = (0..dims.len()).filter(|i| *i != axis).map(|i| dims[i]).collect();
+        same("the result", self.result(inst, 0), &Type::tensor(Dtype::I64, kept))
+    }
+
+    pub(super) fn scan(&self, inst: &'m Inst, op: ScanOp, axis: usize) -> Check {
+        self.shape(inst, 1, 1)?;
+        let (dtype, dims) = self.operand(inst, 0)?;
+        self.takes(op.def().dtype, dtype)?;
+        axis_in(axis, dims.len())?;
+        same("the result", self.result(inst, 0), self.arg(inst, 0))
+    }
+
+    pub(super) fn sort(&self, inst: &'m Inst, axis: usize) -> Check {
+        self.shape(inst, 1, 2)?;
+        let (_, dims) = self.operand(inst, 0)?;
+        axis_in(axis, dims.len())?;
+        same("the result", self.result(inst, 0), self.arg(inst, 0))?;
+        same("the indices", self.result(inst, 1), &Type::tensor(Dtype::I64, dims))
+    }
+
+    pub(super) fn nonzero(&self, inst: &'m Inst) -> Check {
+        self.shape(inst, 1, 2)?;
+        let (dtype, dims) = self.operand(inst, 0)?;
+        ensure(dtype == Dtype::Bool && dims.len() == 1, || "the mask is no bool[n]".into())?;
+        same("the count", self.result(inst, 0), &I64)?;
+        let want = Type::tensor(Dtype::I64, [Dim::Val(inst.results[0])]);
+        same("the positions", self.result(inst, 1), &want)
+    }
+
+    pub(super) fn gather(&self, inst: &'m Inst) -> Check {
+        self.shape(inst, 2, 1)?;
+        let (dtype, dims) = self.operand(inst, 0)?;
+        let (di, ids) = self.operand(inst, 1)?;
+        ensure(di == Dtype::I64, || "the ids are not i64".into())?;
+        ensure(!dims.is_empty(), || "a scalar has no rows".into())?;
+        let want: Vec<Dim> = ids.iter().chain(&dims[1..]).copied().collect();
+        same("the result", self.result(inst, 0), &Type::tensor(dtype, want))
+    }
+
+    pub(super) fn scatter(&self, inst: &'m Inst, mode: Update) -> Check {
+        self.shape(inst, 3, 1)?;
+        let (dtype, dims) = self.operand(inst, 0)?;
+        let (di, ids) = self.operand(inst, 1)?;
+        ensure(di == Dtype::I64, || "the ids are not i64".into())?;
+        ensure(!dims.is_empty(), || "a scalar has no rows".into())?;
+        ensure(mode == Update::Set || dtype.is_num(), || "bools cannot be added".into())?;
+        let want: Vec<Dim> = ids.iter().chain(&dims[1..]).copied().collect();
+        same("the update", self.arg(inst, 2), &Type::tensor(dtype, want))?;
+        same("the result", self.result(inst, 0), self.arg(inst, 0))
+    }
+
+    pub(super) fn contract(&self, inst: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8]) -> Check {
+        self.shape(inst, 2, 1)?;
+        let ((da, a), (db, b), (dy, y)) = (self.operand(inst, 0)?, self.operand(inst, 1)?, self.outcome(inst, 0)?);
+        ensure(da == db && da == dy, || format!("{da} with {db} gives {dy}"))?;
+        self.takes(DtypeRule::Num, da)?;
+        for (labels, dims, what) in [(lhs, a, "left"), (rhs, b, "right"), (out, y, "result")] {
+            count(&format!("{what} labels"), labels.len(), dims.len())?;
+            let repeats = (1..labels.len()).any(|i| labels[..i].contains(&labels[i]));
+            ensure(!repeats, || format!("a {what} label repeats"))?;
+        }
+        let at = |labels: &[u8], dims: &[Dim], l: u8| labels.iter().position(|x| *x == l).map(|i| dims[i]);
+        for l in lhs.iter().chain(rhs) {
+            let places = [at(lhs, a, *l), at(rhs, b, *l), at(out, y, *l)];
+            ensure(places.iter().flatten().count() >= 2, || format!("label {l} is alone"))?;
+            let known: Vec<Dim> = places.into_iter().flatten().collect();
+            let fits = known.iter().all(|p| known.iter().all(|q| dim_agrees(*p, *q)));
+            ensure(fits, || format!("the extents of label {l} differ"))?;
+        }
+        ensure(out.iter().all(|l| lhs.contains(l) || rhs.contains(l)), || "a result label is in no operand".into())
+    }
+}
