@@ -194,3 +194,47 @@ fn identities_are_neutral() {
         }
     }
 }
+
+/// `d reduce(x) / dx` by the table's coefficient, and the reduction itself, over both axes of `[2, 2]`.
+fn reduction(op: ReduceOp, x: [f64; 4]) -> (Vec<f64>, f64) {
+    use crate::interp::{Interp, PlainHost, Tensor};
+    let ReduceDerivative::Coefficient(rule) = op.def().derivative else {
+        panic!("no coefficient");
+    };
+    let mut b = Builder::new("f", Span::default());
+    let p = b.param(Type::tensor(Dtype::F64, [crate::Dim::Const(2), crate::Dim::Const(2)]));
+    let y = b.reduce(op, p, vec![0, 1]);
+    let c = rule(&mut b, p, y, &[0, 1]);
+    let mut module = crate::Module::default();
+    let f = module.add(b.finish(vec![c, y]));
+    crate::verify(&module).expect("rules are well formed");
+    let arg = Tensor::from_floats(Dtype::F64, vec![2, 2], x).into();
+    let out = Interp::new(&module).run(f, vec![arg], &mut PlainHost::default()).expect("runs");
+    let floats = |i: usize| out[i].tensor().expect("a tensor").floats();
+    (floats(0), floats(1)[0])
+}
+
+#[test]
+fn reduction_rules_agree_with_central_differences() {
+    for op in [ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min] {
+        for x in [[0.5, -1.5, 2.0, 3.0], [0.0, -1.5, 2.0, 3.0], [0.0, 1.5, 0.0, -3.0]] {
+            let (slope, _) = reduction(op, x);
+            for i in 0..4 {
+                if op != ReduceOp::Prod && x.iter().filter(|y| **y == x[i]).count() > 1 {
+                    continue;
+                }
+                slope_matches(op.def().name, x[i], slope[i], |t| {
+                    let mut x = x;
+                    x[i] = t;
+                    reduction(op, x).1
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn ties_in_a_reduction_share_equally() {
+    assert_eq!(reduction(ReduceOp::Max, [1.0, 3.0, 3.0, 3.0]).0, [0.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
+    assert_eq!(reduction(ReduceOp::Min, [1.0, 1.0, 3.0, 3.0]).0, [0.5, 0.5, 0.0, 0.0]);
+}
