@@ -398,6 +398,9 @@ impl<'a> Lower<'a> {
         for (region, plan) in inst.regions.iter().zip(plans) {
             self.host.begin();
             self.open_scope(false);
+            for buf in dests.iter().flatten() {
+                self.bufs[buf.0].occupant = None;
+            }
             for (s, buf) in donated.iter().map(|s| (*s, self.home[s])).collect::<Vec<_>>() {
                 self.settle(s, buf);
             }

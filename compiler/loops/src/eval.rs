@@ -106,6 +106,7 @@ impl Lower<'_> {
                 self.eval(x(0), &inner)
             }
             Op::Reshape => match self.values.storage(x(0)) {
+                Some(s) if self.sizes_of(s) == self.sizes_of(v) => self.eval(s, idx),
                 Some(s) if self.home.contains_key(&s) && !self.row_regs.contains_key(&s) => self.load(s, v, idx),
                 _ => {
                     let inner = self.reshape_index(v, x(0), idx);

@@ -25,6 +25,7 @@ mod prepare;
 mod print;
 mod size;
 mod values;
+mod verify;
 mod visit;
 
 use tdl_ir::{FuncId, Function, Module, Op, Type};
@@ -36,6 +37,7 @@ use ir::{Func, Operand, Param, RegTy, ResultTy, Stmt};
 use lower::{Lower, Shared};
 pub use print::{print, print_kernel};
 use values::{Role, Values};
+pub use verify::verify;
 
 /// What to lower.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,290 @@
+//! Checks the invariants of a program: single assignment, visibility, types, what a kernel may hold.
+
+use rustc_hash::FxHashSet;
+use tdl_ir::{Dtype, UnaryOp};
+use tdl_source::InternalError;
+
+use crate::ir::*;
+
+/// Says what is wrong first, with the function or kernel it is in.
+pub fn verify(program: &Program) -> Result<(), InternalError> {
+    let fail = |name: &str, message: String| InternalError {
+        pass: "loops".into(),
+        message: format!("`{name}`: {message}"),
+        ir: Some(crate::print(program)),
+    };
+    for f in &program.funcs {
+        let mut c = Checker { program, regs: &f.regs, seen: FxHashSet::default(), kernel: false, vector: false };
+        for p in &f.params {
+            c.define_all(&p.slots).map_err(|e| fail(&f.name, e))?;
+        }
+        c.block(&f.body).map_err(|e| fail(&f.name, e))?;
+        if !matches!(f.body.last(), Some(Stmt::Return { slots }) if slots.len() == f.results.iter().map(|r| r.slots()).sum::<usize>())
+        {
+            return Err(fail(&f.name, "it does not end with a return of its result slots".into()));
+        }
+    }
+    for k in &program.kernels {
+        let mut c = Checker { program, regs: &k.regs, seen: FxHashSet::default(), kernel: true, vector: false };
+        let params = k.params.iter().map(|p| p.reg).chain([k.lo, k.hi]).collect::<Vec<_>>();
+        c.define_all(&params).map_err(|e| fail(&k.name, e))?;
+        c.block(&k.body).map_err(|e| fail(&k.name, e))?;
+    }
+    Ok(())
+}
+
+struct Checker<'p> {
+    program: &'p Program,
+    regs: &'p [RegData],
+    /// What is visible now.
+    seen: FxHashSet<Reg>,
+    kernel: bool,
+    vector: bool,
+}
+
+type Check = Result<(), String>;
+
+impl Checker<'_> {
+    fn define(&mut self, r: Reg) -> Check {
+        if r.0 as usize >= self.regs.len() {
+            return Err(format!("register {} does not exist", r.0));
+        }
+        if !self.seen.insert(r) {
+            return Err(format!("register {} is assigned twice", r.0));
+        }
+        Ok(())
+    }
+
+    fn define_all(&mut self, rs: &[Reg]) -> Check {
+        rs.iter().try_for_each(|r| self.define(*r))
+    }
+
+    fn ty(&self, o: Operand) -> RegTy {
+        match o {
+            Operand::Reg(r) => self.regs[r.0 as usize].ty,
+            Operand::Const(_, d) => RegTy::Scalar(d),
+        }
+    }
+
+    fn expect(&self, o: Operand, ty: RegTy) -> Check {
+        let found = self.ty(o);
+        if found == ty { Ok(()) } else { Err(format!("{o:?} is {found:?}, not {ty:?}")) }
+    }
+
+    fn scalar(&self, o: Operand, dtype: Dtype) -> Check {
+        self.expect(o, RegTy::Scalar(dtype))
+    }
+
+    fn index(&self, i: &Index) -> Check {
+        i.terms.iter().try_for_each(|t| {
+            self.scalar(t.reg.into(), Dtype::I64)?;
+            self.scalar(t.stride, Dtype::I64)
+        })
+    }
+
+    fn block(&mut self, body: &[Stmt]) -> Check {
+        let outer = self.seen.clone();
+        self.statements(body)?;
+        self.seen = outer;
+        Ok(())
+    }
+
+    fn statements(&mut self, body: &[Stmt]) -> Check {
+        body.iter().try_for_each(|s| self.stmt(s))
+    }
+
+    fn visible(&self, o: Operand) -> Check {
+        match o {
+            Operand::Reg(r) if !self.seen.contains(&r) => Err(format!("register {} is not visible", r.0)),
+            Operand::Reg(_) | Operand::Const(..) => Ok(()),
+        }
+    }
+
+    fn stmt(&mut self, s: &Stmt) -> Check {
+        let mut result = Ok(());
+        s.visit(&mut |o| {
+            if result.is_ok() {
+                result = self.visible(o);
+            }
+        });
+        result.map_err(|e| format!("{e} in {s:?}"))?;
+        if self.kernel
+            && !matches!(s, Stmt::Let { .. } | Stmt::Store { .. } | Stmt::For(_) | Stmt::If(_) | Stmt::Local { .. })
+        {
+            return Err(format!("a kernel may not hold {s:?}"));
+        }
+        if self.vector && !matches!(s, Stmt::Let { .. } | Stmt::Store { .. }) {
+            return Err(format!("a vector loop may not hold {s:?}"));
+        }
+        self.types(s).map_err(|e| format!("{e} in {s:?}"))?;
+        if s.blocks().is_empty() {
+            return self.define_all(&s.defs());
+        }
+        let outer = self.seen.clone();
+        match s {
+            Stmt::For(l) => {
+                if l.kind == LoopKind::Vector && !l.carried.is_empty() {
+                    return Err("a vector loop carries registers".into());
+                }
+                self.define(l.var)?;
+                l.carried.iter().try_for_each(|c| self.define(c.param))?;
+                let vector = std::mem::replace(&mut self.vector, l.kind == LoopKind::Vector);
+                self.statements(&l.body)?;
+                self.vector = vector;
+                l.carried.iter().try_for_each(|c| self.visible(c.next))?;
+                l.reductions.iter().try_for_each(|r| self.visible(r.value))?;
+            }
+            Stmt::If(i) => {
+                self.statements(&i.then)?;
+                i.results.iter().try_for_each(|r| self.visible(r.then))?;
+                self.seen = outer.clone();
+                self.statements(&i.els)?;
+                i.results.iter().try_for_each(|r| self.visible(r.els))?;
+            }
+            Stmt::While(w) => {
+                w.carried.iter().try_for_each(|c| self.define(c.param))?;
+                let params = self.seen.clone();
+                self.statements(&w.cond_body)?;
+                self.visible(w.cond)?;
+                self.seen = params;
+                self.statements(&w.body)?;
+                w.carried.iter().try_for_each(|c| self.visible(c.next))?;
+            }
+            _ => {}
+        }
+        self.seen = outer;
+        s.defs().into_iter().try_for_each(|r| self.define(r))
+    }
+
+    fn types(&self, s: &Stmt) -> Check {
+        let i64 = |o: Operand| self.scalar(o, Dtype::I64);
+        match s {
+            Stmt::Let { dst, value } => {
+                let ty = self.expr(value)?;
+                self.expect((*dst).into(), ty)
+            }
+            Stmt::Store { ptr, dtype, index, value } => {
+                self.expect((*ptr).into(), RegTy::Ptr)?;
+                self.index(index)?;
+                self.scalar(*value, *dtype)
+            }
+            Stmt::For(l) => {
+                i64(l.lo)?;
+                i64(l.hi)?;
+                i64(l.step)?;
+                self.carried(&l.carried)?;
+                l.reductions.iter().try_for_each(|r| {
+                    self.scalar(r.init, r.dtype)?;
+                    self.scalar(r.value, r.dtype)?;
+                    self.scalar(r.result.into(), r.dtype)
+                })
+            }
+            Stmt::If(i) => {
+                self.scalar(i.cond, Dtype::Bool)?;
+                i.results.iter().try_for_each(|r| {
+                    let ty = self.ty(r.result.into());
+                    self.expect(r.then, ty)?;
+                    self.expect(r.els, ty)
+                })
+            }
+            Stmt::While(w) => {
+                self.scalar(w.cond, Dtype::Bool)?;
+                self.carried(&w.carried)
+            }
+            Stmt::Launch { kernel, args, range, grain } => {
+                let Some(k) = self.program.kernels.get(kernel.0 as usize) else {
+                    return Err("the kernel does not exist".into());
+                };
+                if k.params.len() != args.len() {
+                    return Err(format!("{} takes {} arguments", k.name, k.params.len()));
+                }
+                i64(*range)?;
+                i64(*grain)?;
+                args.iter().zip(&k.params).try_for_each(|(a, p)| self.expect(*a, k.regs[p.reg.0 as usize].ty))
+            }
+            Stmt::Alloc { bytes, .. } => i64(*bytes),
+            Stmt::CopyBytes { dst, src, bytes } => {
+                self.expect((*dst).into(), RegTy::Ptr)?;
+                self.expect((*src).into(), RegTy::Ptr)?;
+                i64(*bytes)
+            }
+            Stmt::ZeroBytes { dst, bytes } => {
+                self.expect((*dst).into(), RegTy::Ptr)?;
+                i64(*bytes)
+            }
+            Stmt::Free { ptr } => self.expect((*ptr).into(), RegTy::Ptr),
+            Stmt::Assert { ok, .. } => self.scalar(*ok, Dtype::Bool),
+            Stmt::Gemm(g) => [g.m, g.n, g.k].into_iter().chain(g.batch.iter().copied()).try_for_each(i64),
+            Stmt::Local { .. }
+            | Stmt::Runtime { .. }
+            | Stmt::Print { .. }
+            | Stmt::Format { .. }
+            | Stmt::Safepoint
+            | Stmt::Return { .. } => Ok(()),
+        }
+    }
+
+    fn carried(&self, carried: &[Carried]) -> Check {
+        carried.iter().try_for_each(|c| {
+            let ty = self.ty(c.param.into());
+            self.expect(c.init, ty)?;
+            self.expect(c.next, ty)?;
+            self.expect(c.result.into(), ty)
+        })
+    }
+
+    fn expr(&self, e: &Expr) -> Result<RegTy, String> {
+        Ok(RegTy::Scalar(match e {
+            Expr::Copy(x) => return Ok(self.ty(*x)),
+            Expr::Unary { op, dtype, x } => {
+                self.scalar(*x, *dtype)?;
+                if matches!(op, UnaryOp::IsNan | UnaryOp::IsFinite) { Dtype::Bool } else { *dtype }
+            }
+            Expr::Binary { op: _, dtype, a, b } => {
+                self.scalar(*a, *dtype)?;
+                self.scalar(*b, *dtype)?;
+                *dtype
+            }
+            Expr::Compare { op: _, dtype, a, b } => {
+                self.scalar(*a, *dtype)?;
+                self.scalar(*b, *dtype)?;
+                Dtype::Bool
+            }
+            Expr::Select { dtype, cond, a, b } => {
+                self.scalar(*cond, Dtype::Bool)?;
+                self.scalar(*a, *dtype)?;
+                self.scalar(*b, *dtype)?;
+                *dtype
+            }
+            Expr::Convert { from, to, x } => {
+                self.scalar(*x, *from)?;
+                *to
+            }
+            Expr::MulAdd { dtype, a, b, c } => {
+                [a, b, c].into_iter().try_for_each(|o| self.scalar(*o, *dtype))?;
+                *dtype
+            }
+            Expr::Load { ptr, dtype, index } => {
+                self.expect((*ptr).into(), RegTy::Ptr)?;
+                self.index(index)?;
+                *dtype
+            }
+            Expr::Index(i) => {
+                self.index(i)?;
+                Dtype::I64
+            }
+            Expr::IndexDiv { a, b } | Expr::IndexRem { a, b } => {
+                self.scalar(*a, Dtype::I64)?;
+                self.scalar(*b, Dtype::I64)?;
+                Dtype::I64
+            }
+            Expr::Offset { ptr, dtype: _, index } => {
+                self.expect((*ptr).into(), RegTy::Ptr)?;
+                self.index(index)?;
+                return Ok(RegTy::Ptr);
+            }
+            Expr::Data(_) => return Ok(RegTy::Ptr),
+            Expr::Text(_) => return Ok(RegTy::Str),
+        }))
+    }
+}

@@ -1,0 +1,198 @@
+//! The runtime's calls.
+
+use tdl_ir::interp::{Host, Tensor, Value};
+use tdl_ir::{Dist, Dtype, Scalar, element, random};
+use tdl_loops::ir::*;
+
+use super::{Frame, Machine, Run, V};
+
+fn float(s: Scalar) -> f64 {
+    match s {
+        Scalar::Float(x) => f64::from_bits(x),
+        Scalar::Int(x) => x as f64,
+        Scalar::Bool(x) => f64::from(u8::from(x)),
+    }
+}
+
+/// NaN last, in either direction.
+fn order(a: Scalar, b: Scalar, dtype: Dtype, descending: bool) -> std::cmp::Ordering {
+    let direction = |o: std::cmp::Ordering| if descending { o.reverse() } else { o };
+    match (a, b) {
+        (Scalar::Float(_), Scalar::Float(_)) => {
+            let (x, y) = (float(a), float(b));
+            match (x.is_nan(), y.is_nan()) {
+                (false, false) => direction(x.partial_cmp(&y).expect("numbers")),
+                (x, y) => x.cmp(&y),
+            }
+        }
+        (Scalar::Int(x), Scalar::Int(y)) if dtype == Dtype::U64 => direction((x as u64).cmp(&(y as u64))),
+        (Scalar::Int(x), Scalar::Int(y)) => direction(x.cmp(&y)),
+        (a, b) => direction(float(a).partial_cmp(&float(b)).expect("numbers")),
+    }
+}
+
+impl Machine<'_> {
+    fn path(&self, f: &Frame<'_>, r: Reg) -> String {
+        match self.get(f, r.into()) {
+            V::Str(s) => s.to_string(),
+            other => panic!("{other:?} is no path"),
+        }
+    }
+
+    fn stack(&self, f: &Frame<'_>, r: Reg) -> usize {
+        match self.get(f, r.into()) {
+            V::Stack(s) => s,
+            other => panic!("{other:?} is no stack"),
+        }
+    }
+
+    /// A stack's bytes are in one block, so that addresses stay valid.
+    pub(super) fn runtime(&mut self, f: &mut Frame<'_>, call: &RuntimeCall) -> Run<()> {
+        match call {
+            RuntimeCall::Sort { src, values, indices, dtype, rows, len, descending } => {
+                let (rows, len) = (self.int(f, *rows), self.int(f, *len));
+                let (src, values, indices) = (self.ptr(f, *src), self.ptr(f, *values), self.ptr(f, *indices));
+                for r in 0..rows {
+                    let mut row = Vec::new();
+                    for i in 0..len {
+                        row.push((self.mem.load(src, r * len + i, *dtype)?, i));
+                    }
+                    row.sort_by(|a, b| order(a.0, b.0, *dtype, *descending));
+                    for (i, (x, at)) in row.into_iter().enumerate() {
+                        self.mem.store(values, r * len + i as i64, *dtype, x)?;
+                        self.mem.store(indices, r * len + i as i64, Dtype::I64, Scalar::Int(at))?;
+                    }
+                }
+            }
+            RuntimeCall::CountTrue { dst, mask, len } => {
+                let bytes = self.mem.bytes(self.ptr(f, *mask), self.int(f, *len) as usize)?;
+                let count = bytes.iter().filter(|b| **b != 0).count();
+                f.set(*dst, V::Scalar(Scalar::Int(count as i64)));
+            }
+            RuntimeCall::Positions { dst, mask, len } => {
+                let bytes = self.mem.bytes(self.ptr(f, *mask), self.int(f, *len) as usize)?.to_vec();
+                let dst = self.ptr(f, *dst);
+                for (k, (i, _)) in bytes.iter().enumerate().filter(|(_, b)| **b != 0).enumerate() {
+                    self.mem.store(dst, k as i64, Dtype::I64, Scalar::Int(i as i64))?;
+                }
+            }
+            RuntimeCall::Random { dst, dist, dtype, key, counter, len } => {
+                let (key, counter, len) = (self.int(f, *key), self.int(f, *counter), self.int(f, *len));
+                let dst = self.ptr(f, *dst);
+                for i in 0..len {
+                    let j = counter.wrapping_add(i);
+                    let x = match (dist, dtype) {
+                        (Dist::Bits, Dtype::U32) => Scalar::Int(i64::from(random::word32(key, j))),
+                        (Dist::Bits, _) => Scalar::Int(random::word64(key, j) as i64),
+                        (Dist::Uniform, Dtype::F32) => {
+                            Scalar::float(f64::from(random::uniform_f32(random::word32(key, j))))
+                        }
+                        (Dist::Uniform, _) => Scalar::float(random::uniform_f64(random::word64(key, j))),
+                        (Dist::Normal, Dtype::F32) => {
+                            Scalar::float(f64::from(random::normal_f32(random::word32(key, j))))
+                        }
+                        (Dist::Normal, _) => Scalar::float(random::normal_f64(random::word64(key, j))),
+                    };
+                    self.mem.store(dst, i, *dtype, x)?;
+                }
+            }
+            RuntimeCall::StackNew { dst } => {
+                self.stacks.push(Vec::new());
+                f.set(*dst, V::Stack(self.stacks.len() - 1));
+            }
+            RuntimeCall::StackGrow { dst, stack, bytes } => {
+                // The pushed bytes live in a block of their own until the stack is read.
+                let s = self.stack(f, *stack);
+                let p = self.mem.alloc(self.int(f, *bytes) as usize);
+                self.stacks[s].extend((p.block as u64).to_le_bytes());
+                f.set(*dst, V::Ptr(p));
+            }
+            RuntimeCall::StackContents { ptr, bytes, stack } => {
+                let s = self.stack(f, *stack);
+                let mut all = Vec::new();
+                for p in self.pushed(s) {
+                    let len = self.mem.len(p);
+                    all.extend_from_slice(self.mem.bytes(p, len)?);
+                }
+                f.set(*bytes, V::Scalar(Scalar::Int(all.len() as i64)));
+                let p = self.mem.alloc_with(all, true);
+                self.stacks[s].extend((p.block as u64 | 1 << 63).to_le_bytes());
+                f.set(*ptr, V::Ptr(p));
+            }
+            RuntimeCall::StackFree { stack } => {
+                let s = self.stack(f, *stack);
+                for word in std::mem::take(&mut self.stacks[s]).chunks(8) {
+                    let block = u64::from_le_bytes(word.try_into().expect("a word")) & !(1 << 63);
+                    self.mem.free_unchecked(super::memory::Pointer { block: block as usize, offset: 0 });
+                }
+            }
+            RuntimeCall::ReadCsv { rows, cols, data, path, dtype, header } => {
+                let t = self.host.read_csv(&self.path(f, *path), *header as usize, *dtype)?;
+                f.set(*rows, V::Scalar(Scalar::Int(t.shape[0] as i64)));
+                f.set(*cols, V::Scalar(Scalar::Int(t.shape[1] as i64)));
+                let p = self.mem.alloc_with(t.data.to_vec(), false);
+                f.set(*data, V::Ptr(p));
+            }
+            RuntimeCall::ReadNpy { dims, data, path, dtype } => {
+                let t = self.host.read_npy(&self.path(f, *path), *dtype, dims.len())?;
+                for (r, d) in dims.iter().zip(&t.shape) {
+                    f.set(*r, V::Scalar(Scalar::Int(*d as i64)));
+                }
+                let p = self.mem.alloc_with(t.data.to_vec(), false);
+                f.set(*data, V::Ptr(p));
+            }
+            RuntimeCall::ReadText { dst, path } => {
+                let text = self.host.read_text(&self.path(f, *path))?;
+                f.set(*dst, V::Str(text.into()));
+            }
+            RuntimeCall::Save { path, entries } => {
+                let path = self.path(f, *path);
+                let tensors: Vec<Tensor> = entries
+                    .iter()
+                    .map(|e| match self.value(f, &e.value)? {
+                        Value::Tensor(t) => Ok(t),
+                        other => panic!("{other:?} is saved"),
+                    })
+                    .collect::<Run<_>>()?;
+                let leaves: Vec<(&str, &Tensor)> = entries.iter().map(|e| &*e.name).zip(&tensors).collect();
+                self.host.save(&path, &leaves)?;
+            }
+            RuntimeCall::Load { path, entries } => {
+                let path = self.path(f, *path);
+                let wanted: Vec<(&str, Dtype, Vec<usize>)> = entries
+                    .iter()
+                    .map(|e| (&*e.name, e.dtype, e.dims.iter().map(|d| self.int(f, *d) as usize).collect()))
+                    .collect();
+                let tensors = self.host.load(&path, &wanted)?;
+                for (e, t) in entries.iter().zip(tensors) {
+                    self.mem.bytes_mut(self.ptr(f, e.dst), t.data.len())?.copy_from_slice(&t.data);
+                }
+            }
+            RuntimeCall::WriteNpy { path, value } => {
+                let path = self.path(f, *path);
+                match self.value(f, value)? {
+                    Value::Tensor(t) => self.host.write_npy(&path, &t)?,
+                    other => panic!("{other:?} is written"),
+                }
+            }
+            RuntimeCall::Exists { dst, path } => {
+                let found = self.host.exists(&self.path(f, *path));
+                f.set(*dst, V::Scalar(Scalar::Bool(found)));
+            }
+            RuntimeCall::Clock { dst } => {
+                f.set(*dst, V::Scalar(element::canonical(Scalar::float(self.host.clock()), Dtype::F64)));
+            }
+            RuntimeCall::Progress { i, n } => self.host.progress(self.int(f, *i), self.int(f, *n)),
+        }
+        Ok(())
+    }
+
+    fn pushed(&self, s: usize) -> Vec<super::memory::Pointer> {
+        self.stacks[s]
+            .chunks(8)
+            .map(|w| u64::from_le_bytes(w.try_into().expect("a word")))
+            .filter(|w| w >> 63 == 0)
+            .map(|w| super::memory::Pointer { block: w as usize, offset: 0 })
+            .collect()
+    }
+}
