@@ -67,7 +67,7 @@ impl<'l> Lower<'l> {
         let blocks = self.host.div(blocks, Operand::i64(COLUMNS));
         let outer_count = self.size(&Size::product(&outer_extents));
         let range = self.host.mul(outer_count, blocks);
-        let cost = self.cost(&g.members);
+        let cost = self.cost(g);
         let lanes = width.as_const().map_or(COLUMNS, |w| w.min(COLUMNS));
         let grain = self.grain(&Work { elements: height.scale(lanes), cost });
         self.launch_over("cols", range, grain, |l, lo, hi| {

@@ -1,13 +1,13 @@
 //! Kernels of groups: elementwise spaces, rows with their reductions, reductions of everything.
 
 use rustc_hash::FxHashSet;
-use tdl_ir::{Dtype, ValueId};
+use tdl_ir::{Dtype, Op, Scalar, ValueId};
 
 use crate::buffers::BufId;
 use crate::code::Idx;
 use crate::eval::BufStore;
 use crate::ir::*;
-use crate::kernel::Work;
+use crate::kernel::{MEMORY_COST, Work};
 use crate::lower::Lower;
 use crate::nest::{Fold, Run, collapse, extents, place_runs};
 use crate::plan::{Group, GroupKind, Member, Part, member_leaves, tree_cost};
@@ -15,7 +15,7 @@ use crate::size::Size;
 use crate::values::{Leaf, identity};
 
 /// Elements per partial result of a reduction of everything, at least.
-const CHUNK: i64 = 1 << 14;
+const CHUNK: i64 = 1 << 16;
 /// Partial results of a reduction of everything, at most.
 const PARTIALS: i64 = 64;
 
@@ -28,11 +28,22 @@ impl<'l> Lower<'l> {
         let leaves = self.group_leaves(g);
         let mut taken = FxHashSet::default();
         for m in &g.members {
-            if m.store && !self.is_scalar(m.value) {
-                let buf = self.place_member(g, m, n, &taken);
-                taken.insert(buf);
-                self.block().alive.insert(m.value);
+            if !m.store || m.scratch.is_some() || self.is_scalar(m.value) {
+                continue;
             }
+            // What waits in the member's row is written there before the member is.
+            let waits = g.members.iter().find(|o| o.scratch == Some(m.value));
+            let mut first = m.clone();
+            first.stage = waits.map_or(m.stage, |w| w.stage.min(m.stage));
+            let buf = self.place_member(g, &first, n, &taken);
+            taken.insert(buf);
+            self.block().alive.insert(m.value);
+            if let Some(w) = waits {
+                self.home.insert(w.value, buf);
+            }
+        }
+        if self.zeros(g) {
+            return;
         }
         match g.kind {
             GroupKind::Flat => self.flat(g, &leaves),
@@ -40,6 +51,25 @@ impl<'l> Lower<'l> {
             GroupKind::Rows => self.rows(g, &leaves),
             GroupKind::Cols => self.cols(g, &leaves),
         }
+    }
+
+    /// A single tensor of zeros is cleared memory.
+    fn zeros(&mut self, g: &Group) -> bool {
+        let [m] = g.members.as_slice() else { return false };
+        let v = m.value;
+        let Some((inst, _)) = self.values.graph.inst(v) else { return false };
+        let zero = match (&inst.op, self.values.graph.op(inst.args.first().copied().unwrap_or(v))) {
+            (Op::Expand { .. }, Some(Op::Const(c))) => {
+                matches!(c, Scalar::Float(0) | Scalar::Int(0) | Scalar::Bool(false))
+            }
+            _ => false,
+        };
+        if zero {
+            let dst = self.buf(self.home[&v]).ptr;
+            let bytes = self.size(&self.bytes(v));
+            self.host.push(Stmt::ZeroBytes { dst, bytes });
+        }
+        zero
     }
 
     /// Everything that the group reads and writes.
@@ -55,8 +85,15 @@ impl<'l> Lower<'l> {
         leaves
     }
 
-    pub fn cost(&self, members: &[Member]) -> i64 {
-        members.iter().map(|m| i64::from(tree_cost(&self.values, m.value)) + 1).sum()
+    /// Work per element of a group: arithmetic and memory.
+    pub fn cost(&self, g: &Group) -> i64 {
+        let members = g.members.iter();
+        members
+            .map(|m| {
+                let reads = member_leaves(&self.values, g, m).len() as i64;
+                i64::from(tree_cost(&self.values, m.value)) + MEMORY_COST * (reads + i64::from(m.store))
+            })
+            .sum()
     }
 
     fn buf_store<'d>(&self, v: ValueId, dims: &'d [Size]) -> BufStore<'d> {
@@ -99,7 +136,7 @@ impl<'l> Lower<'l> {
         let axes: Vec<usize> = (0..g.outer.len()).collect();
         let runs = collapse(&axes, &g.outer, leaves);
         let members: Vec<&Member> = g.members.iter().collect();
-        let cost = self.cost(&g.members);
+        let cost = self.cost(g);
         self.over("map", &runs, g.outer.len(), cost, &mut |l, idx| _ = l.element(g, &members, idx));
     }
 
@@ -156,7 +193,7 @@ impl<'l> Lower<'l> {
         let inner = collapse(&(rank..dims.len()).collect::<Vec<_>>(), &dims, leaves);
         let outer_extents = extents(&outer);
         let range = Size::product(&outer_extents);
-        let work = Work { elements: Size::product(&g.inner), cost: self.cost(&g.members) };
+        let work = Work { elements: Size::product(&g.inner), cost: self.cost(g) };
         let inner_extents = extents(&inner);
         self.launch("rows", &range, work, |l, lo, hi| {
             let head = l.code().begin_loop(lo, hi, LoopKind::Serial);

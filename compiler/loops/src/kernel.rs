@@ -64,17 +64,20 @@ impl KernelCode {
     }
 }
 
-/// What one step of a kernel's range costs, roughly in nanoseconds.
+/// What one step of a kernel's range costs.
 #[derive(Clone, Debug)]
 pub struct Work {
     /// Elements per step of the range.
     pub elements: Size,
-    /// Operations per element.
+    /// Vectorised operations per element; see [`MEMORY_COST`].
     pub cost: i64,
 }
 
-/// A chunk should run this long to be worth a thread, in elementary vectorised operations.
-const CHUNK_WORK: i64 = 1 << 16;
+/// What reading or writing an element costs, in vectorised operations on it.
+pub const MEMORY_COST: i64 = 4;
+
+/// A chunk should run this long to be worth a thread (about 10 µs), in vectorised operations.
+const CHUNK_WORK: i64 = 1 << 19;
 
 impl Lower<'_> {
     /// Pointer to a buffer where elements are computed now.

@@ -6,7 +6,7 @@ use crate::buffers::BufId;
 use crate::code::Idx;
 use crate::eval::BufStore;
 use crate::ir::*;
-use crate::kernel::Work;
+use crate::kernel::{MEMORY_COST, Work};
 use crate::lower::Lower;
 use crate::nest::{collapse, identity as fold_identity};
 use crate::plan::tree_cost;
@@ -42,7 +42,7 @@ impl<'l> Lower<'l> {
         self.values.trace(u, identity(dims.len()), &mut leaves);
         leaves.push(Leaf { storage: None, dims: to.dims.clone(), ax: to.ax.clone() });
         let runs = collapse(&(0..dims.len()).collect::<Vec<_>>(), &dims, &leaves);
-        let cost = i64::from(tree_cost(&self.values, u)) + 1;
+        let cost = i64::from(tree_cost(&self.values, u)) + 2 * MEMORY_COST;
         let dtype = self.dtype(u);
         self.over(kind, &runs, dims.len(), cost, &mut |l, idx| {
             let mut value = l.eval(u, idx);
@@ -199,7 +199,7 @@ impl<'l> Lower<'l> {
             (ScanOp::Sum | ScanOp::Prod, Dtype::F16 | Dtype::Bf16) => Dtype::F32,
             _ => dtype,
         };
-        let cost = i64::from(tree_cost(&self.values, x)) + 4;
+        let cost = i64::from(tree_cost(&self.values, x)) + 2 * MEMORY_COST;
         let work = Work { elements: dims[axis].clone(), cost };
         self.launch("scan", &Size::product(&other_dims), work, |l, lo, hi| {
             let rows = l.code().begin_loop(lo, hi, LoopKind::Serial);
@@ -237,7 +237,7 @@ impl<'l> Lower<'l> {
         let dtype = self.dtype(x);
         let scalar = self.is_scalar(r);
         let buf = if scalar { self.alloc(&Size::constant(8), None) } else { self.place(r, n) };
-        let cost = i64::from(tree_cost(&self.values, x)) + 4;
+        let cost = i64::from(tree_cost(&self.values, x)) + 2 * MEMORY_COST;
         self.launch("argreduce", &Size::product(&rows), Work { elements: len.clone(), cost }, |l, lo, hi| {
             let head = l.code().begin_loop(lo, hi, LoopKind::Serial);
             let mut idx = l.decompose(head.var.into(), &rows);

@@ -55,6 +55,8 @@ pub struct Member {
     pub stage: usize,
     /// Goes to memory (or, for a scalar, to the host).
     pub store: bool,
+    /// Stored for later passes in the row of this member, which is written last.
+    pub scratch: Option<ValueId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -537,7 +539,7 @@ impl<'a> Planner<'_, 'a> {
             }
         };
         let axes = cand.reduce.map(|(_, a)| a).unwrap_or_default();
-        let member = Member { value: r, part, stage: 0, store: true };
+        let member = Member { value: r, part, stage: 0, store: true, scratch: None };
         let storages = cand.leaves.iter().filter_map(|l| l.storage).collect();
         self.nodes.push(Node::Group(Group { kind, outer, inner, axes, members: vec![member], storages }));
         self.number(self.nodes.len() - 1, r);
@@ -572,7 +574,8 @@ impl<'a> Planner<'_, 'a> {
         }
         for (n, node) in self.nodes.iter_mut().enumerate() {
             let Node::Group(g) = node else { continue };
-            for m in &mut g.members {
+            let Group { members, outer, inner, kind, .. } = g;
+            for m in members.iter_mut() {
                 let d = self.demand.get(&m.value).cloned().unwrap_or_default();
                 let scalar = self.values.graph.is_scalar(m.value);
                 m.store = scalar || d.buffer || d.view || d.capture || d.roots.iter().any(|r| home.get(r) != Some(&n));
@@ -580,6 +583,9 @@ impl<'a> Planner<'_, 'a> {
                     let role = if matches!(m.part, Part::Reduce(_)) { Role::RowReg } else { Role::Virtual };
                     self.values.set(m.value, role);
                 }
+            }
+            if *kind == GroupKind::Rows {
+                keep_in_rows(self.values, members, outer, inner);
             }
             g.members.retain(|m| m.store || m.part != Part::Element);
         }
@@ -593,6 +599,42 @@ impl<'a> Planner<'_, 'a> {
             }
         }
         Plan { nodes: self.nodes, last_read }
+    }
+}
+
+/// An expensive value that a later pass over the row needs again waits in the row of a result that is written in that pass
+/// or after it (softmax: the exponentials stand where the quotients will).
+fn keep_in_rows(values: &mut Values<'_>, members: &mut [Member], outer: &[Size], inner: &[Size]) {
+    let space: Vec<Size> = outer.iter().chain(inner).cloned().collect();
+    for i in 0..members.len() {
+        let v = members[i].value;
+        if members[i].store || members[i].part != Part::Element || tree_cost(values, v) < 8 {
+            continue;
+        }
+        values.set(v, Role::Stored);
+        let last = members
+            .iter()
+            .filter(|m| {
+                m.value != v && member_leaves_in(values, &space, outer.len(), m).iter().any(|l| l.storage == Some(v))
+            })
+            .map(|m| m.stage)
+            .max();
+        let host = members.iter().find(|m| {
+            m.store
+                && m.scratch.is_none()
+                && m.part == Part::Element
+                && last.is_some_and(|l| l <= m.stage)
+                && m.stage > members[i].stage
+                && values.graph.dtype(m.value) == values.graph.dtype(v)
+                && members.iter().all(|o| o.scratch != Some(m.value))
+        });
+        match host {
+            Some(h) => {
+                members[i].scratch = Some(h.value);
+                members[i].store = true;
+            }
+            None => values.set(v, Role::Virtual),
+        }
     }
 }
 
@@ -617,7 +659,7 @@ fn fits(g: &Group, c: &Candidate) -> Option<Fit> {
     if !shares {
         return None;
     }
-    let new = |part, stage| Member { value: c.value, part, stage, store: true };
+    let new = |part, stage| Member { value: c.value, part, stage, store: true, scratch: None };
     if g.kind == GroupKind::Cols {
         let (op, axes) = c.reduce.as_ref()?;
         let fits = inside.is_empty() && *axes == g.axes && c.dims == g.outer;
@@ -662,12 +704,17 @@ fn fits(g: &Group, c: &Candidate) -> Option<Fit> {
 
 /// The leaves of one member over its group's space (of its rows for `Part::Row`).
 pub fn member_leaves(values: &Values<'_>, g: &Group, m: &Member) -> Vec<Leaf> {
+    let space: Vec<Size> = g.outer.iter().chain(&g.inner).cloned().collect();
+    member_leaves_in(values, &space, g.outer.len(), m)
+}
+
+fn member_leaves_in(values: &Values<'_>, space: &[Size], rows: usize, m: &Member) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     let Some((inst, _)) = values.graph.inst(m.value) else { return leaves };
     match m.part {
-        Part::Element => values.trace_op(m.value, identity(g.outer.len() + g.inner.len()), &mut leaves),
-        Part::Row => values.trace_op(m.value, identity(g.outer.len()), &mut leaves),
-        Part::Reduce(_) => values.trace(inst.args[0], identity(g.outer.len() + g.inner.len()), &mut leaves),
+        Part::Element => values.trace_op(m.value, identity(space.len()), &mut leaves),
+        Part::Row => values.trace_op(m.value, identity(rows), &mut leaves),
+        Part::Reduce(_) => values.trace(inst.args[0], identity(space.len()), &mut leaves),
     }
     leaves
 }
