@@ -1,1 +1,65 @@
-//! tdl elaborate.
+//! Typed AST to tensor IR: dtypes, type parameters and function values are substituted, sizes stay symbolic.
+//!
+//! A function becomes one IR function per choice of dtypes, ranks and type arguments. Its parameters are its sizes as
+//! `i64` scalars (a `..s` is one per axis), then the leaves of its arguments; its results the leaves of its result, then
+//! those of its `mut` parameters. An existential is its witnesses and then its body. A call with a function among its
+//! arguments is elaborated in place; function values exist only here.
+//!
+//! Errors are the language's: what is not implemented yet (E0390). Anything else that goes wrong is a bug of the
+//! compiler, an [`InternalError`]; no program makes it panic.
+
+mod builtin;
+mod call;
+mod derive;
+mod effects;
+mod elab;
+mod env;
+mod expr;
+mod flow;
+mod io;
+mod lift;
+mod literal;
+mod loops;
+mod mentions;
+mod random;
+mod remap;
+mod roots;
+mod rty;
+mod subscript;
+mod tensor;
+mod text;
+mod tree;
+mod val;
+mod walk;
+
+use tdl_source::{Diagnostic, InternalError, Span, code};
+
+pub use roots::{Elaborated, Entry, MainParam, Roots, elaborate};
+
+/// Modules whose functions keep their names until fusion.
+const STDLIB: &[&str] = &["prelude", "nn", "optim", "data", "train", "random", "linalg", "math"];
+
+/// Why there is no IR.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// The program uses what is not implemented.
+    Program(Box<Diagnostic>),
+    /// A bug of the compiler.
+    Internal(InternalError),
+}
+
+type R<T> = Result<T, Failure>;
+
+fn internal(message: impl Into<String>) -> Failure {
+    Failure::Internal(InternalError { pass: "elaborate".into(), message: message.into(), ir: None })
+}
+
+fn unsupported(what: &str, span: Span) -> Failure {
+    let message = format!("not implemented yet: {what}");
+    Failure::Program(Box::new(Diagnostic::error(code::E0390, message, span, "here")))
+}
+
+/// The span of what no source stands behind.
+fn nowhere() -> Span {
+    Span::default()
+}

@@ -1,0 +1,474 @@
+//! Calls: of functions, which become functions of the IR, and of function values, which are elaborated in place.
+
+use std::rc::Rc;
+
+use tdl_ir::{Attrs, Dim, Dtype, Type, ValueId};
+use tdl_types::thir::{Arg, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty};
+
+use crate::elab::Elab;
+use crate::env::Env;
+use crate::expr::{closure, has_function};
+use crate::rty::{RArg, RDim, RTy};
+use crate::subscript::Resolved;
+use crate::val::{Argument, Closure, Val};
+use crate::{R, internal, remap};
+
+/// The result of a call and the final values of `mut` parameters, by position.
+pub type Outcome<'p> = (Val<'p>, Vec<(usize, Val<'p>)>);
+
+impl<'p> Elab<'p> {
+    pub fn call(
+        &mut self,
+        env: &mut Env<'p>,
+        id: FnId,
+        generics: Vec<RArg<'p>>,
+        args: &'p [Arg],
+        _ty: &Ty,
+    ) -> R<Val<'p>> {
+        let def = &self.program.fns[id.index()];
+        let mut values = Vec::with_capacity(args.len());
+        let mut places: Vec<(usize, Resolved)> = Vec::new();
+        for (i, arg) in args.iter().enumerate() {
+            values.push(match arg {
+                Arg::Value(e) => self.expr(env, e)?,
+                Arg::Place(p) => {
+                    let at = self.resolve(env, p)?;
+                    let v = self.read_place(env, &at)?;
+                    places.push((i, at));
+                    v
+                }
+                Arg::Default => self.default(id, i, &generics)?,
+            });
+        }
+        for i in args.len()..def.params.len() {
+            values.push(self.default(id, i, &generics)?);
+        }
+        let (result, muts) = self.invoke(id, generics, values)?;
+        self.write_back(env, places, muts)?;
+        Ok(result)
+    }
+
+    fn write_back(&mut self, env: &mut Env<'p>, places: Vec<(usize, Resolved)>, muts: Vec<(usize, Val<'p>)>) -> R<()> {
+        for (i, at) in places {
+            if let Some((_, v)) = muts.iter().find(|(k, _)| *k == i) {
+                self.write_place(env, &at, v.clone(), tdl_ir::Update::Set)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The default of a parameter, in terms of the call's generics.
+    fn default(&mut self, id: FnId, i: usize, generics: &[RArg<'p>]) -> R<Val<'p>> {
+        let def = &self.program.fns[id.index()];
+        let Some(body) = def.params.get(i).and_then(|p| p.default.as_deref()) else {
+            return Err(internal(format!("`{}` has no default for argument {}", def.name, i + 1)));
+        };
+        let mut env = Env::empty(body);
+        env.generics.extend(def.generics.iter().copied().zip(generics.iter().cloned()));
+        self.expr(&mut env, &body.value)
+    }
+
+    /// Finds the method of the struct that a type parameter stands for, and the impl's generics.
+    pub fn method(&mut self, env: &Env<'p>, m: &Method) -> R<(FnId, Vec<RArg<'p>>)> {
+        let name = &self.program.interfaces[m.interface.index()].methods[m.index].name;
+        match self.ty(env, &m.receiver)? {
+            RTy::Struct(id, args) => {
+                let def = &self.program.structs[id.index()];
+                match def.methods.iter().find(|(n, _)| n == name) {
+                    Some((_, f)) => Ok((*f, args)),
+                    None => Err(internal(format!("`{}` has no method `{name}`", def.name))),
+                }
+            }
+            RTy::Never
+            | RTy::Tensor(..)
+            | RTy::Tuple(_)
+            | RTy::Stack(..)
+            | RTy::Str
+            | RTy::Rng
+            | RTy::Fn
+            | RTy::Exists(..) => Err(internal(format!("`{name}` is asked of what is no struct"))),
+        }
+    }
+
+    pub fn bound(
+        &mut self,
+        env: &mut Env<'p>,
+        e: &'p Expr,
+        method: &'p Method,
+        own: &[GenericArg],
+        receiver: &'p Expr,
+    ) -> R<Val<'p>> {
+        let (func, generics) = self.method(env, method)?;
+        let r = self.argument(env, receiver)?;
+        let Ty::Fn(sig) = &e.ty else { return Err(internal("a method as a value has no function type")) };
+        Ok(closure(Closure::Bound {
+            func,
+            generics,
+            own: own.to_vec(),
+            env: Rc::new(env.clone()),
+            sig: Rc::clone(sig),
+            receiver: r.val,
+            receiver_active: r.active,
+        }))
+    }
+
+    /// Calls a function with all its arguments.
+    pub fn invoke(&mut self, id: FnId, generics: Vec<RArg<'p>>, args: Vec<Val<'p>>) -> R<Outcome<'p>> {
+        let program = self.program;
+        let def = &program.fns[id.index()];
+        let Some(body) = &def.body else { return Err(internal(format!("`{}` has no body", def.name))) };
+        if generics.len() != def.generics.len() || args.len() != def.params.len() {
+            return Err(internal(format!("`{}` is called with a wrong number of arguments", def.name)));
+        }
+        let mut env = Env::empty(body);
+        env.generics.extend(def.generics.iter().copied().zip(generics.iter().cloned()));
+        for (p, v) in def.params.iter().zip(&args) {
+            env.set(p.local, v.clone());
+        }
+        let inline = has_function(&generics)
+            || args.iter().any(Val::has_function)
+            || contains_function(&def.result)
+            || def.params.iter().any(|p| contains_function(&p.ty));
+        if inline {
+            let ty = if contains_function(&def.result) { RTy::Never } else { self.ty(&env, &def.result)? };
+            let top = std::mem::replace(&mut self.at_top_of_main, false);
+            let result = self.body(&mut env, &body.value, &ty)?;
+            self.at_top_of_main = top;
+            let muts = self.muts(&env, id)?;
+            return Ok((result, muts));
+        }
+        let func = self.instance(id, &generics)?;
+        let mut sizes = Vec::new();
+        for g in &generics {
+            match g {
+                RArg::Size(d) => sizes.push(crate::rty::known(d)?),
+                RArg::Shape(dims) => sizes.extend(crate::rty::known_all(dims)?),
+                RArg::Dtype(_) | RArg::Ty(_) | RArg::Fn(_) => {
+                    remap::rarg(g, &mut |v| {
+                        sizes.push(Dim::Val(v));
+                        v
+                    });
+                }
+            }
+        }
+        let mut operands: Vec<ValueId> = sizes.into_iter().map(|d| self.b.dim_value(d)).collect();
+        operands.extend(args.iter().flat_map(Val::leaves));
+        // result types in terms of the values here
+        let result_ty = self.ty(&env, &def.result)?;
+        let mut leaves = self.leaves(&result_ty)?;
+        let mut mut_tys = Vec::new();
+        for (i, p) in def.params.iter().enumerate().filter(|(_, p)| p.mutable) {
+            let t = self.ty(&env, &p.ty)?;
+            leaves.extend(self.leaves(&t)?);
+            mut_tys.push((i, t));
+        }
+        let first = self.b.next_value(0);
+        let types = self.types(&leaves, |k| ValueId(first.0 + k as u32))?;
+        let mut results = self.b.call(func, operands, types).into_iter();
+        let result = self.unflatten(&result_ty, &mut results)?;
+        let mut muts = Vec::new();
+        for (i, t) in mut_tys {
+            muts.push((i, self.unflatten(&t, &mut results)?));
+        }
+        Ok((result, muts))
+    }
+
+    fn muts(&mut self, env: &Env<'p>, id: FnId) -> R<Vec<(usize, Val<'p>)>> {
+        let def = &self.program.fns[id.index()];
+        let mut out = Vec::new();
+        for (i, p) in def.params.iter().enumerate().filter(|(_, p)| p.mutable) {
+            let v = env.local(p.local).cloned().ok_or_else(|| internal("a `mut` parameter is gone"))?;
+            out.push((i, v));
+        }
+        Ok(out)
+    }
+
+    /// The IR function for a function with these dtypes, ranks and type arguments; sizes are its first parameters.
+    pub fn instance(&mut self, id: FnId, generics: &[RArg<'p>]) -> R<tdl_ir::FuncId> {
+        let key = format!("{}<{}>", id.0, generics.iter().map(remap::key).collect::<Vec<_>>().join(";"));
+        if let Some(func) = self.instances.get(&key) {
+            return Ok(*func);
+        }
+        let program = self.program;
+        let def = &program.fns[id.index()];
+        let Some(body) = &def.body else { return Err(internal(format!("`{}` has no body", def.name))) };
+        let module = &program.modules[def.module.index()].name;
+        let name = match &**module {
+            "" | "prelude" => def.name.to_string(),
+            m => format!("{m}.{}", def.name),
+        };
+        let composite = crate::STDLIB.contains(&&**module).then(|| name.as_str().into());
+        let attrs = Attrs { composite, remat: def.remat, custom_vjp: None, effects: false };
+        let func = self.function(&name, def.span, attrs, |this| {
+            let mut env = Env::empty(body);
+            for (g, a) in def.generics.iter().zip(generics) {
+                let size_name = &program.generics[g.index()].name;
+                let a = this.abstracted(a, size_name);
+                env.generics.insert(*g, a);
+            }
+            for p in &def.params {
+                this.b.span = p.span;
+                let ty = this.ty(&env, &p.ty)?;
+                let v = this.params(&ty)?;
+                this.name_local(&env, p.local, &v);
+                env.set(p.local, v);
+            }
+            this.b.span = body.value.span;
+            let ty = this.ty(&env, &def.result)?;
+            let result = this.body(&mut env, &body.value, &ty)?;
+            let result = if matches!(result, Val::Never) { this.placeholder(&ty)? } else { result };
+            let mut results = result.leaves();
+            for (_, v) in this.muts(&env, id)? {
+                results.extend(v.leaves());
+            }
+            Ok(results)
+        })?;
+        self.instances.insert(key, func);
+        Ok(func)
+    }
+
+    /// A generic argument in the callee: every size that is a value becomes a parameter.
+    fn abstracted(&mut self, a: &RArg<'p>, name: &str) -> RArg<'p> {
+        let fresh = |this: &mut Self, name: &str| {
+            let v = this.b.param(Type::scalar(Dtype::I64));
+            this.b.name_value(v, name);
+            v
+        };
+        match a {
+            RArg::Size(_) => RArg::Size(RDim::Known(Dim::Val(fresh(self, name)))),
+            RArg::Shape(dims) => RArg::Shape(dims.iter().map(|_| RDim::Known(Dim::Val(fresh(self, name)))).collect()),
+            RArg::Dtype(_) | RArg::Ty(_) | RArg::Fn(_) => remap::rarg(a, &mut |_| fresh(self, name)),
+        }
+    }
+
+    // --- function values
+
+    pub fn call_value(&mut self, env: &mut Env<'p>, callee: &'p Expr, args: &'p [Arg]) -> R<Val<'p>> {
+        let func = self.expr(env, callee)?.function()?;
+        let mut values = Vec::with_capacity(args.len());
+        let mut places = Vec::new();
+        for (i, arg) in args.iter().enumerate() {
+            match arg {
+                Arg::Value(e) => values.push(self.argument(env, e)?),
+                Arg::Place(p) => {
+                    let at = self.resolve(env, p)?;
+                    let val = self.read_place(env, &at)?;
+                    let active = self.active(env, &p.ty)?;
+                    places.push((i, at));
+                    values.push(Argument { val, active });
+                }
+                Arg::Default => return Err(internal("a function value has no defaults")),
+            }
+        }
+        let (result, muts) = self.apply(&func, values)?;
+        self.write_back(env, places, muts)?;
+        Ok(result)
+    }
+
+    /// Applies a function value.
+    pub fn apply(&mut self, func: &Rc<Closure<'p>>, args: Vec<Argument<'p>>) -> R<Outcome<'p>> {
+        match &**func {
+            Closure::Lambda { lambda, env } => {
+                let mut inner = (**env).clone();
+                let params: Vec<&Ty> = lambda.params.iter().map(|l| &env.body.locals[l.index()].ty).collect();
+                self.bind_generics(&mut inner, &lambda.generics, &params, &args)?;
+                if lambda.params.len() != args.len() {
+                    return Err(internal("a lambda is called with a wrong number of arguments"));
+                }
+                for (l, a) in lambda.params.iter().zip(args) {
+                    self.name_local(&inner, *l, &a.val);
+                    inner.set(*l, a.val);
+                }
+                let ty =
+                    if contains_function(&lambda.body.ty) { RTy::Never } else { self.ty(&inner, &lambda.body.ty)? };
+                let top = std::mem::replace(&mut self.at_top_of_main, false);
+                let result = self.body(&mut inner, &lambda.body, &ty)?;
+                self.at_top_of_main = top;
+                let mut muts = Vec::new();
+                for (i, l) in lambda.params.iter().enumerate().filter(|(i, _)| lambda.param_mutable[*i]) {
+                    if let Some(v) = inner.local(*l) {
+                        muts.push((i, v.clone()));
+                    }
+                }
+                Ok((result, muts))
+            }
+            Closure::Fn { func, generics, env, sig } => {
+                let mut inner = (**env).clone();
+                if let Some(sig) = sig {
+                    self.bind_sig(&mut inner, sig, &args)?;
+                }
+                let own = &self.program.fns[func.index()].generics;
+                let generics = self.generic_args(&inner, generics, Some(own))?;
+                self.invoke_padded(*func, generics, args.into_iter().map(|a| a.val).collect())
+            }
+            Closure::Builtin { op, env, sig } => {
+                let mut inner = (**env).clone();
+                self.bind_sig(&mut inner, sig, &args)?;
+                let tys: Vec<&Ty> = sig.params.iter().map(|p| &p.ty).collect();
+                let result = self.builtin(&inner, op, args, &tys, &sig.result)?;
+                Ok((result, Vec::new()))
+            }
+            Closure::Bound { func, generics, own, env, sig, receiver, .. } => {
+                let mut inner = (**env).clone();
+                self.bind_sig(&mut inner, sig, &args)?;
+                let params = self.program.fns[func.index()].generics.get(generics.len()..).unwrap_or_default();
+                let mut all = generics.clone();
+                all.extend(self.generic_args(&inner, own, Some(params))?);
+                let mut values = vec![receiver.clone()];
+                values.extend(args.into_iter().map(|a| a.val));
+                let (result, muts) = self.invoke_padded(*func, all, values)?;
+                // positions count without the receiver
+                Ok((result, muts.into_iter().filter_map(|(i, v)| Some((i.checked_sub(1)?, v))).collect()))
+            }
+            Closure::Derivative { kind, func, wrt, wrt_tuple, aux } => {
+                self.derivative(*kind, func, wrt, *wrt_tuple, *aux, args)
+            }
+            Closure::Pull(pull) => Ok((self.pull(pull, args)?, Vec::new())),
+        }
+    }
+
+    fn invoke_padded(&mut self, func: FnId, generics: Vec<RArg<'p>>, mut args: Vec<Val<'p>>) -> R<Outcome<'p>> {
+        for i in args.len()..self.program.fns[func.index()].params.len() {
+            args.push(self.default(func, i, &generics)?);
+        }
+        self.invoke(func, generics, args)
+    }
+
+    // --- generics of polymorphic function values, from the arguments
+
+    fn bind_sig(&mut self, env: &mut Env<'p>, sig: &FnTy, args: &[Argument<'p>]) -> R<()> {
+        let params: Vec<&Ty> = sig.params.iter().map(|p| &p.ty).collect();
+        self.bind_generics(env, &sig.generics, &params, args)
+    }
+
+    pub fn bind_generics(
+        &mut self,
+        env: &mut Env<'p>,
+        generics: &[GenericId],
+        params: &[&Ty],
+        args: &[Argument<'p>],
+    ) -> R<()> {
+        if generics.is_empty() {
+            return Ok(());
+        }
+        for g in generics {
+            env.generics.remove(g);
+        }
+        for (ty, arg) in params.iter().zip(args) {
+            self.match_ty(env, generics, ty, &arg.val, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Binds what `ty` mentions of `generics` by what `val` is; `front` axes of its leaves belong to a stack.
+    fn match_ty(&mut self, env: &mut Env<'p>, generics: &[GenericId], ty: &Ty, val: &Val<'p>, front: usize) -> R<()> {
+        let mut bind = |g: GenericId, a: RArg<'p>| {
+            if generics.contains(&g) {
+                env.generics.entry(g).or_insert(a);
+            }
+        };
+        match (ty, val) {
+            (Ty::Tensor(elem, shape), Val::Leaf(v)) => {
+                if let (Elem::Param(g), Some(d)) = (elem, self.b.ty(*v).dtype()) {
+                    bind(*g, RArg::Dtype(d));
+                }
+                let dims = self.b.dims(*v);
+                match_shape(shape, dims.get(front..).unwrap_or_default(), &mut bind);
+            }
+            (Ty::Tuple(tys), Val::Tree(vals)) => {
+                for (t, v) in tys.iter().zip(vals) {
+                    self.match_ty(env, generics, t, v, front)?;
+                }
+            }
+            (Ty::Stack(shape, elem), val) => {
+                let Some(first) = val.leaves().first().copied() else { return Ok(()) };
+                let dims = self.b.dims(first);
+                let own = dims.len().min(front + shape.len());
+                match_shape(shape, &dims[front..own], &mut bind);
+                self.match_ty(env, generics, elem, val, own)?;
+            }
+            (Ty::Struct(id, args), Val::Tree(vals)) => {
+                // the struct's own parameters from the fields, then what they are given here
+                let program = self.program;
+                let def = &program.structs[id.index()];
+                let mut inner = Env::empty(self.no_body);
+                for (f, v) in def.fields.iter().zip(vals) {
+                    self.match_ty(&mut inner, &def.generics, &f.ty, v, front)?;
+                }
+                for (g, a) in def.generics.iter().zip(args) {
+                    let Some(found) = inner.generics.remove(g) else { continue };
+                    match a {
+                        GenericArg::Size(s) => {
+                            if let Some(SizeVar::Param(g)) = s.as_var() {
+                                bind(g, found);
+                            }
+                        }
+                        GenericArg::Dtype(Elem::Param(g)) | GenericArg::Ty(Ty::Param(g)) => bind(*g, found),
+                        GenericArg::Shape(s) => {
+                            if let ([TDim::Spread(Spread::Param(g))], RArg::Shape(_)) = (s.as_slice(), &found) {
+                                bind(*g, found);
+                            }
+                        }
+                        GenericArg::Dtype(Elem::Dtype(_) | Elem::Infer(_)) | GenericArg::Ty(_) | GenericArg::Fn(_) => {}
+                    }
+                }
+            }
+            (Ty::Exists(_, t), Val::Pack(_, v)) => self.match_ty(env, generics, t, v, front)?,
+            (Ty::Param(g), Val::Leaf(v)) => {
+                if let Some(d) = self.b.ty(*v).dtype() {
+                    let dims = self.b.dims(*v).into_iter().skip(front).map(RDim::Known).collect();
+                    bind(*g, RArg::Ty(RTy::Tensor(d, dims)));
+                }
+            }
+            (
+                Ty::Error
+                | Ty::Never
+                | Ty::Tensor(..)
+                | Ty::Tuple(_)
+                | Ty::Struct(..)
+                | Ty::Param(_)
+                | Ty::Fn(_)
+                | Ty::Str
+                | Ty::Rng
+                | Ty::Exists(..)
+                | Ty::Infer(_),
+                _,
+            ) => {}
+        }
+        Ok(())
+    }
+}
+
+fn match_shape<'p>(shape: &[TDim], dims: &[Dim], bind: &mut impl FnMut(GenericId, RArg<'p>)) {
+    let fixed = shape.iter().filter(|d| matches!(d, TDim::Size(_))).count();
+    let mut dims = dims.iter().copied();
+    for d in shape {
+        match d {
+            TDim::Size(s) => {
+                if let (Some(SizeVar::Param(g)), Some(d)) = (s.as_var(), dims.next()) {
+                    bind(g, RArg::Size(RDim::Known(d)));
+                }
+            }
+            TDim::Spread(Spread::Param(g)) => {
+                let n = dims.len().saturating_sub(fixed);
+                bind(*g, RArg::Shape(dims.by_ref().take(n).map(RDim::Known).collect()));
+            }
+            TDim::Spread(Spread::Infer(_)) => {}
+        }
+    }
+}
+
+/// Whether values of the type hold functions.
+pub fn contains_function(ty: &Ty) -> bool {
+    match ty {
+        Ty::Fn(_) => true,
+        Ty::Tuple(items) => items.iter().any(contains_function),
+        Ty::Struct(_, args) => args.iter().any(|a| match a {
+            GenericArg::Fn(_) => true,
+            GenericArg::Ty(t) => contains_function(t),
+            GenericArg::Size(_) | GenericArg::Shape(_) | GenericArg::Dtype(_) => false,
+        }),
+        Ty::Stack(_, t) | Ty::Exists(_, t) => contains_function(t),
+        Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Param(_) | Ty::Str | Ty::Rng | Ty::Infer(_) => false,
+    }
+}

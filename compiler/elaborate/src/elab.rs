@@ -1,0 +1,334 @@
+//! The elaborator's state, and how values and types meet.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tdl_ir::{
+    AssertKind, Attrs, BinaryOp, Block, Builder, CompareOp, Dim, Dtype, FuncId, Function, Module, Op, Piece, ReduceOp,
+    Scalar, Type, ValueId,
+};
+use tdl_source::Span;
+use tdl_types::thir::{Body, ConstId, Program, SizeExpr, SizeVar};
+
+use crate::env::Env;
+use crate::rty::{Leaf, RDim, RTy, known_all};
+use crate::val::Val;
+use crate::{R, internal};
+
+pub struct Elab<'p> {
+    pub program: &'p Program,
+    /// Stands where an environment has no code of its own.
+    pub no_body: &'p Body,
+    pub module: Module,
+    /// The function under construction.
+    pub b: Builder,
+    /// Functions by what they are instances of.
+    pub instances: FxHashMap<String, FuncId>,
+    names: FxHashSet<String>,
+    next_slot: u32,
+    scope: Scope,
+    /// Whether the code is `main`'s own, outside loops: where long loops show their progress.
+    pub at_top_of_main: bool,
+}
+
+/// What has been computed already and dominates the present place.
+#[derive(Default)]
+struct Scope {
+    sizes: Vec<(SizeExpr, Vec<(SizeVar, RDim)>, Dim)>,
+    nonzero: Vec<ValueId>,
+    marks: Vec<(usize, usize)>,
+}
+
+impl<'p> Elab<'p> {
+    pub fn new(program: &'p Program, no_body: &'p Body) -> Elab<'p> {
+        Elab {
+            program,
+            no_body,
+            module: Module::default(),
+            b: Builder::new("", crate::nowhere()),
+            instances: FxHashMap::default(),
+            names: FxHashSet::default(),
+            next_slot: 1 << 31,
+            scope: Scope::default(),
+            at_top_of_main: false,
+        }
+    }
+
+    pub fn fresh_slot(&mut self) -> u32 {
+        self.next_slot += 1;
+        self.next_slot
+    }
+
+    /// A name that no function of the module has.
+    pub fn unique_name(&mut self, want: &str) -> String {
+        let mut name = want.to_string();
+        let mut k = 1;
+        while !self.names.insert(name.clone()) {
+            k += 1;
+            name = format!("{want}.{k}");
+        }
+        name
+    }
+
+    /// Builds another function while this one waits; `build` returns its results.
+    pub fn function(
+        &mut self,
+        name: &str,
+        span: Span,
+        attrs: Attrs,
+        build: impl FnOnce(&mut Self) -> R<Vec<ValueId>>,
+    ) -> R<FuncId> {
+        let name = self.unique_name(name);
+        let outer = std::mem::replace(&mut self.b, Builder::new(name, span));
+        let scope = std::mem::take(&mut self.scope);
+        let top = std::mem::replace(&mut self.at_top_of_main, false);
+        *self.b.attrs() = attrs;
+        let results = build(self);
+        self.scope = scope;
+        self.at_top_of_main = top;
+        let inner = std::mem::replace(&mut self.b, outer);
+        let mut func = inner.finish(results?);
+        func.attrs.effects = self.has_effects(&func.body);
+        Ok(self.module.add(func))
+    }
+
+    fn has_effects(&self, block: &Block) -> bool {
+        let mut found = false;
+        block.visit_insts(&mut |i| {
+            let callee: Option<&Function> = match &i.op {
+                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } => Some(self.module.func(*func)),
+                _ => None,
+            };
+            found |= i.op.has_effect() || callee.is_some_and(|f| f.attrs.effects);
+        });
+        found
+    }
+
+    // --- regions
+
+    pub fn open_region(&mut self) {
+        self.scope.marks.push((self.scope.sizes.len(), self.scope.nonzero.len()));
+        self.b.begin_region();
+    }
+
+    pub fn close_region(&mut self, results: Vec<ValueId>) -> Block {
+        if let Some((sizes, nonzero)) = self.scope.marks.pop() {
+            self.scope.sizes.truncate(sizes);
+            self.scope.nonzero.truncate(nonzero);
+        }
+        self.b.end_region(results)
+    }
+
+    pub fn known_size(&self, expr: &SizeExpr, vars: &[(SizeVar, RDim)]) -> Option<Dim> {
+        self.scope.sizes.iter().find(|(e, v, _)| e == expr && v == vars).map(|(_, _, d)| *d)
+    }
+
+    pub fn remember_size(&mut self, expr: &SizeExpr, vars: &[(SizeVar, RDim)], d: Dim) {
+        self.scope.sizes.push((expr.clone(), vars.to_vec(), d));
+    }
+
+    // --- leaves
+
+    /// Types of leaves; `ids` gives the value of the k-th leaf, for extents that are witnesses.
+    pub fn types(&self, leaves: &[Leaf], ids: impl Fn(usize) -> ValueId) -> R<Vec<Type>> {
+        leaves.iter().map(|l| self.leaf_type(l, leaves, &ids)).collect()
+    }
+
+    fn leaf_type(&self, leaf: &Leaf, leaves: &[Leaf], ids: &impl Fn(usize) -> ValueId) -> R<Type> {
+        let Some(dtype) = leaf.dtype else { return Ok(Type::Str) };
+        let dim = |d: &RDim| match d {
+            RDim::Known(d) => Ok(*d),
+            RDim::Slot(k) => match leaves.iter().rposition(|l| l.slot == Some(*k)) {
+                Some(i) => Ok(Dim::Val(ids(i))),
+                None => Err(internal("a size has no witness")),
+            },
+            RDim::Expr(_) => Err(internal("a size depends on an unknown one")),
+        };
+        Ok(Type::tensor(dtype, leaf.dims.iter().map(dim).collect::<R<Vec<Dim>>>()?))
+    }
+
+    /// A tree of this type from its leaves.
+    pub fn unflatten(&mut self, ty: &RTy<'p>, leaves: &mut impl Iterator<Item = ValueId>) -> R<Val<'p>> {
+        let mut next = || leaves.next().ok_or_else(|| internal("too few leaves"));
+        Ok(match ty {
+            RTy::Never => Val::Never,
+            RTy::Tensor(..) | RTy::Str => Val::Leaf(next()?),
+            RTy::Rng => Val::Tree(vec![Val::Leaf(next()?), Val::Leaf(next()?)]),
+            RTy::Tuple(items) => Val::Tree(items.iter().map(|t| self.unflatten(t, leaves)).collect::<R<_>>()?),
+            RTy::Struct(id, args) => {
+                let fields = self.fields(*id, args)?;
+                Val::Tree(fields.iter().map(|t| self.unflatten(t, leaves)).collect::<R<_>>()?)
+            }
+            RTy::Stack(_, elem) => self.unflatten(elem, leaves)?,
+            RTy::Exists(slots, body) => {
+                let n = self.witness_count(slots, body)?;
+                let mut witnesses = Vec::with_capacity(n);
+                for _ in 0..n {
+                    witnesses.push(leaves.next().ok_or_else(|| internal("too few leaves"))?);
+                }
+                Val::Pack(witnesses, Box::new(self.unflatten(body, leaves)?))
+            }
+            RTy::Fn => return Err(internal("a function value would be chosen at run time")),
+        })
+    }
+
+    /// New parameters of the innermost block for a value of this type.
+    pub fn params(&mut self, ty: &RTy<'p>) -> R<Val<'p>> {
+        let leaves = self.leaves(ty)?;
+        let mut ids = Vec::with_capacity(leaves.len());
+        for leaf in &leaves {
+            let t = self.leaf_type(leaf, &leaves, &|k| ids[k])?;
+            ids.push(self.b.param(t));
+        }
+        self.unflatten(ty, &mut ids.into_iter())
+    }
+
+    /// What a value of this type is before it has one: zeros, no rows.
+    pub fn placeholder(&mut self, ty: &RTy<'p>) -> R<Val<'p>> {
+        let leaves = self.leaves(ty)?;
+        let zero = |d: &RDim| match d {
+            RDim::Known(d) => *d,
+            RDim::Slot(_) | RDim::Expr(_) => Dim::Const(0),
+        };
+        let mut ids = Vec::with_capacity(leaves.len());
+        for leaf in &leaves {
+            let dims: Vec<Dim> = leaf.dims.iter().map(zero).collect();
+            ids.push(match leaf.dtype {
+                Some(d) => self.b.full(0.0, d, &dims),
+                None => self.b.text(""),
+            });
+        }
+        self.unflatten(ty, &mut ids.into_iter())
+    }
+
+    /// Every leaf filled with `x` in its dtype.
+    pub fn filled(&mut self, ty: &RTy<'p>, x: f64) -> R<Val<'p>> {
+        let leaves = self.leaves(ty)?;
+        let mut ids = Vec::with_capacity(leaves.len());
+        for leaf in &leaves {
+            let dims = known_all(&leaf.dims)?;
+            ids.push(match leaf.dtype {
+                Some(d) => self.b.full(x, d, &dims),
+                None => self.b.text(""),
+            });
+        }
+        self.unflatten(ty, &mut ids.into_iter())
+    }
+
+    /// `val` seen through the extents of `ty`: a constant one replaces a computed one, for the passes to come.
+    pub fn retyped(&mut self, val: Val<'p>, ty: &RTy<'p>) -> R<Val<'p>> {
+        if matches!(ty, RTy::Never) || val.has_function() || matches!(val, Val::Never) {
+            return Ok(val);
+        }
+        let leaves = self.leaves(ty)?;
+        let mut k = 0;
+        val.map(&mut |v| {
+            while leaves.get(k).is_some_and(|l| l.slot.is_some()) {
+                k += 1;
+            }
+            let leaf = leaves.get(k);
+            k += 1;
+            let Some(Leaf { dtype: Some(_), dims, .. }) = leaf else { return Ok(v) };
+            match known_all(dims) {
+                Ok(dims) if dims.len() == self.b.rank(v) => Ok(self.b.reshape(v, &dims)),
+                Ok(_) | Err(_) => Ok(v),
+            }
+        })
+    }
+
+    // --- constants and checks
+
+    pub fn constant(&mut self, id: ConstId) -> R<Val<'p>> {
+        let def = &self.program.consts[id.index()];
+        let Some(body) = &def.value else { return Err(internal(format!("constant `{}` has no value", def.name))) };
+        let mut env = Env::empty(body);
+        self.expr(&mut env, &body.value)
+    }
+
+    pub fn constant_bool(&self, v: ValueId) -> Option<bool> {
+        match self.b.as_const(v) {
+            Some(Scalar::Bool(x)) => Some(x),
+            Some(Scalar::Int(_) | Scalar::Float(_)) | None => None,
+        }
+    }
+
+    /// Stops the program with a message unless `ok`. A `{}` in the message is the next value.
+    pub fn assert(&mut self, ok: ValueId, kind: AssertKind, message: &str, values: &[ValueId]) {
+        if self.constant_bool(ok) == Some(true) {
+            return;
+        }
+        let mut pieces = Vec::new();
+        for (i, part) in message.split("{}").enumerate() {
+            if i > 0 {
+                pieces.push(Piece::Value { spec: "".into() });
+            }
+            if !part.is_empty() {
+                pieces.push(Piece::Text(part.into()));
+            }
+        }
+        let mut args = vec![ok];
+        args.extend(values);
+        self.b.inst(Op::Assert { kind, pieces }, args, Vec::new(), Vec::new());
+    }
+
+    /// Compares `i64` scalars; folds constants.
+    pub fn compare_sizes(&mut self, op: CompareOp, a: ValueId, b: ValueId) -> ValueId {
+        if let (Some(x), Some(y)) = (self.b.as_i64(a), self.b.as_i64(b)) {
+            let holds = match op {
+                CompareOp::Eq => x == y,
+                CompareOp::Ne => x != y,
+                CompareOp::Lt => x < y,
+                CompareOp::Le => x <= y,
+                CompareOp::Gt => x > y,
+                CompareOp::Ge => x >= y,
+            };
+            return self.b.const_bool(holds);
+        }
+        if a == b {
+            return self.b.const_bool(matches!(op, CompareOp::Eq | CompareOp::Le | CompareOp::Ge));
+        }
+        self.b.compare(op, a, b)
+    }
+
+    /// Both; folds constants.
+    pub fn both(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        match (self.constant_bool(a), self.constant_bool(b)) {
+            (Some(true), _) => b,
+            (_, Some(true)) => a,
+            (Some(false), _) => a,
+            (None, Some(false)) => b,
+            (None, None) => self.b.binary(BinaryOp::And, a, b),
+        }
+    }
+
+    /// Either; folds constants.
+    pub fn either(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        match (self.constant_bool(a), self.constant_bool(b)) {
+            (Some(false), _) => b,
+            (_, Some(false)) => a,
+            (Some(true), _) => a,
+            (None, Some(true)) => b,
+            (None, None) => self.b.binary(BinaryOp::Or, a, b),
+        }
+    }
+
+    /// Fails where an integer divisor is zero.
+    pub fn guard_division(&mut self, divisor: ValueId) -> R<()> {
+        let known = match self.b.as_const(divisor) {
+            Some(Scalar::Int(c)) => c != 0,
+            Some(Scalar::Float(_) | Scalar::Bool(_)) | None => false,
+        };
+        if known || self.scope.nonzero.contains(&divisor) {
+            return Ok(());
+        }
+        let zero = self.b.full_like(0.0, divisor);
+        let ok = self.b.compare(CompareOp::Ne, divisor, zero);
+        let axes = (0..self.b.rank(ok)).collect();
+        let ok = self.b.reduce(ReduceOp::All, ok, axes);
+        self.assert(ok, AssertKind::Division, "division by zero", &[]);
+        self.scope.nonzero.push(divisor);
+        Ok(())
+    }
+
+    pub fn scalar_ty(dtype: Dtype) -> RTy<'p> {
+        RTy::Tensor(dtype, Vec::new())
+    }
+}
