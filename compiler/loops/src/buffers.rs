@@ -296,11 +296,14 @@ impl Lower<'_> {
     /// Ends the innermost scope: places its frees in the host's innermost block, which must be that scope's.
     pub fn close_scope(&mut self) {
         let scope = self.scopes.pop().expect("a scope is open");
+        let last = self.host.blocks.last_mut().expect("a block is open");
+        let end = last.pop_if(|s| matches!(s, Stmt::Return { .. }));
         for stack in &scope.stacks {
             let site = self.site();
             self.host.push(Stmt::Runtime { call: RuntimeCall::StackFree { stack: *stack }, site });
         }
         let block = self.host.blocks.last_mut().expect("a block is open");
+        block.extend(end);
         let mut last: FxHashMap<Reg, usize> = FxHashMap::default();
         for s in scope.slots.iter().filter(|s| !s.escaped) {
             last.insert(s.ptr, 0);

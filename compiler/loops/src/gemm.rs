@@ -160,7 +160,7 @@ impl Lower<'_> {
             batch: extents,
             accumulate,
         };
-        self.host.push(Stmt::Gemm(gemm));
+        self.host.push(Stmt::Gemm(Box::new(gemm)));
         for head in heads.into_iter().rev() {
             self.host.end_loop(head, vec![], vec![]);
         }

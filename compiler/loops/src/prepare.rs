@@ -171,7 +171,7 @@ impl Preparer<'_> {
         // The summed labels come last where they are last in memory, else first: then rows are added up.
         let last_in_memory = |labels: &[u8]| labels.last().is_none_or(|l| summed.contains(l));
         let mut space: Vec<u8> = Vec::new();
-        let sum_first = !(last_in_memory(lhs) || last_in_memory(rhs)) && !out.is_empty()
+        let sum_first = !(last_in_memory(lhs) || last_in_memory(rhs) || out.is_empty())
             || (lhs.len() >= 2 && !last_in_memory(lhs) && rhs.len() < 2)
             || (rhs.len() >= 2 && !last_in_memory(rhs) && lhs.len() < 2);
         if sum_first {
