@@ -1,1 +1,23 @@
-//! What a compiled tdl program needs at run time.
+//! What a compiled tdl program needs at run time: memory, threads, products, random numbers, printing, files, and the start
+//! of a program. An rlib for the compiler, a staticlib inside the binaries that `tdl build` makes.
+//!
+//! Generated code sees [`abi`] alone.
+
+pub mod abi;
+mod context;
+pub mod files;
+pub mod fmt;
+mod memory;
+mod pool;
+mod product;
+mod progress;
+/// The numbers themselves: one source file with the reference interpreter's, so that both draw the same bits.
+#[path = "../../compiler/ir/src/random.rs"]
+#[allow(dead_code)]
+pub mod random;
+pub mod sort;
+mod special;
+pub mod start;
+
+pub use context::{Ctx, Failure, Output};
+pub use memory::Counters;

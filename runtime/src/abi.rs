@@ -1,0 +1,248 @@
+//! The interface between generated code and the runtime: the one place where symbol names and layouts live.
+//!
+//! A generated function is `extern "C" fn(ctx, args: *const u64, results: *mut u64) -> i32`; 0 is success. Every parameter and
+//! result takes 8-byte slots: a scalar one (its bits in the low bytes), a text one (a handle), a tensor a pointer and one
+//! slot per extent. Tensors are dense and row-major. Nothing unwinds through generated code.
+
+use std::ffi::c_void;
+
+use crate::context::Ctx;
+
+/// Success, and a failure that the context describes.
+pub const OK: i32 = 0;
+pub const FAILED: i32 = 1;
+
+/// Element types as generated code passes them; the order of the compiler's `Dtype::ALL`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    F16 = 0,
+    Bf16 = 1,
+    F32 = 2,
+    F64 = 3,
+    I8 = 4,
+    I16 = 5,
+    I32 = 6,
+    I64 = 7,
+    U8 = 8,
+    U32 = 9,
+    U64 = 10,
+    Bool = 11,
+}
+
+/// The number that stands for text where a [`Dtype`] is expected.
+pub const TEXT: u32 = 32;
+
+impl Dtype {
+    pub const ALL: [Dtype; 12] = [
+        Dtype::F16,
+        Dtype::Bf16,
+        Dtype::F32,
+        Dtype::F64,
+        Dtype::I8,
+        Dtype::I16,
+        Dtype::I32,
+        Dtype::I64,
+        Dtype::U8,
+        Dtype::U32,
+        Dtype::U64,
+        Dtype::Bool,
+    ];
+
+    pub fn from_code(code: u32) -> Option<Dtype> {
+        Dtype::ALL.get(code as usize).copied()
+    }
+
+    pub const fn size(self) -> usize {
+        match self {
+            Dtype::F16 | Dtype::Bf16 | Dtype::I16 => 2,
+            Dtype::F32 | Dtype::I32 | Dtype::U32 => 4,
+            Dtype::F64 | Dtype::I64 | Dtype::U64 => 8,
+            Dtype::I8 | Dtype::U8 | Dtype::Bool => 1,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dtype::F16 => "f16",
+            Dtype::Bf16 => "bf16",
+            Dtype::F32 => "f32",
+            Dtype::F64 => "f64",
+            Dtype::I8 => "i8",
+            Dtype::I16 => "i16",
+            Dtype::I32 => "i32",
+            Dtype::I64 => "i64",
+            Dtype::U8 => "u8",
+            Dtype::U32 => "u32",
+            Dtype::U64 => "u64",
+            Dtype::Bool => "bool",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Dtype> {
+        Dtype::ALL.into_iter().find(|d| d.name() == name)
+    }
+}
+
+/// A generated function.
+pub type Func = unsafe extern "C" fn(*mut Ctx, *const u64, *mut u64) -> i32;
+
+/// A slice of UTF-8.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    pub ptr: *const u8,
+    pub len: u64,
+}
+
+impl Text {
+    /// # Safety
+    /// `ptr` points to `len` bytes that live as long as the caller uses the result.
+    pub unsafe fn as_str<'a>(self) -> &'a str {
+        if self.len == 0 {
+            return "";
+        }
+        // SAFETY: by contract
+        let bytes = unsafe { std::slice::from_raw_parts(self.ptr, self.len as usize) };
+        std::str::from_utf8(bytes).unwrap_or("?")
+    }
+}
+
+/// A value that is printed, formatted or saved.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Arg {
+    /// A [`Dtype`], or [`TEXT`].
+    pub dtype: u32,
+    /// Number of axes; a scalar has none and a null `dims`.
+    pub rank: u32,
+    /// The scalar's bits, the text's handle, or the address of the elements.
+    pub value: u64,
+    /// `rank` extents; unused for scalars and texts.
+    pub dims: *const i64,
+}
+
+/// An entry of a file of named tensors.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub name: Text,
+    pub value: Arg,
+}
+
+/// An operand of a product: element `(i, j)` of batch `b…` is at `ptr + i * rows + j * cols + sum b * batch` (in elements).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix {
+    pub ptr: *mut c_void,
+    pub rows: i64,
+    pub cols: i64,
+    /// One stride for each batch axis.
+    pub batch: *const i64,
+}
+
+/// `c[m, n] = a[m, k] @ b[k, n]`, or `c += …`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Gemm {
+    pub dtype: u32,
+    pub accumulate: u32,
+    pub m: i64,
+    pub n: i64,
+    pub k: i64,
+    pub batch_rank: i64,
+    pub batch: *const i64,
+    pub a: Matrix,
+    pub b: Matrix,
+    pub c: Matrix,
+}
+
+/// A place in the source; `file` is empty where there is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    pub file: Text,
+    pub line: u32,
+    pub column: u32,
+    /// Characters from `column` to the end of the expression, within the line.
+    pub width: u32,
+    pub _pad: u32,
+    /// The whole line.
+    pub source: Text,
+}
+
+/// A parameter of `main`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    pub name: Text,
+    /// A [`Dtype`], or [`TEXT`].
+    pub dtype: u32,
+    pub _pad: u32,
+    /// Computes the default; null where the flag must be given.
+    pub default: Option<Func>,
+}
+
+/// The exported symbol [`PROGRAM`] of a program's object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    pub version: u32,
+    pub n_params: u32,
+    pub params: *const Param,
+    pub entry: Option<Func>,
+    pub sites: *const Site,
+    pub n_sites: u64,
+    /// What `--help` says first.
+    pub doc: Text,
+    /// Names of CPU features the code needs, separated by commas.
+    pub features: Text,
+}
+
+/// Layout version of [`Program`].
+pub const VERSION: u32 = 1;
+
+/// The symbol of the [`Program`] table.
+pub const PROGRAM: &str = "tdl_program";
+
+macro_rules! symbols {
+    ($($name:ident),* $(,)?) => {
+        /// Every runtime symbol that generated code may call, with its address (for the JIT).
+        pub fn symbols() -> Vec<(&'static str, usize)> {
+            vec![$((stringify!($name), calls::$name as *const () as usize)),*]
+        }
+    };
+}
+
+symbols!(
+    tdl_alloc,
+    tdl_free,
+    tdl_parallel,
+    tdl_gemm,
+    tdl_interrupted,
+    tdl_fail,
+    tdl_print,
+    tdl_format,
+    tdl_text,
+    tdl_sort,
+    tdl_count_true,
+    tdl_positions,
+    tdl_random,
+    tdl_stack_new,
+    tdl_stack_grow,
+    tdl_stack_contents,
+    tdl_stack_free,
+    tdl_read_csv,
+    tdl_read_npy,
+    tdl_read_text,
+    tdl_save,
+    tdl_load,
+    tdl_write_npy,
+    tdl_exists,
+    tdl_clock,
+    tdl_progress,
+    tdl_lgamma,
+    tdl_digamma,
+);
+
+pub mod calls;

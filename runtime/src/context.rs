@@ -1,0 +1,158 @@
+//! The state of one running program.
+
+use std::ffi::c_void;
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use crate::memory::Memory;
+use crate::pool::Pool;
+use crate::progress::Progress;
+
+/// Generated code reads the first field and passes the rest on.
+#[repr(C)]
+pub struct Ctx {
+    /// Not zero: stop at the next safepoint. At offset 0.
+    pub interrupt: AtomicU32,
+    pub memory: Memory,
+    pub pool: Pool,
+    pub output: Output,
+    pub progress: Progress,
+    pub started: Instant,
+    failure: Option<Failure>,
+    // a handle points to a Box<str> that must not move
+    #[expect(clippy::vec_box, reason = "handles are addresses of the inner boxes")]
+    texts: Vec<Box<Box<str>>>,
+}
+
+/// Why a program stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+    /// Index into the program's sites.
+    pub site: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The user's `assert`.
+    Assert,
+    Index,
+    Shape,
+    Division,
+    Memory,
+    Io,
+    Interrupted,
+    /// The reader of standard output went away: no message.
+    BrokenPipe,
+}
+
+impl FailureKind {
+    /// From the index of the compiler's `AssertKind`.
+    pub fn from_assert(kind: u32) -> FailureKind {
+        match kind {
+            1 => FailureKind::Index,
+            2 => FailureKind::Shape,
+            3 => FailureKind::Division,
+            _ => FailureKind::Assert,
+        }
+    }
+
+    /// The error code, `E07xx`.
+    pub fn code(self) -> &'static str {
+        match self {
+            FailureKind::Assert => "E0701",
+            FailureKind::Index => "E0702",
+            FailureKind::Shape => "E0703",
+            FailureKind::Division => "E0704",
+            FailureKind::Memory => "E0705",
+            FailureKind::Io => "E0706",
+            FailureKind::Interrupted | FailureKind::BrokenPipe => "E0707",
+        }
+    }
+}
+
+/// Where `print` goes.
+pub enum Output {
+    /// Standard output, through a buffer that is flushed at line ends on a terminal and at the end elsewhere.
+    Stdout {
+        buffer: Vec<u8>,
+        terminal: bool,
+    },
+    Capture(String),
+}
+
+impl Output {
+    pub fn stdout() -> Output {
+        Output::Stdout { buffer: Vec::new(), terminal: std::io::IsTerminal::is_terminal(&std::io::stdout()) }
+    }
+
+    pub fn write(&mut self, text: &str) -> std::io::Result<()> {
+        match self {
+            Output::Capture(s) => {
+                s.push_str(text);
+                Ok(())
+            }
+            Output::Stdout { buffer, terminal } => {
+                buffer.extend_from_slice(text.as_bytes());
+                if *terminal || buffer.len() > 1 << 16 { self.flush() } else { Ok(()) }
+            }
+        }
+    }
+
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Output::Capture(_) => Ok(()),
+            Output::Stdout { buffer, .. } => {
+                let mut out = std::io::stdout().lock();
+                let result = out.write_all(buffer).and_then(|()| out.flush());
+                buffer.clear();
+                result
+            }
+        }
+    }
+}
+
+impl Ctx {
+    /// A context with a pool of `threads` threads.
+    pub fn new(threads: usize, output: Output) -> Box<Ctx> {
+        Box::new(Ctx {
+            interrupt: AtomicU32::new(0),
+            memory: Memory::default(),
+            pool: Pool::new(threads),
+            output,
+            progress: Progress::default(),
+            started: Instant::now(),
+            failure: None,
+            texts: Vec::new(),
+        })
+    }
+
+    /// Records a failure; the first one counts.
+    pub fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+    }
+
+    /// The failure that ended the last call; the context is usable again, all memory of the call is freed.
+    pub fn take_failure(&mut self) -> Option<Failure> {
+        self.interrupt.store(0, Ordering::Relaxed);
+        self.failure.take()
+    }
+
+    /// A handle that lives as long as the context.
+    pub fn keep_text(&mut self, text: String) -> *const c_void {
+        self.texts.push(Box::new(text.into_boxed_str()));
+        let last: &Box<str> = self.texts.last().expect("just pushed");
+        std::ptr::from_ref(last).cast()
+    }
+
+    /// The text behind a handle.
+    ///
+    /// # Safety
+    /// The handle came from this context.
+    pub unsafe fn text(&self, handle: u64) -> &str {
+        // SAFETY: by contract the handle is the address of one of `texts`
+        unsafe { (*(handle as *const Box<str>)).as_ref() }
+    }
+}
