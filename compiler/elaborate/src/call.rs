@@ -8,6 +8,7 @@ use tdl_types::thir::{Arg, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, Gene
 use crate::elab::Elab;
 use crate::env::Env;
 use crate::expr::{closure, has_function};
+use crate::mentions::Mentions;
 use crate::rty::{RArg, RDim, RTy};
 use crate::subscript::Resolved;
 use crate::val::{Argument, Closure, Val};
@@ -17,14 +18,7 @@ use crate::{R, internal, remap};
 pub type Outcome<'p> = (Val<'p>, Vec<(usize, Val<'p>)>);
 
 impl<'p> Elab<'p> {
-    pub fn call(
-        &mut self,
-        env: &mut Env<'p>,
-        id: FnId,
-        generics: Vec<RArg<'p>>,
-        args: &'p [Arg],
-        _ty: &Ty,
-    ) -> R<Val<'p>> {
+    pub fn call(&mut self, env: &mut Env<'p>, id: FnId, generics: Vec<RArg<'p>>, args: &'p [Arg]) -> R<Val<'p>> {
         let def = &self.program.fns[id.index()];
         let mut values = Vec::with_capacity(args.len());
         let mut places: Vec<(usize, Resolved)> = Vec::new();
@@ -105,7 +99,7 @@ impl<'p> Elab<'p> {
             func,
             generics,
             own: own.to_vec(),
-            env: Rc::new(env.clone()),
+            env: Rc::new(Mentions::of_generics(env.body, own, Some(sig)).part_of(env)),
             sig: Rc::clone(sig),
             receiver: r.val,
             receiver_active: r.active,
@@ -209,8 +203,7 @@ impl<'p> Elab<'p> {
             for p in &def.params {
                 this.b.span = p.span;
                 let ty = this.ty(&env, &p.ty)?;
-                let v = this.params(&ty)?;
-                this.name_local(&env, p.local, &v);
+                let v = this.named_params(&p.name, &ty)?;
                 env.set(p.local, v);
             }
             this.b.span = body.value.span;

@@ -181,6 +181,18 @@ impl<'p> Elab<'p> {
         self.unflatten(ty, &mut ids.into_iter())
     }
 
+    /// Parameters with the names of their places: `line.slope`.
+    pub fn named_params(&mut self, name: &str, ty: &RTy<'p>) -> R<Val<'p>> {
+        let val = self.params(ty)?;
+        for (v, leaf) in val.leaves().into_iter().zip(self.leaves(ty)?) {
+            if leaf.slot.is_none() {
+                let path: String = leaf.path.iter().map(|p| format!(".{p}")).collect();
+                self.b.name_value(v, &format!("{name}{path}"));
+            }
+        }
+        Ok(val)
+    }
+
     /// What a value of this type is before it has one: zeros, no rows.
     pub fn placeholder(&mut self, ty: &RTy<'p>) -> R<Val<'p>> {
         let leaves = self.leaves(ty)?;

@@ -62,25 +62,23 @@ impl<'p> Elab<'p> {
             ExprKind::Local(l) => self.local(env, *l),
             ExprKind::Const(id) => self.constant(*id),
             ExprKind::Size(s) => Ok(Val::Leaf(self.size_value(env, s)?)),
-            ExprKind::Fn { func, generics } => Ok(closure(Closure::Fn {
-                func: *func,
-                generics: generics.clone(),
-                env: Rc::new(env.clone()),
-                sig: sig(e),
-            })),
+            ExprKind::Fn { func, generics } => {
+                let sig = sig(e);
+                let env = Mentions::of_generics(env.body, generics, sig.as_deref()).part_of(env);
+                Ok(closure(Closure::Fn { func: *func, generics: generics.clone(), env: Rc::new(env), sig }))
+            }
             ExprKind::BuiltinFn(op) => match sig(e) {
-                Some(sig) => Ok(closure(Closure::Builtin { op, env: Rc::new(env.clone()), sig })),
+                Some(sig) => {
+                    let env = Mentions::of_generics(env.body, &[], Some(&sig)).part_of(env);
+                    Ok(closure(Closure::Builtin { op, env: Rc::new(env), sig }))
+                }
                 None => Err(internal("a builtin as a value has no function type")),
             },
             ExprKind::Bound { method, generics, receiver } => self.bound(env, e, method, generics, receiver),
             ExprKind::Lambda(id) => {
                 let lambda = &env.body.lambdas[id.index()];
                 let m = Mentions::of(env.body, &lambda.body, &lambda.params);
-                let mut inner = Env::empty(env.body);
-                let locals = m.locals.iter().map(|l| Slot::Local(*l));
-                inner.vars.extend(locals.filter_map(|s| Some((s, env.vars.get(&s)?.clone()))));
-                inner.opens.extend(m.opens.iter().filter_map(|o| Some((*o, *env.opens.get(o)?))));
-                inner.generics.extend(m.generics.iter().filter_map(|g| Some((*g, env.generics.get(g)?.clone()))));
+                let inner = m.part_of(env);
                 Ok(closure(Closure::Lambda { lambda, env: Rc::new(inner) }))
             }
             ExprKind::Tuple(items) => {
@@ -125,13 +123,13 @@ impl<'p> Elab<'p> {
                 Callee::Fn(id) => {
                     let own = &self.program.fns[id.index()].generics;
                     let generics = self.generic_args(env, generics, Some(own))?;
-                    self.call(env, *id, generics, args, &e.ty)
+                    self.call(env, *id, generics, args)
                 }
                 Callee::Method(m) => {
                     let (id, mut all) = self.method(env, m)?;
                     let own = self.program.fns[id.index()].generics.get(all.len()..).unwrap_or_default();
                     all.extend(self.generic_args(env, generics, Some(own))?);
-                    self.call(env, id, all, args, &e.ty)
+                    self.call(env, id, all, args)
                 }
             },
             ExprKind::CallValue { callee, args } => self.call_value(env, callee, args),

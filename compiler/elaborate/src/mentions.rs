@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use tdl_types::thir::{
-    Body, Dim, Elem, Expr, ExprKind, FnArg, GenericArg, GenericId, LocalId, OpenId, Place, Shape, SizeExpr, SizeVar,
-    Spread, Ty,
+    Body, Dim, Elem, Expr, ExprKind, FnArg, FnTy, GenericArg, GenericId, LocalId, OpenId, Place, Shape, SizeExpr,
+    SizeVar, Spread, Ty,
 };
 
+use crate::env::{Env, Slot};
 use crate::walk::{Visit, walk_expr, walk_place};
 
 /// Everything that a piece of code mentions, inner lambdas included.
@@ -25,6 +26,27 @@ impl<'a> Mentions<'a> {
         }
         m.expr(e);
         m
+    }
+
+    /// Of generic arguments and a function type.
+    pub fn of_generics(body: &'a Body, args: &[GenericArg], sig: Option<&FnTy>) -> Mentions<'a> {
+        let mut m = Mentions { body, locals: BTreeSet::new(), opens: BTreeSet::new(), generics: BTreeSet::new() };
+        args.iter().for_each(|a| m.generic(a));
+        if let Some(sig) = sig {
+            sig.params.iter().for_each(|p| m.ty(&p.ty));
+            m.ty(&sig.result);
+        }
+        m
+    }
+
+    /// The part of an environment that is mentioned.
+    pub fn part_of<'p>(&self, env: &Env<'p>) -> Env<'p> {
+        let mut part = Env::empty(env.body);
+        let locals = self.locals.iter().map(|l| Slot::Local(*l));
+        part.vars.extend(locals.filter_map(|s| Some((s, env.vars.get(&s)?.clone()))));
+        part.opens.extend(self.opens.iter().filter_map(|o| Some((*o, *env.opens.get(o)?))));
+        part.generics.extend(self.generics.iter().filter_map(|g| Some((*g, env.generics.get(g)?.clone()))));
+        part
     }
 
     fn shape(&mut self, shape: &Shape) {

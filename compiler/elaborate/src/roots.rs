@@ -135,8 +135,7 @@ impl<'p> Elab<'p> {
             for p in &def.params {
                 this.b.span = p.span;
                 let ty = this.ty(&env, &p.ty)?;
-                let v = this.params(&ty)?;
-                this.name_local(&env, p.local, &v);
+                let v = this.named_params(&p.name, &ty)?;
                 env.set(p.local, v);
             }
             this.b.span = body.value.span;
@@ -171,7 +170,8 @@ impl<'p> Elab<'p> {
     /// A function by itself, if that is possible.
     fn single(&mut self, id: FnId) -> R<Option<FuncId>> {
         let def = &self.program.fns[id.index()];
-        if def.body.is_none() || def.params.iter().any(|p| crate::call::contains_function(&p.ty)) {
+        let mut tys = def.params.iter().map(|p| &p.ty).chain([&def.result]);
+        if def.body.is_none() || tys.any(crate::call::contains_function) {
             return Ok(None);
         }
         // extents are made anew inside; only their number counts

@@ -7,6 +7,7 @@ use tdl_types::thir::{self, Elem, FnArg, GenericArg, GenericId, SizeExpr, SizeVa
 
 use crate::elab::Elab;
 use crate::env::Env;
+use crate::mentions::Mentions;
 use crate::val::{Closure, Val};
 use crate::{R, internal};
 
@@ -161,7 +162,8 @@ impl<'p> Elab<'p> {
                     | thir::Kind::Tree(_)
                     | thir::Kind::Interface(..) => None,
                 });
-                Ok(Rc::new(Closure::Fn { func: *func, generics: generics.clone(), env: Rc::new(env.clone()), sig }))
+                let env = Mentions::of_generics(env.body, generics, sig.as_deref()).part_of(env);
+                Ok(Rc::new(Closure::Fn { func: *func, generics: generics.clone(), env: Rc::new(env), sig }))
             }
         }
     }

@@ -192,3 +192,155 @@ fn a_variable_of_changing_size_in_a_while() {
     ];
     assert_eq!(m.run(stmts), "[3, 4]\n");
 }
+
+fn generic(name: &str, kind: Kind) -> GenericDef {
+    GenericDef { name: name.into(), kind, span: Default::default() }
+}
+
+/// `struct Line { slope: f64, intercept: f64 }`, `fn loss[n](line: Line, x: f64[n]) -> f64`, and a descent step.
+#[test]
+fn gradient_of_a_struct_is_a_struct() {
+    let field =
+        |name: &str| FieldDef { name: name.into(), ty: Ty::F64, state: false, doc: None, span: Default::default() };
+    let line = StructDef {
+        name: "Line".into(),
+        module: ModuleId(0),
+        generics: vec![],
+        fields: vec![field("slope"), field("intercept")],
+        methods: vec![],
+        doc: None,
+        span: Default::default(),
+    };
+    let n = SizeExpr::var(SizeVar::Param(GenericId(0)));
+    let f = Main::default();
+    let line_ty = Ty::Struct(StructId(0), vec![]);
+    let (l, x) = (f.local("line", line_ty.clone()), f.local("x", Ty::tensor(Elem::Dtype(F64), [n])));
+    let part = |e: Expr, index: usize| expr(ExprKind::Field { base: e.into(), index }, Ty::F64);
+    let y = add(mul(f.get(x), part(f.get(l), 0)), part(f.get(l), 1));
+    let sum = Builtin::Reduce { op: Reduction::Sum, axes: None, keepdims: false };
+    let square = mul(y.clone(), y);
+    let loss = builtin(sum, vec![square], Ty::F64);
+    let loss = f.function("loss", vec![GenericId(0)], &[l, x], loss);
+
+    let m = Main::default();
+    let line_var = m.local("line", line_ty.clone());
+    let pair = Ty::Tuple(vec![Ty::F64, line_ty.clone()]);
+    let (value, g) = (m.local("value", Ty::F64), m.local("g", line_ty.clone()));
+    let three = SizeExpr::constant(3);
+    let func = expr(
+        ExprKind::Fn { func: FnId(0), generics: vec![GenericArg::Size(three)] },
+        Ty::Fn(std::rc::Rc::new(FnTy {
+            generics: vec![],
+            params: vec![
+                FnParam { name: None, ty: line_ty.clone(), mutable: false },
+                FnParam { name: None, ty: tensor(F64, &[3]), mutable: false },
+            ],
+            result: Ty::F64,
+            io: false,
+        })),
+    );
+    let d = Derivative {
+        kind: DerivativeKind::ValueAndGrad,
+        func: func.into(),
+        wrt: vec![0],
+        wrt_tuple: false,
+        aux: false,
+    };
+    let callee = expr(ExprKind::Derivative(d), Ty::unit());
+    let args = vec![Arg::Value(m.get(line_var)), Arg::Value(floats(&[1.0, 2.0, 3.0]))];
+    let call = expr(ExprKind::CallValue { callee: callee.into(), args }, pair);
+    let step = expr(
+        ExprKind::TreeBinary {
+            op: tdl_ir::BinaryOp::Sub,
+            left: m.get(line_var).into(),
+            right: expr(
+                ExprKind::TreeBinary { op: tdl_ir::BinaryOp::Mul, left: float(0.5).into(), right: m.get(g).into() },
+                line_ty.clone(),
+            )
+            .into(),
+        },
+        line_ty.clone(),
+    );
+    let literal =
+        expr(ExprKind::Struct { id: StructId(0), generics: vec![], fields: vec![float(1.0), float(0.0)] }, line_ty);
+    let stmts = vec![
+        let_(line_var, literal),
+        StmtKind::Let { pattern: Pattern::Tuple(vec![Pattern::Local(value), Pattern::Local(g)]), value: call },
+        set(m.whole(line_var), step),
+        print(vec![m.get(value), m.get(g), m.get(line_var)]),
+    ];
+    let program = Program {
+        generics: vec![generic("n", Kind::Size)],
+        structs: vec![line],
+        fns: vec![loss],
+        ..Program::default()
+    };
+    // 1 + 4 + 9; by the slope 2 sum(x y), by the intercept 2 sum(y)
+    assert_eq!(m.run_with(stmts, program), "14 Line { slope: 28, intercept: 12 } Line { slope: -13, intercept: -6 }\n");
+}
+
+/// `fn flip[T: tree, n](set: T[n], rng: mut Rng) -> T[n] = set[rng.permutation(n)]` on a stack of pairs.
+#[test]
+fn a_stack_is_shuffled_by_a_function_over_trees() {
+    let n = SizeExpr::var(SizeVar::Param(GenericId(1)));
+    let dims = |n: &SizeExpr| vec![Dim::Size(n.clone())];
+    let f = Main::default();
+    let set_ty = Ty::stack(dims(&n), Ty::Param(GenericId(0)));
+    let (set, rng) = (f.local("set", set_ty.clone()), f.local("rng", Ty::Rng));
+    let order = expr(
+        ExprKind::Random {
+            op: RngOp::Permutation,
+            rng: Arg::Place(f.whole(rng)).into(),
+            args: vec![expr(ExprKind::Size(n.clone()), Ty::I64)],
+        },
+        Ty::tensor(Elem::Dtype(I64), [n]),
+    );
+    let rows = expr(
+        ExprKind::Index { base: f.get(set).into(), subscripts: vec![Subscript::Gather { ids: order, proved: true }] },
+        set_ty,
+    );
+    let shuffle = f.function("shuffle", vec![GenericId(0), GenericId(1)], &[set, rng], rows);
+
+    let m = Main::default();
+    let rng = m.local("rng", Ty::Rng);
+    let pair = Ty::Tuple(vec![Ty::I64, tensor(F64, &[2])]);
+    let four = SizeExpr::constant(4);
+    let stack = Ty::stack(dims(&four), pair.clone());
+    let data = m.local("data", stack.clone());
+    let ids = expr(ExprKind::Array((0..4).map(int).collect()), tensor(I64, &[4]));
+    let rows = (0..4).map(|i| floats(&[f64::from(i), 0.5])).collect();
+    let xs = expr(ExprKind::Array(rows), tensor(F64, &[4, 2]));
+    let call = expr(
+        ExprKind::Call {
+            callee: Callee::Fn(FnId(0)),
+            generics: vec![GenericArg::Ty(pair), GenericArg::Size(four)],
+            args: vec![
+                Arg::Value(expr(ExprKind::StructStack { fields: vec![ids, xs] }, stack.clone())),
+                Arg::Place(m.whole(rng)),
+            ],
+        },
+        stack.clone(),
+    );
+    let first = expr(ExprKind::TupleField { base: m.get(data).into(), index: 0 }, tensor(I64, &[4]));
+    let second = expr(ExprKind::TupleField { base: m.get(data).into(), index: 1 }, tensor(F64, &[4, 2]));
+    let column = expr(
+        ExprKind::Index {
+            base: second.into(),
+            subscripts: vec![Subscript::Rest, Subscript::Index { index: int(0), proved: true }],
+        },
+        tensor(F64, &[4]),
+    );
+    let sum = Builtin::Reduce { op: Reduction::Sum, axes: None, keepdims: false };
+    let diff = bin(tdl_ir::BinaryOp::Sub, expr(ExprKind::Convert(first.clone().into()), tensor(F64, &[4])), column);
+    let stmts = vec![
+        let_(rng, builtin(Builtin::RngNew, vec![int(7)], Ty::Rng)),
+        let_(data, call),
+        print(vec![builtin(sum.clone(), vec![first], Ty::I64), builtin(sum, vec![mul(diff.clone(), diff)], Ty::F64)]),
+    ];
+    let program = Program {
+        generics: vec![generic("T", Kind::Tree(None)), generic("n", Kind::Size)],
+        fns: vec![shuffle],
+        ..Program::default()
+    };
+    assert_eq!(m.run_with(stmts, program), "6 0\n");
+}

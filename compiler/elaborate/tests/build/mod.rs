@@ -130,34 +130,44 @@ impl Main {
 
     /// What the program prints; a failed run ends with its message.
     pub fn run(self, stmts: Vec<StmtKind>) -> String {
-        let value = block_expr(block(stmts, None), Ty::unit());
-        let body = Body {
-            locals: self.locals.into_inner(),
-            opens: self.opens.into_inner(),
-            lambdas: self.lambdas.into_inner(),
-            value,
+        self.run_with(stmts, Program::default())
+    }
+
+    /// A function whose body this is.
+    pub fn function(self, name: &str, generics: Vec<GenericId>, params: &[LocalId], value: Expr) -> FnDef {
+        let result = value.ty.clone();
+        let locals = self.locals.into_inner();
+        let param = |l: &LocalId| Param {
+            local: *l,
+            name: locals[l.index()].name.clone(),
+            ty: locals[l.index()].ty.clone(),
+            mutable: matches!(locals[l.index()].ty, Ty::Rng),
+            default: None,
+            span: Span::default(),
         };
-        let main = FnDef {
-            name: "main".into(),
+        FnDef {
+            name: name.into(),
             module: ModuleId(0),
             io: true,
-            generics: vec![],
+            generics,
             self_generics: 0,
             self_struct: None,
-            params: vec![],
-            result: Ty::unit(),
+            params: params.iter().map(param).collect(),
+            result,
             clauses: vec![],
             remat: false,
-            body: Some(body),
+            body: Some(Body { locals, opens: self.opens.into_inner(), lambdas: self.lambdas.into_inner(), value }),
             doc: None,
             name_span: Span::default(),
             span: Span::default(),
-        };
-        let program = Program {
-            modules: vec![ModuleDef { name: "".into(), main: Some(FnId(0)) }],
-            fns: vec![main],
-            ..Program::default()
-        };
+        }
+    }
+
+    /// As [`Main::run`], beside the items of `program`.
+    pub fn run_with(self, stmts: Vec<StmtKind>, mut program: Program) -> String {
+        let main = FnId(program.fns.len() as u32);
+        program.fns.push(self.function("main", vec![], &[], block_expr(block(stmts, None), Ty::unit())));
+        program.modules = vec![ModuleDef { name: "".into(), main: Some(main) }];
         let out = elaborate(&program, &Roots::Main).expect("elaborates");
         let entry = out.main.expect("has a main").func;
         tdl_ir::verify(&out.module).unwrap_or_else(|e| panic!("{e}\n{}", tdl_ir::print(&out.module)));
