@@ -58,6 +58,8 @@ pub struct Block {
     pub alive: FxHashSet<ValueId>,
     /// Stored values that the block hands out; they never die in it.
     pub yields: FxHashSet<ValueId>,
+    /// Buffers that outlive the block: destinations, and those of carried values.
+    pub reserved: FxHashSet<BufId>,
 }
 
 impl Lower<'_> {
@@ -229,8 +231,7 @@ impl Lower<'_> {
         inputs.dedup();
         for x in inputs {
             let Some(buf) = self.home.get(&x).copied() else { continue };
-            let wanted = self.block().prefer.values().any(|b| *b == buf);
-            if !wanted
+            if !self.block().reserved.contains(&buf)
                 && !taken.contains(&buf)
                 && self.dies_at(x, n)
                 && self.buf(buf).bytes == bytes
@@ -278,9 +279,8 @@ impl Lower<'_> {
             self.block().alive.remove(&v);
             let Some(buf) = self.home.get(&v).copied() else { continue };
             if self.buf(buf).occupant == Some(v) {
-                let reserved = self.block().prefer.values().any(|b| *b == buf);
                 self.bufs[buf.0].occupant = None;
-                if !reserved {
+                if !self.block().reserved.contains(&buf) {
                     self.release(buf);
                 }
             }

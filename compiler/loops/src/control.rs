@@ -40,7 +40,9 @@ impl<'a> Lower<'a> {
             prefer: FxHashMap::default(),
             alive: alive.into_iter().collect(),
             yields: FxHashSet::default(),
+            reserved: dests.iter().flatten().copied().collect(),
         };
+        ctx.reserved.extend(ctx.alive.iter().map(|v| self.home[v]));
         for (k, v) in block.results.iter().enumerate() {
             let Some(s) = self.values.storage(*v).filter(|_| self.is_tensor(*v)) else { continue };
             ctx.yields.insert(s);

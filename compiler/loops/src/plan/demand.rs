@@ -1,0 +1,289 @@
+//! Backwards through a block: who needs each value, and what becomes of it.
+
+use rustc_hash::FxHashSet;
+use tdl_ir::{Block, Inst, Op, ValueId};
+
+use super::Planner;
+use super::class::{effectful, inlinable, movement, op_cost};
+use crate::graph::captures;
+use crate::values::Role;
+
+#[derive(Clone, Default)]
+pub struct Demand {
+    pub roots: FxHashSet<ValueId>,
+    /// Must be dense in memory.
+    pub buffer: bool,
+    /// Must be addressable with strides.
+    pub view: bool,
+    /// Used inside a region.
+    pub capture: bool,
+    /// Read more often than it has elements.
+    amplified: bool,
+}
+
+impl Demand {
+    fn any(&self) -> bool {
+        !self.roots.is_empty() || self.buffer || self.view || self.capture
+    }
+}
+
+impl<'a> Planner<'_, 'a> {
+    pub(super) fn costs(&mut self, block: &'a Block) {
+        for inst in &block.insts {
+            let [r] = inst.results.as_slice() else { continue };
+            if !inlinable(&inst.op) || !self.is_tensor(*r) {
+                continue;
+            }
+            let mut cost = op_cost(&inst.op);
+            let mut loads = 0;
+            for a in &inst.args {
+                if self.is_tensor(*a) {
+                    let (c, l) = self.cost.get(a).copied().unwrap_or((0, 1));
+                    cost += c;
+                    loads += l;
+                }
+            }
+            self.cost.insert(*r, (cost.min(1000), loads.min(1000)));
+        }
+    }
+
+    pub(super) fn need(&mut self, v: ValueId) -> &mut Demand {
+        self.demand.entry(v).or_default()
+    }
+
+    /// `v` and the extents in its type are needed as registers.
+    fn need_scalar(&mut self, v: ValueId) {
+        self.need(v).capture = true;
+    }
+
+    fn need_buffer(&mut self, v: ValueId) {
+        if self.is_tensor(v) {
+            self.need(v).buffer = true;
+        } else {
+            self.need_scalar(v);
+        }
+    }
+
+    fn need_inline(&mut self, v: ValueId, roots: &FxHashSet<ValueId>) {
+        if self.is_tensor(v) {
+            self.need(v).roots.extend(roots.iter().copied());
+        } else {
+            self.need_scalar(v);
+        }
+    }
+
+    fn need_dims(&mut self, v: ValueId) {
+        for d in self.values.graph.func.ty(v).dims().to_vec() {
+            if let tdl_ir::Dim::Val(d) = d {
+                self.need_scalar(d);
+            }
+        }
+    }
+
+    /// Could be dense in memory without a copy of its own.
+    fn can_be_stored(&self, v: ValueId) -> bool {
+        if !self.is_tensor(v) {
+            return false;
+        }
+        // Values of this block are not decided yet; those of outer blocks are.
+        if self.values.role(v) == Role::Stored {
+            return true;
+        }
+        match self.values.graph.inst(v) {
+            None => true,
+            Some((inst, _)) => match &inst.op {
+                Op::Reshape | Op::StopGrad => self.can_be_stored(inst.args[0]),
+                op => !movement(op) || *op == Op::Iota,
+            },
+        }
+    }
+
+    pub(super) fn backwards(&mut self, block: &'a Block) {
+        for v in &block.results {
+            self.need_buffer(*v);
+        }
+        for inst in block.insts.iter().rev() {
+            if let [r] = inst.results.as_slice()
+                && inlinable(&inst.op)
+                && self.is_tensor(*r)
+            {
+                self.inline_op(inst, *r);
+                continue;
+            }
+            let alive = effectful(inst) || inst.results.iter().any(|r| self.demand.contains_key(r));
+            if !alive {
+                for r in &inst.results {
+                    self.values.set(*r, Role::Dead);
+                }
+                continue;
+            }
+            for r in &inst.results {
+                let role = if self.is_tensor(*r) {
+                    Role::Stored
+                } else if self.is_lazy(inst) {
+                    Role::Lazy
+                } else {
+                    Role::Given
+                };
+                self.values.set(*r, role);
+                self.need_dims(*r);
+            }
+            self.operands(inst);
+        }
+    }
+
+    /// A scalar that needs no memory: pure arithmetic on registers.
+    fn is_lazy(&self, inst: &Inst) -> bool {
+        match &inst.op {
+            Op::Const(_) | Op::Text(_) => true,
+            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Convert | Op::StopGrad => true,
+            Op::Reshape => !self.is_tensor(inst.args[0]),
+            Op::Iota | Op::Expand { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Flip { .. } => false,
+            Op::Dense(_)
+            | Op::UpdateSlice { .. }
+            | Op::Concat { .. }
+            | Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::Scan { .. }
+            | Op::Sort { .. }
+            | Op::Nonzero
+            | Op::Contract { .. }
+            | Op::Gather
+            | Op::Scatter { .. }
+            | Op::Random { .. }
+            | Op::If
+            | Op::For
+            | Op::While
+            | Op::Call { .. }
+            | Op::Vjp { .. }
+            | Op::Jvp { .. }
+            | Op::StackNew
+            | Op::StackPush
+            | Op::StackTensor
+            | Op::Print { .. }
+            | Op::Assert { .. }
+            | Op::Format { .. }
+            | Op::Io(_) => false,
+        }
+    }
+
+    /// What an instruction that is not inlined asks of its operands.
+    fn operands(&mut self, inst: &'a Inst) {
+        let own: FxHashSet<ValueId> = inst.results.first().copied().into_iter().collect();
+        match &inst.op {
+            Op::Contract { .. } => {
+                for a in &inst.args {
+                    self.need(*a).view = true;
+                }
+            }
+            Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Scan { .. } | Op::Concat { .. } | Op::Gather => {
+                for a in &inst.args {
+                    self.need_inline(*a, &own);
+                }
+            }
+            Op::UpdateSlice { .. } | Op::Scatter { .. } => {
+                self.need_buffer(inst.args[0]);
+                for a in &inst.args[1..] {
+                    self.need_inline(*a, &own);
+                }
+            }
+            Op::If | Op::For | Op::While => {
+                for a in &inst.args {
+                    self.need_buffer(*a);
+                }
+                for region in &inst.regions {
+                    for v in captures(self.values.graph.func, region) {
+                        self.need(v).capture = true;
+                    }
+                }
+            }
+            // A scalar from a tensor: computed at that point.
+            op if inlinable(op) => {
+                for a in &inst.args {
+                    self.need_inline(*a, &own);
+                }
+            }
+            _ => {
+                for a in &inst.args {
+                    self.need_buffer(*a);
+                }
+            }
+        }
+    }
+
+    fn inline_op(&mut self, inst: &'a Inst, r: ValueId) {
+        let d = self.demand.get(&r).cloned().unwrap_or_default();
+        if !d.any() {
+            self.values.set(r, Role::Dead);
+            return;
+        }
+        self.need_dims(r);
+        let (cost, loads) = self.cost.get(&r).copied().unwrap_or((0, 0));
+        let addressed = d.buffer || d.view || d.capture;
+        if inst.op == Op::Reshape && addressed && self.can_be_stored(inst.args[0]) {
+            // The same memory under other extents.
+            self.values.set(r, Role::Virtual);
+            self.need(inst.args[0]).buffer = true;
+            self.need_inline(inst.args[0], &d.roots);
+            return;
+        }
+        let stored = if d.buffer {
+            true
+        } else if movement(&inst.op) {
+            let through = match &inst.op {
+                Op::Permute { .. } | Op::Slice { .. } => true,
+                Op::Expand { .. } => self.is_tensor(inst.args[0]),
+                _ => false,
+            };
+            d.view && !through
+        } else {
+            d.view
+                || d.capture && (cost > 0 || loads > 0)
+                || d.roots.len() > 1 && (cost > 3 || loads > 1)
+                || d.amplified && cost > 3
+        };
+        if stored {
+            self.values.set(r, Role::Stored);
+            let own: FxHashSet<ValueId> = [r].into_iter().collect();
+            for a in &inst.args {
+                self.pass_on(inst, *a, &own, false, false);
+            }
+        } else {
+            self.values.set(r, Role::Virtual);
+            for a in &inst.args {
+                self.pass_on(inst, *a, &d.roots, d.view, d.capture);
+                if self.is_tensor(*a) && d.amplified {
+                    self.need(*a).amplified = true;
+                }
+            }
+        }
+    }
+
+    /// A virtual or stored value hands its needs to an operand.
+    fn pass_on(&mut self, inst: &Inst, a: ValueId, roots: &FxHashSet<ValueId>, view: bool, capture: bool) {
+        self.need_inline(a, roots);
+        if !self.is_tensor(a) {
+            return;
+        }
+        self.need(a).view |= view;
+        self.need(a).capture |= capture;
+        match &inst.op {
+            Op::Expand { .. } => self.need(a).amplified = true,
+            Op::Gather if a == inst.args[0] => {
+                let d = self.need(a);
+                d.amplified = true;
+                d.capture = true;
+            }
+            Op::Reshape => {
+                let (from, to) = (self.values.sizes(a), self.values.sizes(inst.results[0]));
+                if crate::values::simple_reshape(&from, &to).is_none() && self.can_be_stored(a) {
+                    let (cost, loads) = self.cost.get(&a).copied().unwrap_or((0, 0));
+                    if cost > 0 || loads > 0 {
+                        self.need(a).buffer = true;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
