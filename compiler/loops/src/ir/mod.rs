@@ -237,7 +237,7 @@ pub enum Stmt {
         range: Operand,
         grain: Operand,
     },
-    /// `bytes` from `src` to `dst`, which do not overlap.
+    /// `bytes` from `src` to `dst`, which are equal or do not overlap.
     CopyBytes {
         dst: Reg,
         src: Reg,
