@@ -44,5 +44,4 @@ codes! {
     E0107 = 107, "an integer that is too large";
     E0390 = 390, "part of the language that is not implemented yet";
     E0504 = 504, "a value on the way to the result has no derivative";
-    E0505 = 505, "a loop whose residuals change their size";
 }

@@ -2,145 +2,218 @@
 //!
 //! before: %1 = exp %0   %2 = add %0 %0   return %2
 //! after:                %2 = add %0 %0   return %2
+//!
+//! Marks from the results and the effects backwards over a table of definitions, then sweeps: linear in the size of the
+//! function, however deep its loops are nested.
 
-use rustc_hash::FxHashSet;
-use tdl_ir::{Block, Dim, Function, Inst, Op, ValueData, ValueId};
+use tdl_ir::{Block, Dim, Function, Inst, Op, ValueId};
 
 pub fn function(f: &mut Function) {
-    let mut live = Live { values: &f.values, set: FxHashSet::default() };
-    let results = f.body.results.clone();
-    results.iter().for_each(|r| live.add(*r));
-    for p in &f.body.params {
-        live.add_dims(*p);
+    let marks = mark(f);
+    let mut node = 0;
+    sweep(&mut f.body, &marks, &mut node);
+}
+
+/// What is needed: values, and instructions in the order of a walk (outer before inner).
+struct Marks {
+    values: Vec<bool>,
+    insts: Vec<bool>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy)]
+enum Def {
+    /// A parameter of the function.
+    Param,
+    Result {
+        node: usize,
+        k: usize,
+    },
+    /// The number of the iteration.
+    Counter {
+        node: usize,
+    },
+    /// A parameter of a loop's region.
+    Carried {
+        node: usize,
+        k: usize,
+    },
+}
+
+struct Node<'a> {
+    inst: &'a Inst,
+    parent: Option<usize>,
+}
+
+struct Marker<'a> {
+    f: &'a Function,
+    defs: Vec<Def>,
+    nodes: Vec<Node<'a>>,
+    marks: Marks,
+    todo: Vec<ValueId>,
+}
+
+fn mark(f: &Function) -> Marks {
+    let marks = Marks { values: vec![false; f.values.len()], insts: Vec::new() };
+    let mut m = Marker { f, defs: vec![Def::Param; f.values.len()], nodes: Vec::new(), marks, todo: Vec::new() };
+    m.index(&f.body, None);
+    m.marks.insts = vec![false; m.nodes.len()];
+    for node in 0..m.nodes.len() {
+        if own_effect(m.nodes[node].inst) {
+            m.inst(node);
+        }
     }
-    live.block(&mut f.body);
+    m.need_all(f.params());
+    m.need_all(f.results());
+    while let Some(v) = m.todo.pop() {
+        m.value(v);
+    }
+    m.marks
 }
 
-struct Live<'a> {
-    values: &'a [ValueData],
-    set: FxHashSet<ValueId>,
-}
-
-impl Live<'_> {
-    fn add(&mut self, v: ValueId) {
-        if self.set.insert(v) {
-            self.add_dims(v);
+impl<'a> Marker<'a> {
+    fn index(&mut self, block: &'a Block, parent: Option<usize>) {
+        for inst in &block.insts {
+            let node = self.nodes.len();
+            self.nodes.push(Node { inst, parent });
+            for (k, r) in inst.results.iter().enumerate() {
+                self.defs[r.0 as usize] = Def::Result { node, k };
+            }
+            for region in &inst.regions {
+                let skip = usize::from(matches!(inst.op, Op::For));
+                for (k, p) in region.params.iter().enumerate() {
+                    self.defs[p.0 as usize] =
+                        if k < skip { Def::Counter { node } } else { Def::Carried { node, k: k - skip } };
+                }
+                self.index(region, Some(node));
+            }
         }
     }
 
-    fn add_dims(&mut self, v: ValueId) {
-        for d in self.values[v.0 as usize].ty.dims() {
+    fn need(&mut self, v: ValueId) {
+        if !std::mem::replace(&mut self.marks.values[v.0 as usize], true) {
+            self.todo.push(v);
+        }
+    }
+
+    fn need_all(&mut self, vs: &[ValueId]) {
+        vs.iter().for_each(|v| self.need(*v));
+    }
+
+    fn need_dims(&mut self, v: ValueId) {
+        let f = self.f;
+        for d in f.ty(v).dims() {
             if let Dim::Val(d) = d {
-                self.add(*d);
+                self.need(*d);
             }
         }
     }
 
-    fn has(&self, v: ValueId) -> bool {
-        self.set.contains(&v)
-    }
-
-    fn block(&mut self, block: &mut Block) {
-        let mut kept = Vec::with_capacity(block.insts.len());
-        for mut i in std::mem::take(&mut block.insts).into_iter().rev() {
-            if has_effect(&i) || i.results.iter().any(|r| self.has(*r)) {
-                self.inst(&mut i);
-                kept.push(i);
+    fn value(&mut self, v: ValueId) {
+        self.need_dims(v);
+        match self.defs[v.0 as usize] {
+            Def::Param => {}
+            Def::Counter { node } => self.inst(node),
+            Def::Result { node, k } => {
+                self.inst(node);
+                self.slot(node, k);
+            }
+            Def::Carried { node, k } => {
+                self.inst(node);
+                self.slot(node, k);
             }
         }
-        kept.reverse();
-        block.insts = kept;
     }
 
-    fn inst(&mut self, i: &mut Inst) {
+    /// The `k`-th result of control flow is needed.
+    fn slot(&mut self, node: usize, k: usize) {
+        let inst = self.nodes[node].inst;
+        match inst.op {
+            Op::If => inst.regions.iter().for_each(|r| self.need(r.results[k])),
+            Op::For => {
+                self.need(inst.results[k]);
+                self.need(inst.args[1 + k]);
+                self.need(inst.regions[0].params[1 + k]);
+                self.need(inst.regions[0].results[k]);
+            }
+            Op::While => {
+                self.need(inst.results[k]);
+                self.need(inst.args[k]);
+                inst.regions.iter().for_each(|r| self.need(r.params[k]));
+                self.need(inst.regions[1].results[k]);
+            }
+            _ => {}
+        }
+    }
+
+    fn inst(&mut self, node: usize) {
+        if std::mem::replace(&mut self.marks.insts[node], true) {
+            return;
+        }
+        if let Some(parent) = self.nodes[node].parent {
+            self.inst(parent);
+        }
+        let inst = self.nodes[node].inst;
+        match inst.op {
+            Op::If | Op::For => self.need(inst.args[0]),
+            Op::While => self.need(inst.regions[0].results[0]),
+            _ => {
+                self.need_all(&inst.args);
+                inst.results.iter().for_each(|r| self.need_dims(*r));
+            }
+        }
+    }
+}
+
+fn sweep(block: &mut Block, marks: &Marks, node: &mut usize) {
+    let live = |v: &ValueId| marks.values[v.0 as usize];
+    block.insts.retain_mut(|i| {
+        let keep = marks.insts[*node];
+        *node += 1;
+        if !keep {
+            i.regions.iter().for_each(|r| *node += count(r));
+            return false;
+        }
+        i.regions.iter_mut().for_each(|r| sweep(r, marks, node));
+        let slots: Vec<bool> = i.results.iter().map(live).collect();
+        let (args, regions) = (&mut i.args, &mut i.regions);
         match i.op {
             Op::If => {
-                let keep: Vec<bool> = i.results.iter().map(|r| self.has(*r)).collect();
-                retain(&mut i.results, &keep);
-                for region in &mut i.regions {
-                    retain(&mut region.results, &keep);
-                    region.results.clone().iter().for_each(|r| self.add(*r));
-                    self.block(region);
-                }
+                regions.iter_mut().for_each(|r| retain(&mut r.results, 0, &slots));
+                retain(&mut i.results, 0, &slots);
             }
-            Op::For | Op::While => self.carried(i),
-            _ => {
-                for region in &mut i.regions {
-                    region.results.clone().iter().for_each(|r| self.add(*r));
-                    self.block(region);
-                }
+            Op::For => {
+                retain(args, 1, &slots);
+                retain(&mut regions[0].params, 1, &slots);
+                retain(&mut regions[0].results, 0, &slots);
+                retain(&mut i.results, 0, &slots);
             }
+            Op::While => {
+                retain(args, 0, &slots);
+                regions.iter_mut().for_each(|r| retain(&mut r.params, 0, &slots));
+                retain(&mut regions[1].results, 0, &slots);
+                retain(&mut i.results, 0, &slots);
+            }
+            _ => {}
         }
-        i.args.clone().iter().for_each(|a| self.add(*a));
-        i.results.clone().iter().for_each(|r| self.add_dims(*r));
-        for region in &i.regions {
-            region.params.iter().for_each(|p| {
-                for d in self.values[p.0 as usize].ty.dims() {
-                    if let Dim::Val(d) = d {
-                        self.set.insert(*d);
-                    }
-                }
-            });
-        }
-    }
-
-    /// Keeps the carried values whose result is used or that feed a kept one, the condition, or an effect.
-    fn carried(&mut self, i: &mut Inst) {
-        let is_for = matches!(i.op, Op::For);
-        let skip = usize::from(is_for);
-        let n = i.results.len();
-        let body = i.regions.len() - 1;
-        let mut keep: Vec<bool> = i.results.iter().map(|r| self.has(*r)).collect();
-        loop {
-            // a trial on copies: what does the body need for the values kept so far?
-            let mut trial = Live { values: self.values, set: self.set.clone() };
-            let mut regions = i.regions.clone();
-            if !is_for {
-                regions[0].results.clone().iter().for_each(|r| trial.add(*r));
-                trial.block(&mut regions[0]);
-            }
-            for k in (0..n).filter(|k| keep[*k]) {
-                trial.add(i.regions[body].results[k]);
-                trial.add_dims(i.results[k]);
-            }
-            trial.block(&mut regions[body]);
-            let next: Vec<bool> = (0..n)
-                .map(|k| {
-                    keep[k]
-                        || trial.has(i.regions[body].params[k + skip])
-                        || trial.has(i.results[k])
-                        || (!is_for && trial.has(i.regions[0].params[k]))
-                })
-                .collect();
-            if next == keep {
-                self.set = trial.set;
-                let all: Vec<bool> = std::iter::repeat_n(true, skip).chain(keep.iter().copied()).collect();
-                retain(&mut i.args, &all);
-                retain(&mut i.results, &keep);
-                i.regions = regions;
-                if !is_for {
-                    retain(&mut i.regions[0].params, &keep);
-                }
-                retain(&mut i.regions[body].params, &all);
-                retain(&mut i.regions[body].results, &keep);
-                return;
-            }
-            keep = next;
-        }
-    }
-}
-
-fn retain(list: &mut Vec<ValueId>, keep: &[bool]) {
-    let mut k = 0;
-    list.retain(|_| {
-        k += 1;
-        keep[k - 1]
+        true
     });
 }
 
-/// The instruction or anything inside it prints, asserts, reads or writes. A `while` may also not end, but that is no effect.
-pub fn has_effect(i: &Inst) -> bool {
-    i.op.has_effect()
-        || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. })
-        || i.regions.iter().any(|r| r.insts.iter().any(has_effect))
+fn count(block: &Block) -> usize {
+    block.insts.iter().map(|i| 1 + i.regions.iter().map(count).sum::<usize>()).sum()
+}
+
+/// Keeps the first `skip`, and of the others those that are told.
+fn retain(list: &mut Vec<ValueId>, skip: usize, keep: &[bool]) {
+    let mut k = 0;
+    list.retain(|_| {
+        k += 1;
+        k <= skip || keep[k - 1 - skip]
+    });
+}
+
+/// Must happen by itself. A `while` may also not end, but that is no effect.
+fn own_effect(i: &Inst) -> bool {
+    i.op.has_effect() || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. })
 }

@@ -2,129 +2,244 @@
 //!
 //! before: %y, %g = vjp @loss wrt [0] %w %x %one     after: the forward pass of `loss`, then its transposed linear part
 //!
-//! Both are one walk: to differentiate a function, its calls must be gone; what `grad` emits may call again (custom
-//! rules, recomputation), so a function is walked until nothing is left. Calls to functions with a rule of their own
-//! (`@vjp`, `@remat`) stay until they have been differentiated.
+//! To differentiate a function, its calls must be gone, but those to functions with a rule of their own (`@vjp`, `@remat`)
+//! stay until reverse mode has seen them. What reverse mode emits may call again (rules, recomputation), so a function is
+//! walked until nothing is left.
+//!
+//! A call and the `vjp`s of the same function at the same arguments (what `vjp(f, x)` and its pullback become) share one
+//! forward pass.
 
-use rustc_hash::FxHashMap;
-use tdl_ir::{Builder, FuncId, Function, Inst, Module, Op};
-use tdl_source::Diagnostic;
+use std::rc::Rc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tdl_ir::{Builder, FuncId, Function, Inst, Module, Op, Scalar, ValueId};
+use tdl_source::{Diagnostic, InternalError};
 
 use crate::clone::{self, Map};
-use crate::grad;
+use crate::grad::{self, Linear};
 use crate::{Error, cse, dce, simplify};
 
 /// A copy of the function without calls and without derivative ops.
 pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
-    let mut cx = Flattener { module, done: FxHashMap::default(), errors: Vec::new() };
-    let mut f = cx.function(id, false)?;
-    while has_calls(&f) {
-        f = cx.walk(&f, false)?;
-    }
-    Ok(f)
+    let mut cx = Flattener { module, done: FxHashMap::default(), errors: Vec::new(), internal: None };
+    let f = cx.function(id, Purpose::Run)?;
+    drop(cx);
+    Ok(Rc::try_unwrap(f).unwrap_or_else(|f| (*f).clone()))
+}
+
+/// What a flat function is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    Run,
+    /// Nothing is called.
+    Forward,
+    /// Calls to functions that have a rule of their own stay.
+    Reverse,
 }
 
 struct Flattener<'a> {
     module: &'a Module,
-    done: FxHashMap<(FuncId, bool), Function>,
+    done: FxHashMap<(FuncId, Purpose), Rc<Function>>,
     errors: Vec<Diagnostic>,
+    internal: Option<InternalError>,
+}
+
+/// One walk over one function.
+struct Walk<'a> {
+    from: &'a Function,
+    purpose: Purpose,
+    /// What is differentiated in this function: function, arguments, and for which results.
+    pulled: FxHashMap<(FuncId, Vec<ValueId>), Pulled>,
+    /// Forward passes that can be seen from here.
+    linear: Vec<(FuncId, Vec<ValueId>, Rc<Linear>)>,
+}
+
+#[derive(Default)]
+struct Pulled {
+    wrt: FxHashSet<usize>,
+    wanted: FxHashSet<usize>,
 }
 
 impl Flattener<'_> {
-    /// `keep`: leave calls to functions that have a rule of their own, since the result will be differentiated.
-    fn function(&mut self, id: FuncId, keep: bool) -> Result<Function, Error> {
-        if let Some(f) = self.done.get(&(id, keep)) {
-            return Ok(f.clone());
+    fn function(&mut self, id: FuncId, purpose: Purpose) -> Result<Rc<Function>, Error> {
+        if let Some(f) = self.done.get(&(id, purpose)) {
+            return Ok(Rc::clone(f));
         }
-        let mut f = self.walk(self.module.func(id), keep)?;
-        while has_derivatives(&f) {
-            f = self.walk(&f, keep)?;
+        let mut f = self.walk(self.module.func(id), purpose)?;
+        while self.unfinished(&f, purpose) {
+            f = self.walk(&f, purpose)?;
         }
-        if keep {
+        if purpose != Purpose::Run {
             simplify::function(&mut f);
             cse::function(&mut f);
             dce::function(&mut f);
         }
-        self.done.insert((id, keep), f.clone());
+        let f = Rc::new(f);
+        self.done.insert((id, purpose), Rc::clone(&f));
         Ok(f)
     }
 
-    fn walk(&mut self, from: &Function, keep: bool) -> Result<Function, Error> {
-        let out = clone::function(from, &mut |b, i, map| self.inst(b, from, i, map, keep));
+    fn walk(&mut self, from: &Function, purpose: Purpose) -> Result<Function, Error> {
+        let mut w = Walk { from, purpose, pulled: self.pulled(from), linear: Vec::new() };
+        let out = clone::function(from, &mut |b, i, map| self.inst(b, &mut w, i, map));
+        if let Some(e) = self.internal.take() {
+            return Err(Error::Internal(e));
+        }
         if self.errors.is_empty() { Ok(out) } else { Err(Error::Program(std::mem::take(&mut self.errors))) }
     }
 
-    fn inst(&mut self, b: &mut Builder, from: &Function, i: &Inst, map: &mut Map, keep: bool) {
-        match &i.op {
-            Op::Call { func } => {
-                let attrs = &self.module.func(*func).attrs;
-                if keep && (attrs.custom_vjp.is_some() || attrs.remat) {
-                    clone::inst(b, from, i, map);
-                    return;
-                }
-                match self.function(*func, keep) {
-                    Ok(callee) => {
-                        let args = map.all(&i.args);
-                        let results = inline(b, &callee, &args);
-                        for (old, new) in i.results.iter().zip(results) {
-                            map.set(*old, new);
-                        }
-                    }
-                    Err(e) => self.fail(e, b, from, i, map),
-                }
+    /// Does the call stay?
+    fn stays(&self, func: FuncId, purpose: Purpose) -> bool {
+        let attrs = &self.module.func(func).attrs;
+        purpose == Purpose::Reverse && (attrs.custom_vjp.is_some() || attrs.remat)
+    }
+
+    fn unfinished(&self, f: &Function, purpose: Purpose) -> bool {
+        let mut found = false;
+        f.body.visit_insts(&mut |i| match &i.op {
+            Op::Call { func } => found |= !self.stays(*func, purpose),
+            Op::Vjp { .. } | Op::Jvp { .. } => found = true,
+            _ => {}
+        });
+        found
+    }
+
+    /// The `vjp`s of a function by what they differentiate where.
+    fn pulled(&self, from: &Function) -> FxHashMap<(FuncId, Vec<ValueId>), Pulled> {
+        let mut out: FxHashMap<(FuncId, Vec<ValueId>), Pulled> = FxHashMap::default();
+        let mut zeros: FxHashSet<ValueId> = FxHashSet::default();
+        from.body.visit_insts(&mut |i| match &i.op {
+            Op::Const(Scalar::Float(0)) => _ = zeros.insert(i.results[0]),
+            Op::Expand { .. } if zeros.contains(&i.args[0]) => _ = zeros.insert(i.results[0]),
+            Op::Vjp { func, wrt } => {
+                let f = self.module.func(*func);
+                let (args, cts) = i.args.split_at(f.params().len());
+                let pulled = out.entry((*func, args.to_vec())).or_default();
+                pulled.wrt.extend(wrt);
+                let floats = (0..f.results().len()).filter(|k| f.ty(f.results()[*k]).is_float_tensor());
+                pulled.wanted.extend(floats.zip(cts).filter(|(_, ct)| !zeros.contains(ct)).map(|(k, _)| k));
             }
-            Op::Vjp { func, wrt } | Op::Jvp { func, wrt } => {
-                let reverse = matches!(i.op, Op::Vjp { .. });
+            _ => {}
+        });
+        out
+    }
+
+    fn inst(&mut self, b: &mut Builder, w: &mut Walk<'_>, i: &Inst, map: &mut Map) {
+        b.span = i.span;
+        match &i.op {
+            Op::Call { func } if self.stays(*func, w.purpose) => clone::inst(b, w.from, i, map),
+            Op::Call { func } => {
                 let args = map.all(&i.args);
-                b.span = i.span;
-                let derived = self.function(*func, true).and_then(|f| {
-                    let derive = if reverse { grad::vjp } else { grad::jvp };
-                    derive(b, self.module, &f, wrt, &args, i.span)
-                });
-                match derived {
-                    Ok(results) => {
-                        for (old, new) in i.results.iter().zip(results) {
-                            map.set(*old, new);
-                        }
-                    }
-                    Err(e) => self.fail(e, b, from, i, map),
-                }
+                let results = match self.forward_pass(b, w, *func, &i.args, &args, i) {
+                    Some(Ok(linear)) => Ok(linear.results.clone()),
+                    Some(Err(e)) => Err(e),
+                    None => self.function(*func, w.purpose).map(|f| inline(b, &f, &args)),
+                };
+                self.finish(results, b, w, i, map);
+            }
+            Op::Vjp { func, wrt } => {
+                let results = self.vjp(b, w, *func, wrt, i, map);
+                self.finish(results, b, w, i, map);
+            }
+            Op::Jvp { func, wrt } => {
+                let args = map.all(&i.args);
+                let results = self
+                    .function(*func, Purpose::Forward)
+                    .and_then(|f| grad::jvp(b, self.module, &f, wrt, &args, i.span));
+                self.finish(results, b, w, i, map);
             }
             _ => {
                 let mut regions = Vec::new();
                 for r in &i.regions {
-                    regions.push(clone::region_with(b, from, r, map, &mut |b, i, map| {
-                        self.inst(b, from, i, map, keep);
-                    }));
+                    let visible = w.linear.len();
+                    let from = w.from;
+                    let region = clone::region_with(b, from, r, map, &mut |b, i, map| self.inst(b, w, i, map));
+                    regions.push(region);
+                    w.linear.truncate(visible);
                 }
-                clone::inst_with(b, from, i, regions, map);
+                clone::inst_with(b, w.from, i, regions, map);
             }
         }
     }
 
-    /// Remembers the error and keeps the copy well formed.
-    fn fail(&mut self, e: Error, b: &mut Builder, from: &Function, i: &Inst, map: &mut Map) {
-        match e {
-            Error::Program(d) => {
+    /// The forward pass that pullbacks of this call share; `None` if there are none.
+    fn forward_pass(
+        &mut self,
+        b: &mut Builder,
+        w: &mut Walk<'_>,
+        func: FuncId,
+        old_args: &[ValueId],
+        args: &[ValueId],
+        i: &Inst,
+    ) -> Option<Result<Rc<Linear>, Error>> {
+        let pulled = w.pulled.get(&(func, old_args.to_vec()))?;
+        if let Some((_, _, linear)) = w.linear.iter().rev().find(|(f, a, _)| *f == func && a == args) {
+            return Some(Ok(Rc::clone(linear)));
+        }
+        let sorted = |set: &FxHashSet<usize>| {
+            let mut all: Vec<usize> = set.iter().copied().collect();
+            all.sort_unstable();
+            all
+        };
+        let (wrt, wanted) = (sorted(&pulled.wrt), sorted(&pulled.wanted));
+        let linear = self
+            .function(func, Purpose::Reverse)
+            .and_then(|f| grad::linearize(b, self.module, &f, &wrt, &wanted, args, i.span));
+        Some(linear.map(|linear| {
+            let linear = Rc::new(linear);
+            w.linear.push((func, args.to_vec(), Rc::clone(&linear)));
+            linear
+        }))
+    }
+
+    fn vjp(
+        &mut self,
+        b: &mut Builder,
+        w: &mut Walk<'_>,
+        func: FuncId,
+        wrt: &[usize],
+        i: &Inst,
+        map: &Map,
+    ) -> Result<Vec<ValueId>, Error> {
+        let (old_args, _) = i.args.split_at(self.module.func(func).params().len());
+        let all = map.all(&i.args);
+        let (args, cts) = all.split_at(old_args.len());
+        let linear = match self.forward_pass(b, w, func, old_args, args, i) {
+            Some(linear) => linear?,
+            None => unreachable!("every vjp has been counted"),
+        };
+        b.span = i.span;
+        let back = grad::pull(b, &linear, cts);
+        let mut results = linear.results.clone();
+        let wanted = linear.wrt().iter().zip(back).filter(|(p, _)| wrt.contains(p));
+        results.extend(wanted.map(|(_, v)| v));
+        Ok(results)
+    }
+
+    /// Remembers an error and keeps the copy well formed.
+    fn finish(&mut self, results: Result<Vec<ValueId>, Error>, b: &mut Builder, w: &Walk<'_>, i: &Inst, map: &mut Map) {
+        match results {
+            Ok(results) => {
+                for (old, new) in i.results.iter().zip(results) {
+                    map.set(*old, new);
+                }
+                return;
+            }
+            Err(Error::Program(d)) => {
                 for d in d {
                     if !self.errors.contains(&d) {
                         self.errors.push(d);
                     }
                 }
             }
-            Error::Internal(e) => self.errors.push(Diagnostic::error(
-                tdl_source::code::E0390,
-                e.to_string(),
-                i.span,
-                "while differentiating this",
-            )),
+            Err(Error::Internal(e)) => self.internal = Some(e),
         }
-        clone::inst(b, from, i, map);
+        clone::inst(b, w.from, i, map);
     }
 }
 
 /// Copies a callee's body into the open block; its parameters stand for `args`.
-pub fn inline(b: &mut Builder, callee: &Function, args: &[tdl_ir::ValueId]) -> Vec<tdl_ir::ValueId> {
+fn inline(b: &mut Builder, callee: &Function, args: &[ValueId]) -> Vec<ValueId> {
     let mut map = Map::default();
     for (p, a) in callee.params().iter().zip(args) {
         map.set(*p, *a);
@@ -133,16 +248,4 @@ pub fn inline(b: &mut Builder, callee: &Function, args: &[tdl_ir::ValueId]) -> V
         clone::inst(b, callee, i, &mut map);
     }
     map.all(callee.results())
-}
-
-fn has_calls(f: &Function) -> bool {
-    let mut found = false;
-    f.body.visit_insts(&mut |i| found |= matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. }));
-    found
-}
-
-fn has_derivatives(f: &Function) -> bool {
-    let mut found = false;
-    f.body.visit_insts(&mut |i| found |= matches!(i.op, Op::Vjp { .. } | Op::Jvp { .. }));
-    found
 }

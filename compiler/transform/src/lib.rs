@@ -43,7 +43,7 @@ pub type Timing = (&'static str, Duration);
 
 /// Inlines calls into the functions `roots` and replaces their derivative ops. The result holds the roots alone, in order.
 ///
-/// Errors: E0504, E0505.
+/// Errors: E0504.
 pub fn differentiate(module: &Module, roots: &[FuncId], verify: bool) -> Result<Module, Error> {
     let mut out = Module::default();
     for root in roots {

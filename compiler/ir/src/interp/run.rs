@@ -214,8 +214,13 @@ impl<'a> Frame<'a> {
             Op::StackNew => Ok(vec![Value::Stack(Arc::default())]),
             Op::StackPush => {
                 let x = owned(args.remove(1))?;
+                let rank = self.func.ty(inst.args[0]).rank();
                 let mut stack = stack(args.remove(0))?;
-                Arc::make_mut(&mut stack).push(x);
+                if x.shape.len() > rank {
+                    Arc::make_mut(&mut stack).extend(x.rows());
+                } else {
+                    Arc::make_mut(&mut stack).push(x);
+                }
                 Ok(vec![Value::Stack(stack)])
             }
             Op::StackTensor => {

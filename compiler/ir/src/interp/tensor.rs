@@ -100,6 +100,14 @@ impl Tensor {
         Tensor::new(Dtype::Bool, shape, values.into_iter().map(u8::from).collect())
     }
 
+    /// The tensors along axis 0.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Tensor> {
+        let shape = self.shape[1..].to_vec();
+        let size = self.dtype.size() * shape.iter().product::<usize>();
+        (0..self.shape[0])
+            .map(move |k| Tensor::new(self.dtype, shape.clone(), self.data[k * size..(k + 1) * size].to_vec()))
+    }
+
     pub fn numel(&self) -> usize {
         self.shape.iter().product()
     }

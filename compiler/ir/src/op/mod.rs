@@ -161,7 +161,8 @@ pub enum Op {
     // --- growable stacks: what a `while` keeps for its transposed loop
     /// `() -> stack`, empty.
     StackNew,
-    /// `(s, x) -> s` with `x` appended (the old `s` is dead afterwards).
+    /// `(s, x) -> s` with `x` appended, or with each of its rows, if it has one axis more than the elements (the old `s` is
+    /// dead afterwards).
     StackPush,
     /// `(s) -> (n: i64, [n, dims…])`: the contents as one tensor.
     StackTensor,

@@ -203,7 +203,14 @@ impl<'m> Scope<'m> {
                 let Type::Stack { dtype, dims } = self.arg(inst, 0) else {
                     return Err("the operand is no stack".into());
                 };
-                same("the element", self.arg(inst, 1), &Type::tensor(*dtype, dims.clone()))?;
+                let element = self.arg(inst, 1);
+                match element.dims() {
+                    [rows, rest @ ..] if rest.len() == dims.len() => {
+                        let want: Vec<_> = std::iter::once(*rows).chain(dims.iter().copied()).collect();
+                        same("the elements", element, &Type::tensor(*dtype, want))?;
+                    }
+                    _ => same("the element", element, &Type::tensor(*dtype, dims.clone()))?,
+                }
                 same("the result", self.result(inst, 0), self.arg(inst, 0))
             }
             Op::StackTensor => {

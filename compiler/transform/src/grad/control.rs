@@ -1,10 +1,11 @@
-//! `if`: the branch that ran also yields what its linear part needs; the linear part is an `if` on the same condition.
+//! `if` in reverse mode: the branch that ran also yields what its linear part needs; the linear part is an `if` on the same
+//! condition.
 
-use rustc_hash::FxHashSet;
-use tdl_ir::{Block, Builder, Dim, Dtype, Inst, Op, Type, ValueId};
+use tdl_ir::{Builder, Dtype, Inst, Op, Type, ValueId};
 
 use super::linearize::{Linearizer, Scope};
-use super::tape::{Kind, Step, Tan, Tape};
+use super::residuals::{Item, Plan, plan};
+use super::tape::{Branch, Kind, Replay, Step, Tan};
 use crate::Error;
 use crate::clone::Map;
 
@@ -15,24 +16,23 @@ impl Linearizer<'_> {
         let mut scopes = Vec::new();
         for region in &i.regions {
             self.b.begin_region();
-            self.scopes.push(Scope::default());
+            self.open_scope();
             for inst in &region.insts {
                 self.inst(inst)?;
             }
-            let outputs = region.results.iter().map(|r| self.tan(*r)).collect();
+            let outputs = region.results.iter().zip(&i.results);
+            let outputs = outputs.map(|(y, r)| if self.is_active(*r) { self.tan(*y) } else { None }).collect();
             self.top().tape.outputs = outputs;
             let results = self.map.all(&region.results);
             blocks.push(self.b.end_region(results));
-            let mut scope = self.scopes.pop().unwrap_or_default();
-            scope.tape.prune();
-            scopes.push(scope);
+            scopes.push(self.close_scope());
         }
-        let residuals: Vec<Vec<ValueId>> =
-            blocks.iter().zip(&mut scopes).map(|(b, s)| residuals(self.b, &defined(b), &mut s.tape)).collect();
+        let plans: Vec<Plan> =
+            blocks.iter().zip(&mut scopes).map(|(b, s)| plan(self.b, b, None, &mut s.tape)).collect();
         self.b.span = i.span;
-        // both branches yield: results, residuals of `then`, residuals of `else`
-        for side in 0..2 {
-            let mine: Vec<(ValueId, Type)> = residuals[side].iter().map(|v| (*v, self.b.ty(*v).clone())).collect();
+        // both branches yield: results, what `then` keeps, what `else` keeps
+        for (side, plan) in plans.iter().enumerate() {
+            let mine: Vec<(ValueId, Type)> = plan.kept().map(|v| (v, self.b.ty(v).clone())).collect();
             blocks[side].results.extend(mine.iter().map(|(v, _)| *v));
             // the other branch yields empty or zero placeholders
             self.b.begin_region();
@@ -53,7 +53,7 @@ impl Linearizer<'_> {
         for (k, r) in i.results.iter().enumerate() {
             self.map.set(*r, self.b.next_value(k));
         }
-        let all: Vec<ValueId> = residuals.concat();
+        let all: Vec<ValueId> = plans.iter().flat_map(Plan::kept).collect();
         for (k, v) in all.iter().enumerate() {
             names.set(*v, self.b.next_value(n + k));
         }
@@ -63,21 +63,30 @@ impl Linearizer<'_> {
         for (old, new) in i.results.iter().zip(&results) {
             self.b.copy_name(self.from.value(*old), *new);
         }
-        for scope in &mut scopes {
+        let mut sides = Vec::new();
+        for (mut scope, plan) in scopes.into_iter().zip(plans) {
             scope.tape.visit(&mut |v| *v = names.get(*v));
+            let mut replay = Vec::new();
+            for item in plan.items {
+                if let Item::Compute(mut r) = item {
+                    r.visit(&mut |v| *v = names.get(*v));
+                    replay.push(r);
+                }
+            }
+            sides.push((scope, replay));
         }
-        self.record_branch(cond, i, scopes);
+        self.record_branch(cond, i, sides);
         Ok(())
     }
 
-    fn record_branch(&mut self, cond: ValueId, i: &Inst, scopes: Vec<Scope>) {
+    fn record_branch(&mut self, cond: ValueId, i: &Inst, sides: Vec<(Scope, Vec<Replay>)>) {
         let mut captured: Vec<ValueId> = Vec::new();
-        for scope in &scopes {
+        for (scope, _) in &sides {
             captured.extend(scope.captures.iter().filter(|v| !captured.contains(v)).copied().collect::<Vec<_>>());
         }
         let ins: Vec<Option<Tan>> = captured.iter().map(|v| self.tan(*v)).collect();
-        let mut tapes = Vec::new();
-        for mut scope in scopes {
+        let mut branches = Vec::new();
+        for (mut scope, replay) in sides {
             let own: Vec<Tan> = scope.tape.inputs.clone();
             let mut inputs = Vec::new();
             for (v, outer) in captured.iter().zip(&ins) {
@@ -90,13 +99,13 @@ impl Linearizer<'_> {
                 });
             }
             scope.tape.inputs = inputs;
-            tapes.push(scope.tape);
+            branches.push(Branch { tape: scope.tape, replay });
         }
-        let (els, then) = (tapes.pop().unwrap_or_default(), tapes.pop().unwrap_or_default());
+        let (els, then) = (branches.pop().unwrap_or_default(), branches.pop().unwrap_or_default());
         let outs: Vec<Option<Tan>> = (0..i.results.len())
             .map(|k| {
-                (then.outputs[k].is_some() || els.outputs[k].is_some()).then(|| {
-                    let ty = self.b.ty(self.map.get(i.results[k])).clone();
+                (then.tape.outputs[k].is_some() || els.tape.outputs[k].is_some()).then(|| {
+                    let ty = self.tangent_type(i.results[k]);
                     let t = self.top().tape.tangent(ty);
                     self.set_tan(i.results[k], t);
                     t
@@ -108,35 +117,6 @@ impl Linearizer<'_> {
             self.top().tape.steps.push(Step { kind, ins, outs });
         }
     }
-}
-
-/// What a block defines at its top level.
-pub(super) fn defined(block: &Block) -> FxHashSet<ValueId> {
-    let results = block.insts.iter().flat_map(|i| i.results.iter());
-    block.params.iter().chain(results).copied().collect()
-}
-
-/// Values of a region that its tape mentions, and the extents in their types, extents first.
-pub(super) fn residuals(b: &Builder, region: &FxHashSet<ValueId>, tape: &mut Tape) -> Vec<ValueId> {
-    let mut out = Vec::new();
-    let mut mentioned = Vec::new();
-    tape.visit(&mut |v| mentioned.push(*v));
-    for v in mentioned {
-        need(b, region, v, &mut out);
-    }
-    out
-}
-
-fn need(b: &Builder, region: &FxHashSet<ValueId>, v: ValueId, out: &mut Vec<ValueId>) {
-    if !region.contains(&v) || out.contains(&v) {
-        return;
-    }
-    for d in b.dims(v) {
-        if let Dim::Val(d) = d {
-            need(b, region, d, out);
-        }
-    }
-    out.push(v);
 }
 
 /// A value of the type that costs nothing: zero, and empty where an extent is a placeholder itself.
@@ -151,12 +131,4 @@ fn placeholder(b: &mut Builder, ty: &Type) -> ValueId {
 /// A zero of a tangent's type.
 pub(super) fn zeros(b: &mut Builder, ty: &Type) -> ValueId {
     b.full(0.0, ty.dtype().unwrap_or(Dtype::F32), ty.dims())
-}
-
-/// Copies one pure instruction under other names.
-pub(super) fn again(b: &mut Builder, r: &super::tape::Repeat, names: &mut Map) {
-    let ty = names.ty(b, &r.ty);
-    let args = names.all(&r.args);
-    let new = b.inst1(r.op.clone(), args, ty);
-    names.set(r.result, new);
 }

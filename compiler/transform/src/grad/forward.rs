@@ -1,183 +1,210 @@
-//! Runs a tape forward: tangents of the inputs to tangents of the outputs.
+//! Forward mode: each linear step is emitted beside its primal instruction, and control flow carries tangents along with
+//! the values, so nothing is kept.
 
-use tdl_ir::{Builder, Op, Type, Update, ValueId};
+use tdl_ir::{Builder, Dtype, Inst, Op, Type, Update, ValueId};
 
 use super::control::zeros;
-use super::loops;
-use super::tape::{Kind, Loop, Step, Tan, Tape};
+use super::linearize::Linearizer;
+use super::tape::Kind;
+use crate::Error;
 
-/// Emits the linear program; `None` is zero.
-pub fn forward(b: &mut Builder, tape: &Tape, inputs: &[Option<ValueId>]) -> Vec<Option<ValueId>> {
-    let mut f = Forward { b, tape, values: vec![None; tape.types.len()] };
-    for (t, v) in tape.inputs.iter().zip(inputs) {
-        f.values[t.0] = *v;
-    }
-    for step in &tape.steps {
-        f.step(step);
-    }
-    tape.outputs.iter().map(|t| t.and_then(|t| f.values[t.0])).collect()
-}
-
-struct Forward<'a> {
-    b: &'a mut Builder,
-    tape: &'a Tape,
-    values: Vec<Option<ValueId>>,
-}
-
-impl Forward<'_> {
-    fn ty(&self, t: Tan) -> Type {
-        self.tape.types[t.0].clone()
-    }
-
-    fn get(&self, t: Option<Tan>) -> Option<ValueId> {
-        t.and_then(|t| self.values[t.0])
-    }
-
-    fn get_or_zero(&mut self, t: Option<Tan>, ty: &Type) -> ValueId {
-        self.get(t).unwrap_or_else(|| zeros(self.b, ty))
-    }
-
-    fn step(&mut self, step: &Step) {
-        let ins: Vec<Option<ValueId>> = step.ins.iter().map(|t| self.get(*t)).collect();
-        if ins.iter().all(Option::is_none) {
-            return;
+/// Emits one step; `None` is zero.
+pub(super) fn step(b: &mut Builder, kind: &Kind, ins: &[Option<ValueId>], ty: &Type) -> Option<ValueId> {
+    let dtype = ty.dtype().unwrap_or(Dtype::F32);
+    let x = match ins {
+        [Some(x), ..] => *x,
+        [None] | [] => return None,
+        _ if ins.iter().all(Option::is_none) => return None,
+        [None, ..] => zeros(b, &operand(b, kind, ty)),
+    };
+    let second = ins.get(1).copied().flatten();
+    Some(match kind {
+        Kind::Add => match (ins[0], second) {
+            (Some(x), Some(y)) => b.add(x, y),
+            (Some(x), None) | (None, Some(x)) => x,
+            (None, None) => return None,
+        },
+        Kind::Sub => match (ins[0], second) {
+            (Some(x), Some(y)) => b.sub(x, y),
+            (Some(x), None) => x,
+            (None, Some(y)) => b.neg(y),
+            (None, None) => return None,
+        },
+        Kind::Neg => b.neg(x),
+        Kind::Scale(coef) => b.mul(x, *coef),
+        Kind::Select(cond) => {
+            let y = second.unwrap_or_else(|| zeros(b, ty));
+            b.select(*cond, x, y)
         }
-        let Some(Some(out)) = step.outs.iter().find(|o| o.is_some()).copied() else { return };
-        let ty = self.ty(out);
-        let value = match &step.kind {
-            Kind::Add => match (ins[0], ins[1]) {
-                (Some(x), Some(y)) => self.b.add(x, y),
-                (Some(x), None) | (None, Some(x)) => x,
-                (None, None) => return,
-            },
-            Kind::Sub => match (ins[0], ins[1]) {
-                (Some(x), Some(y)) => self.b.sub(x, y),
-                (Some(x), None) => x,
-                (None, Some(y)) => self.b.neg(y),
-                (None, None) => return,
-            },
-            Kind::If { cond, then, els } => return self.branch(*cond, then, els, &ins, step),
-            Kind::For(l) => return self.repeat(l, step),
-            Kind::Remat { func, wrt, args, result_count } => {
-                let mut all = args.clone();
-                for k in wrt {
-                    let ty = self.b.ty(args[*k]).clone();
-                    all.push(self.get_or_zero(step.ins[*k], &ty));
-                }
-                let mut types: Vec<Type> = Vec::new();
-                for t in &step.outs {
-                    types.push(t.map_or(Type::scalar(tdl_ir::Dtype::I64), |t| self.ty(t)));
-                }
-                let tangents: Vec<Tan> = step.outs.iter().flatten().copied().collect();
-                types.extend(tangents.iter().map(|t| self.tape.types[t.0].clone()));
-                let results = self.b.inst(Op::Jvp { func: *func, wrt: wrt.clone() }, all, types, Vec::new());
-                for (t, v) in tangents.iter().zip(&results[*result_count..]) {
-                    self.values[t.0] = Some(*v);
-                }
-                return;
+        Kind::Convert => b.convert(x, dtype),
+        Kind::Expand(axes) => b.expand(x, axes.clone(), ty.dims()),
+        Kind::Reshape => b.reshape(x, ty.dims()),
+        Kind::Permute(perm) => b.permute(x, perm.clone()),
+        Kind::Flip(axes) => b.inst1(Op::Flip { axes: axes.clone() }, vec![x], ty.clone()),
+        Kind::Slice { steps, starts } => {
+            let mut args = vec![x];
+            args.extend(starts);
+            b.inst1(Op::Slice { steps: steps.clone() }, args, ty.clone())
+        }
+        Kind::UpdateSlice { steps, starts, mode, update } => {
+            let u = match (second, mode) {
+                (Some(u), _) => u,
+                (None, Update::Set) => zeros(b, update),
+                (None, Update::Add) => return Some(x),
+            };
+            let mut args = vec![x, u];
+            args.extend(starts);
+            b.inst1(Op::UpdateSlice { steps: steps.clone(), mode: *mode }, args, ty.clone())
+        }
+        Kind::Concat(axis, types) => {
+            let parts = ins.iter().zip(types).map(|(v, ty)| v.unwrap_or_else(|| zeros(b, ty))).collect();
+            b.inst1(Op::Concat { axis: *axis }, parts, ty.clone())
+        }
+        Kind::Sum(axes) => b.sum(x, axes.clone()),
+        Kind::CumSum { axis, reverse } => {
+            let op = Op::Scan { op: tdl_ir::ScanOp::Sum, axis: *axis, reverse: *reverse };
+            b.inst1(op, vec![x], ty.clone())
+        }
+        Kind::Contract { other, lhs, rhs, out } => b.contract(x, *other, lhs, rhs, out),
+        Kind::Gather(ids) => b.inst1(Op::Gather, vec![x, *ids], ty.clone()),
+        Kind::Scatter { ids, mode, .. } => {
+            let u = second.unwrap_or_else(|| {
+                let mut dims = b.dims(*ids);
+                dims.extend_from_slice(&ty.dims()[1..]);
+                b.full(0.0, dtype, &dims)
+            });
+            b.inst1(Op::Scatter { mode: *mode }, vec![x, *ids, u], ty.clone())
+        }
+        Kind::Push { .. } | Kind::If { .. } | Kind::For(_) | Kind::Custom { .. } | Kind::Remat { .. } => {
+            unreachable!("forward mode carries tangents through control flow and inlines calls")
+        }
+    })
+}
+
+/// The type of a step's absent first operand.
+fn operand(_: &Builder, kind: &Kind, ty: &Type) -> Type {
+    match kind {
+        Kind::Concat(_, types) => types[0].clone(),
+        _ => ty.clone(),
+    }
+}
+
+/// A zero tangent: no elements yet, for a stack.
+fn zero_like(b: &mut Builder, ty: &Type) -> ValueId {
+    match ty {
+        Type::Stack { .. } => b.inst1(Op::StackNew, vec![], ty.clone()),
+        Type::Tensor { .. } | Type::Str => zeros(b, ty),
+    }
+}
+
+impl Linearizer<'_> {
+    fn tangent_or_zero(&mut self, v: ValueId) -> ValueId {
+        match self.tangent(v) {
+            Some(t) => t,
+            None => {
+                let ty = self.b.ty(self.map.get(v)).clone();
+                zero_like(self.b, &ty)
             }
-            Kind::Custom { .. } => return,
-            Kind::Neg => self.b.neg(one(&ins)),
-            Kind::Scale(coef) => self.b.mul(one(&ins), *coef),
-            Kind::Select(cond) => {
-                let x = self.get_or_zero(step.ins[0], &ty);
-                let y = self.get_or_zero(step.ins[1], &ty);
-                self.b.select(*cond, x, y)
-            }
-            Kind::Convert => self.b.convert(one(&ins), ty.dtype().unwrap_or(tdl_ir::Dtype::F32)),
-            Kind::Expand(axes) => self.b.expand(one(&ins), axes.clone(), ty.dims()),
-            Kind::Reshape => self.b.reshape(one(&ins), ty.dims()),
-            Kind::Permute(perm) => self.b.permute(one(&ins), perm.clone()),
-            Kind::Flip(axes) => self.b.inst1(Op::Flip { axes: axes.clone() }, vec![one(&ins)], ty),
-            Kind::Slice { steps, starts } => {
-                let mut args = vec![one(&ins)];
-                args.extend(starts);
-                self.b.inst1(Op::Slice { steps: steps.clone() }, args, ty)
-            }
-            Kind::UpdateSlice { steps, starts, mode, update } => {
-                let x = self.get_or_zero(step.ins[0], &ty);
-                let Some(u) = ins[1].or_else(|| (*mode == Update::Set).then(|| zeros(self.b, update))) else {
-                    self.values[out.0] = Some(x);
-                    return;
-                };
-                let mut args = vec![x, u];
-                args.extend(starts);
-                self.b.inst1(Op::UpdateSlice { steps: steps.clone(), mode: *mode }, args, ty)
-            }
-            Kind::Concat(axis, types) => {
-                let parts = step.ins.iter().zip(types).map(|(t, ty)| self.get_or_zero(*t, ty)).collect();
-                self.b.inst1(Op::Concat { axis: *axis }, parts, ty)
-            }
-            Kind::Sum(axes) => self.b.sum(one(&ins), axes.clone()),
-            Kind::CumSum { axis, reverse } => {
-                let op = Op::Scan { op: tdl_ir::ScanOp::Sum, axis: *axis, reverse: *reverse };
-                self.b.inst1(op, vec![one(&ins)], ty)
-            }
-            Kind::Contract { other, lhs, rhs, out } => self.b.contract(one(&ins), *other, lhs, rhs, out),
-            Kind::Gather(ids) => self.b.inst1(Op::Gather, vec![one(&ins), *ids], ty),
-            Kind::Scatter { ids, mode, .. } => {
-                let x = self.get_or_zero(step.ins[0], &ty);
-                let u = match (step.ins[1], ins[1]) {
-                    (_, Some(u)) => u,
-                    (Some(t), None) => {
-                        let ty = self.ty(t);
-                        zeros(self.b, &ty)
-                    }
-                    (None, None) => {
-                        let mut dims = self.b.dims(*ids);
-                        dims.extend_from_slice(&ty.dims()[1..]);
-                        zeros(self.b, &Type::tensor(ty.dtype().unwrap_or(tdl_ir::Dtype::F32), dims))
-                    }
-                };
-                self.b.inst1(Op::Scatter { mode: *mode }, vec![x, *ids, u], ty)
-            }
-            Kind::Push(index) => {
-                let x = self.get_or_zero(step.ins[0], &ty);
-                let row = Type::tensor(ty.dtype().unwrap_or(tdl_ir::Dtype::F32), ty.dims()[1..].to_vec());
-                let u = self.get_or_zero(step.ins[1], &row);
-                self.b.update0(x, *index, u, Update::Set)
-            }
-            Kind::Poison(_) => return,
-        };
-        self.values[out.0] = Some(value);
+        }
     }
 
-    fn branch(&mut self, cond: ValueId, then: &Tape, els: &Tape, ins: &[Option<ValueId>], step: &Step) {
-        let wanted: Vec<(usize, Tan)> = step.outs.iter().enumerate().filter_map(|(k, t)| t.map(|t| (k, t))).collect();
-        let types: Vec<Type> = wanted.iter().map(|(_, t)| self.ty(*t)).collect();
-        let mut regions = Vec::new();
-        for tape in [then, els] {
+    /// `if`: both branches also yield the tangents of the results that have one.
+    pub(super) fn branch_forward(&mut self, i: &Inst) -> Result<(), Error> {
+        let cond = self.map.get(i.args[0]);
+        let slots: Vec<usize> = (0..i.results.len()).filter(|k| self.is_active(i.results[*k])).collect();
+        let mut blocks = Vec::new();
+        for region in &i.regions {
             self.b.begin_region();
-            let outs = forward(self.b, tape, ins);
-            let results =
-                wanted.iter().zip(&types).map(|((k, _), ty)| outs[*k].unwrap_or_else(|| zeros(self.b, ty))).collect();
-            regions.push(self.b.end_region(results));
+            self.open_scope();
+            for inst in &region.insts {
+                self.inst(inst)?;
+            }
+            self.b.span = i.span;
+            let mut results = self.map.all(&region.results);
+            for k in &slots {
+                results.push(self.tangent_or_zero(region.results[*k]));
+            }
+            self.close_scope();
+            blocks.push(self.b.end_region(results));
         }
-        let results = self.b.inst(Op::If, vec![cond], types, regions);
-        for ((_, t), v) in wanted.iter().zip(results) {
-            self.values[t.0] = Some(v);
+        self.finish_forward(i, &slots, vec![cond], blocks);
+        Ok(())
+    }
+
+    /// Loops: the tangents of the carried values are carried too.
+    pub(super) fn repeat_forward(&mut self, i: &Inst) -> Result<(), Error> {
+        let skip = usize::from(matches!(i.op, Op::For));
+        let slots: Vec<usize> = (0..i.results.len()).filter(|k| self.is_active(i.results[*k])).collect();
+        self.b.span = i.span;
+        let mut args = self.map.all(&i.args);
+        for k in &slots {
+            args.push(self.tangent_or_zero(i.args[skip + k]));
+        }
+        let last = i.regions.len() - 1;
+        let mut blocks = Vec::new();
+        for (n, region) in i.regions.iter().enumerate() {
+            self.b.begin_region();
+            self.open_scope();
+            crate::clone::params(self.b, self.from, region, &mut self.map);
+            for k in &slots {
+                let p = region.params[skip + k];
+                let ty = self.b.ty(self.map.get(p)).clone();
+                let tangent = self.b.param(ty);
+                if n == last {
+                    self.set_tangent(p, tangent);
+                }
+            }
+            for inst in &region.insts {
+                self.inst(inst)?;
+            }
+            self.b.span = i.span;
+            let mut results = self.map.all(&region.results);
+            if n == last {
+                for k in &slots {
+                    results.push(self.tangent_or_zero(region.results[*k]));
+                }
+            }
+            self.close_scope();
+            blocks.push(self.b.end_region(results));
+        }
+        self.finish_forward(i, &slots, args, blocks);
+        Ok(())
+    }
+
+    fn finish_forward(&mut self, i: &Inst, slots: &[usize], args: Vec<ValueId>, blocks: Vec<tdl_ir::Block>) {
+        self.b.span = i.span;
+        for (k, r) in i.results.iter().enumerate() {
+            self.map.set(*r, self.b.next_value(k));
+        }
+        let mut types: Vec<Type> = i.results.iter().map(|r| self.map.ty(self.b, self.from.ty(*r))).collect();
+        types.extend(slots.iter().map(|k| types[*k].clone()).collect::<Vec<_>>());
+        let results = self.b.inst(i.op.clone(), args, types, blocks);
+        for (old, new) in i.results.iter().zip(&results) {
+            self.b.copy_name(self.from.value(*old), *new);
+        }
+        for (k, tangent) in slots.iter().zip(&results[i.results.len()..]) {
+            self.set_tangent(i.results[*k], *tangent);
         }
     }
 
-    fn repeat(&mut self, l: &Loop, step: &Step) {
-        let out_types: Vec<Type> = step.outs.iter().flatten().map(|t| self.ty(*t)).collect();
-        let inits: Vec<ValueId> = (0..l.carried).map(|k| self.get_or_zero(step.ins[k], &out_types[k])).collect();
-        let captured: Vec<Option<ValueId>> = step.ins[l.carried..].iter().map(|t| self.get(*t)).collect();
-        let results = self.b.for_loop(l.trips, inits, |b, i, carried| {
-            let names = loops::names(b, l, i);
-            let mut body = l.body.clone();
-            body.visit(&mut |v| *v = names.get(*v));
-            let mut inputs: Vec<Option<ValueId>> = carried.iter().map(|v| Some(*v)).collect();
-            inputs.extend(captured);
-            let outs = forward(b, &body, &inputs);
-            outs.iter().zip(carried).map(|(o, c)| o.unwrap_or_else(|| b.full_like(0.0, *c))).collect()
-        });
-        for (t, v) in step.outs.iter().flatten().zip(results) {
-            self.values[t.0] = Some(v);
+    /// Stacks: a stack's tangent is a stack.
+    pub(super) fn stack_forward(&mut self, i: &Inst) {
+        match i.op {
+            Op::StackPush => {
+                let stack = self.tangent_or_zero(i.args[0]);
+                let x = self.tangent_or_zero(i.args[1]);
+                let ty = self.b.ty(stack).clone();
+                let pushed = self.b.inst1(Op::StackPush, vec![stack, x], ty);
+                self.set_tangent(i.results[0], pushed);
+            }
+            Op::StackTensor => {
+                let stack = self.tangent_or_zero(i.args[0]);
+                let ty = self.b.ty(self.map.get(i.results[1])).clone();
+                let count = Type::scalar(Dtype::I64);
+                let out = self.b.inst(Op::StackTensor, vec![stack], vec![count, ty], Vec::new());
+                self.set_tangent(i.results[1], out[1]);
+            }
+            _ => unreachable!("only stack ops come here"),
         }
     }
-}
-
-fn one(ins: &[Option<ValueId>]) -> ValueId {
-    ins[0].expect("a linear step has an operand")
 }

@@ -1,50 +1,58 @@
-//! Emits the primal computation and records its linear part.
+//! Emits the primal computation and its linear part: recorded on a [`Tape`] for reverse mode, emitted at once beside the
+//! primal for forward mode.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tdl_ir::{Builder, Function, Inst, Module, Op, Type, ValueId};
 use tdl_source::{Diagnostic, Span, code};
 
+use super::activity::{self, Values};
+use super::forward;
+use super::stacks::StackInfo;
 use super::tape::{Kind, Step, Tan, Tape};
 use crate::Error;
 use crate::clone::{self, Map};
 
-/// Why a step has no derivative.
-pub(super) struct Reason {
-    pub span: Span,
-    pub text: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Forward,
+    Reverse,
 }
 
 pub(super) struct Linearizer<'a> {
     pub b: &'a mut Builder,
     pub module: &'a Module,
-    /// Flat: no calls but those with a rule of their own.
+    /// Flat: no calls but (in reverse mode) those with a rule of their own.
     pub from: &'a Function,
+    pub mode: Mode,
     /// Values of `from` to primal values.
     pub map: Map,
-    pub scopes: Vec<Scope>,
-    /// Integers and bools computed from what has a tangent.
-    tainted: FxHashSet<ValueId>,
-    reasons: Vec<Reason>,
+    active: Values,
+    scopes: Vec<Scope>,
+    /// What is known of `from`'s stacks.
+    pub stacks: FxHashMap<ValueId, StackInfo>,
     grad_span: Span,
-    /// Iteration numbers of the loops around.
-    pub counters: Vec<ValueId>,
 }
 
 /// A block's tape, and which of `from`'s values have which tangent in it.
 #[derive(Default)]
 pub(super) struct Scope {
     pub tape: Tape,
-    pub tans: FxHashMap<ValueId, Tan>,
+    tans: FxHashMap<ValueId, Tan>,
     /// Values of outer scopes that became inputs here, in the order of the inputs.
     pub captures: Vec<ValueId>,
+    /// In forward mode, the tangents that have been emitted.
+    values: Vec<Option<ValueId>>,
 }
 
 impl<'a> Linearizer<'a> {
+    /// `wanted` are the results of `from` whose derivative is asked for.
     pub fn new(
         b: &'a mut Builder,
         module: &'a Module,
         from: &'a Function,
+        mode: Mode,
         wrt: &[usize],
+        wanted: &[ValueId],
         args: &[ValueId],
         grad_span: Span,
     ) -> Linearizer<'a> {
@@ -58,17 +66,9 @@ impl<'a> Linearizer<'a> {
             let t = scope.tape.input(ty);
             scope.tans.insert(from.params()[*p], t);
         }
-        Linearizer {
-            b,
-            module,
-            from,
-            map,
-            scopes: vec![scope],
-            tainted: FxHashSet::default(),
-            reasons: Vec::new(),
-            grad_span,
-            counters: Vec::new(),
-        }
+        let active = activity::active(from, wrt, wanted);
+        let stacks = FxHashMap::default();
+        Linearizer { b, module, from, mode, map, active, scopes: vec![scope], stacks, grad_span }
     }
 
     /// Emits everything; returns the primal results.
@@ -82,131 +82,165 @@ impl<'a> Linearizer<'a> {
         Ok(self.map.all(from.results()))
     }
 
-    pub fn finish(mut self) -> (Tape, Vec<Diagnostic>) {
-        let tape = self.scopes.pop().map(|s| s.tape).unwrap_or_default();
-        let grad_span = self.grad_span;
-        let diagnose = |r: Reason| {
-            Diagnostic::error(code::E0504, r.text.clone(), grad_span, "asked for here")
-                .label(r.span, "on the way from the parameter to the result")
-                .help("`stop_grad(…)` says that no derivative is wanted there")
-        };
-        (tape, self.reasons.into_iter().map(diagnose).collect())
+    /// The finished tape.
+    pub fn finish(mut self) -> Tape {
+        let mut tape = self.scopes.pop().map(|s| s.tape).unwrap_or_default();
+        tape.prune();
+        tape
     }
+
+    // --- tangents
 
     pub fn top(&mut self) -> &mut Scope {
         self.scopes.last_mut().expect("a scope is open")
     }
 
+    pub fn open_scope(&mut self) {
+        self.scopes.push(Scope::default());
+    }
+
+    pub fn close_scope(&mut self) -> Scope {
+        let mut scope = self.scopes.pop().unwrap_or_default();
+        scope.tape.prune();
+        scope
+    }
+
+    pub fn is_active(&self, v: ValueId) -> bool {
+        self.active.has(v)
+    }
+
     /// The tangent of a value in the innermost scope; a value from outside becomes an input of the scopes in between.
     pub fn tan(&mut self, v: ValueId) -> Option<Tan> {
+        if !self.is_active(v) {
+            return None;
+        }
         let depth = self.scopes.iter().rposition(|s| s.tans.contains_key(&v))?;
         let mut t = self.scopes[depth].tans[&v];
         for k in depth + 1..self.scopes.len() {
-            let ty = self.scopes[k - 1].tape.types[t.0].clone();
+            let outer = &self.scopes[k - 1];
+            let (ty, value) = (outer.tape.types[t.0].clone(), outer.values.get(t.0).copied().flatten());
             let scope = &mut self.scopes[k];
             t = scope.tape.input(ty);
             scope.tans.insert(v, t);
             scope.captures.push(v);
+            scope.set_value(t, value);
         }
         Some(t)
-    }
-
-    pub fn is_active(&self, v: ValueId) -> bool {
-        self.scopes.iter().any(|s| s.tans.contains_key(&v))
     }
 
     pub fn set_tan(&mut self, v: ValueId, t: Tan) {
         self.top().tans.insert(v, t);
     }
 
+    /// A new input of the innermost scope that is the tangent of `v`.
+    pub fn input(&mut self, v: ValueId, ty: Type) -> Tan {
+        let t = self.top().tape.input(ty);
+        self.set_tan(v, t);
+        t
+    }
+
+    /// Forward mode: the tangent of a value, if it has one.
+    pub fn tangent(&mut self, v: ValueId) -> Option<ValueId> {
+        let t = self.tan(v)?;
+        self.top().values.get(t.0).copied().flatten()
+    }
+
+    /// Forward mode: gives `v` a tangent.
+    pub fn set_tangent(&mut self, v: ValueId, tangent: ValueId) {
+        let ty = self.b.ty(tangent).clone();
+        let t = self.top().tape.tangent(ty);
+        self.set_tan(v, t);
+        self.top().set_value(t, Some(tangent));
+    }
+
     /// Records a step whose result is the tangent of `from`'s value `v`.
     pub fn record(&mut self, kind: Kind, ins: Vec<Option<Tan>>, v: ValueId) {
         let ty = self.b.ty(self.map.get(v)).clone();
-        let t = self.top().tape.step(kind, ins, ty);
+        let t = self.between(kind, ins, ty);
         self.set_tan(v, t);
     }
 
     /// Records a step in between.
     pub fn between(&mut self, kind: Kind, ins: Vec<Option<Tan>>, ty: Type) -> Tan {
-        self.top().tape.step(kind, ins, ty)
+        let forward = self.mode == Mode::Forward;
+        let scope = self.scopes.last_mut().expect("a scope is open");
+        if !forward {
+            return scope.tape.step(kind, ins, ty);
+        }
+        let t = scope.tape.tangent(ty.clone());
+        let values: Vec<Option<ValueId>> = ins.iter().map(|t| t.and_then(|t| scope.value(t))).collect();
+        let value = forward::step(self.b, &kind, &values, &ty);
+        scope.set_value(t, value);
+        t
     }
 
-    /// The tangent of `v` is asked for in vain.
-    pub fn poison(&mut self, v: ValueId, ins: Vec<Option<Tan>>, span: Span, text: impl Into<String>) {
-        self.reasons.push(Reason { span, text: text.into() });
-        let k = self.reasons.len() - 1;
-        self.record(Kind::Poison(k), ins, v);
+    /// The derivative is asked for in vain.
+    pub fn refuse(&self, span: Span, text: impl Into<String>) -> Error {
+        let diagnostic = Diagnostic::error(code::E0504, text, self.grad_span, "asked for here")
+            .label(span, "on the way from the parameter to the result")
+            .help("`stop_grad(…)` says that no derivative is wanted there");
+        Error::Program(vec![diagnostic])
     }
+
+    // --- instructions
 
     pub fn inst(&mut self, i: &Inst) -> Result<(), Error> {
+        let active = i.results.iter().any(|r| self.is_active(*r));
+        if !active {
+            clone::inst(self.b, self.from, i, &mut self.map);
+            return Ok(());
+        }
+        match (&i.op, self.mode) {
+            (Op::If, Mode::Reverse) => return self.branch(i),
+            (Op::If, Mode::Forward) => return self.branch_forward(i),
+            (Op::For | Op::While, Mode::Reverse) => return self.repeat(i),
+            (Op::For | Op::While, Mode::Forward) => return self.repeat_forward(i),
+            (_, _) => {}
+        }
+        clone::inst(self.b, self.from, i, &mut self.map);
+        let span = std::mem::replace(&mut self.b.span, i.span);
         match &i.op {
-            Op::If => return self.branch(i),
-            Op::For | Op::While => return self.repeat(i),
-            Op::Call { func } if i.args.iter().any(|a| self.is_active(*a)) => {
-                clone::inst(self.b, self.from, i, &mut self.map);
-                self.call(*func, i);
-                return Ok(());
-            }
-            _ => clone::inst(self.b, self.from, i, &mut self.map),
+            Op::Call { func } => self.call(*func, i),
+            _ => self.rule(i)?,
         }
-        let active = i.args.iter().any(|a| self.is_active(*a));
-        let tainted = i.args.iter().any(|a| self.tainted.contains(a));
-        if !active && !tainted {
-            return Ok(());
-        }
-        for r in &i.results {
-            let discrete = self.from.ty(*r).dtype().is_some_and(|d| !d.is_float());
-            if discrete && !matches!(i.op, Op::StopGrad) {
-                self.tainted.insert(*r);
-            }
-        }
-        if matches!(i.op, Op::Convert) && !active {
-            if self.from.ty(i.results[0]).is_float_tensor() {
-                let text = "a float converted from an integer or bool that depends on the parameter has no derivative";
-                self.poison(i.results[0], Vec::new(), i.span, text);
-            }
-            return Ok(());
-        }
-        if active {
-            let span = self.b.span;
-            self.b.span = i.span;
-            self.rule(i);
-            self.b.span = span;
-        }
+        self.b.span = span;
         Ok(())
     }
 
+    /// A call that is left has a rule of its own, or is computed again.
     fn call(&mut self, func: tdl_ir::FuncId, i: &Inst) {
         let ins: Vec<Option<Tan>> = i.args.iter().map(|a| self.tan(*a)).collect();
         let args = self.map.all(&i.args);
         let results = self.map.all(&i.results);
-        let outs: Vec<Option<Tan>> = i
-            .results
-            .iter()
-            .map(|r| {
-                let ty = self.b.ty(self.map.get(*r)).clone();
-                ty.is_float_tensor().then(|| {
-                    let t = self.top().tape.tangent(ty);
-                    self.set_tan(*r, t);
-                    t
-                })
-            })
-            .collect();
+        let mut outs = Vec::new();
+        for r in &i.results {
+            let ty = self.b.ty(self.map.get(*r)).clone();
+            outs.push(ty.is_float_tensor().then(|| {
+                let t = self.top().tape.tangent(ty);
+                self.set_tan(*r, t);
+                t
+            }));
+        }
         let kind = match self.module.func(func).attrs.custom_vjp {
             Some(rule) => Kind::Custom { rule, args, results },
             None => {
                 let wrt = (0..ins.len()).filter(|k| ins[*k].is_some()).collect();
-                Kind::Remat { func, wrt, args, result_count: i.results.len() }
+                Kind::Remat { func, wrt, args, results }
             }
         };
         self.top().tape.steps.push(Step { kind, ins, outs });
     }
 }
 
-/// An error if a step without a derivative is left.
-pub(super) fn refuse(tape: &Tape, reasons: &[Diagnostic]) -> Result<(), Error> {
-    match tape.poison() {
-        Some(i) => Err(Error::Program(vec![reasons[i].clone()])),
-        None => Ok(()),
+impl Scope {
+    fn value(&self, t: Tan) -> Option<ValueId> {
+        self.values.get(t.0).copied().flatten()
+    }
+
+    pub fn set_value(&mut self, t: Tan, value: Option<ValueId>) {
+        if self.values.len() <= t.0 {
+            self.values.resize(t.0 + 1, None);
+        }
+        self.values[t.0] = value;
     }
 }

@@ -1,294 +1,315 @@
-//! `for` and `while`: the primal loop keeps, per iteration, what the linear loop needs: rows of a `[trips, …]` tensor
-//! where the number of trips is known, growable stacks otherwise. What is cheap to compute from outside is not kept.
+//! `for` and `while` in reverse mode: the primal loop keeps, per iteration, what the linear loop needs: rows of a
+//! `[trips, …]` tensor where the number of trips is known, growable stacks otherwise.
+//!
+//! A value whose size changes from iteration to iteration (such as what an inner `while` kept) goes row by row onto one
+//! stack; the position where each iteration begins is kept.
 
-use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{BinaryOp, Block, Dim, Dtype, Inst, Op, Type, Update, ValueId};
-use tdl_source::{Diagnostic, code};
 
-use super::control::defined;
+use super::control::zeros;
 use super::linearize::{Linearizer, Scope};
-use super::tape::{Kind, Loop, Repeat, Step, Tan, Tape};
+use super::residuals::{Item, Plan, defined, plan};
+use super::stacks::{StackInfo, grows_by_one};
+use super::tape::{Kind, Loop, Replay, Step, Tan};
 use crate::Error;
-use crate::clone::{self, Map};
+use crate::clone;
 
-/// Longest chain of instructions that is repeated instead of stored.
-const MAX_REPEAT: usize = 12;
+/// A carried value that linearisation adds: before the loop, in its body, and for the next iteration.
+struct Extra {
+    init: ValueId,
+    param: ValueId,
+    next: ValueId,
+}
+
+/// How a kept value leaves the loop: the place of its [`Extra`], and how it is read back.
+enum Exit {
+    Rows,
+    Stack,
+    /// With the base, which is the extra before.
+    Ragged {
+        base: ValueId,
+        lead: usize,
+        ty: Type,
+    },
+    None,
+}
 
 impl Linearizer<'_> {
     pub(super) fn repeat(&mut self, i: &Inst) -> Result<(), Error> {
         let is_for = matches!(i.op, Op::For);
-        let (inits, body) = if is_for { (&i.args[1..], &i.regions[0]) } else { (&i.args[..], &i.regions[1]) };
-        let params = if is_for { &body.params[1..] } else { &body.params[..] };
-        let active = self.active_carried(inits, params, body);
-        let mut captures_active = false;
-        body.visit_uses(&mut |v| captures_active |= self.is_active(v));
-        if active.is_empty() && !captures_active {
-            clone::inst(self.b, self.from, i, &mut self.map);
-            return Ok(());
-        }
+        let skip = usize::from(is_for);
+        let (inits, body) = (&i.args[skip..], &i.regions[i.regions.len() - 1]);
+        let params = &body.params[skip..];
+        let active: Vec<usize> = (0..i.results.len()).filter(|k| self.is_active(i.results[*k])).collect();
         self.b.span = i.span;
-        // stands for the number of trips in the types of tangent stacks until it is known
-        let trips_name = self.b.const_i64(0);
-        let trips = if is_for { Some(self.map.get(i.args[0])) } else { None };
+        let zero = self.b.const_i64(0);
+        for k in &active {
+            if matches!(self.from.ty(inits[*k]), Type::Stack { .. }) {
+                self.stack_info(inits[*k]);
+            }
+        }
 
         self.b.begin_region();
-        let mut counter = None;
-        if is_for {
-            counter = Some(self.b.param(Type::scalar(Dtype::I64)));
-            self.map.set(body.params[0], counter.unwrap_or(trips_name));
-        }
-        for p in params {
-            let ty = self.map.ty(self.b, self.from.ty(*p));
-            let new = self.b.param(ty);
-            self.b.copy_name(self.from.value(*p), new);
-            self.map.set(*p, new);
-        }
-        let index = match counter {
-            Some(c) => c,
-            None => self.b.param(Type::scalar(Dtype::I64)),
+        let outer = clone::params(self.b, self.from, body, &mut self.map);
+        let mut extras = Vec::new();
+        let index = match is_for {
+            true => outer[0],
+            false => {
+                let param = self.b.param(Type::scalar(Dtype::I64));
+                extras.push(Extra { init: zero, param, next: param });
+                param
+            }
         };
-        let mut scope = Scope::default();
+        let counted = self.open_stacks(body, &active, skip, inits, index, &mut extras);
+        self.open_scope();
         for k in &active {
-            let ty = self.tangent_type(self.map.get(params[*k]), trips_name);
-            let t = scope.tape.input(ty);
-            scope.tans.insert(params[*k], t);
+            let ty = self.tangent_type(params[*k]);
+            self.input(params[*k], ty);
         }
-        self.scopes.push(scope);
-        self.counters.push(index);
         for inst in &body.insts {
             self.inst(inst)?;
         }
-        self.counters.pop();
         let outputs = active.iter().map(|k| self.tan(body.results[*k])).collect();
         self.top().tape.outputs = outputs;
-        let mut next = self.map.all(&body.results);
         self.b.span = i.span;
         if !is_for {
             let one = self.b.const_i64(1);
-            next.push(self.b.binary(BinaryOp::Add, index, one));
+            extras[0].next = self.b.binary(BinaryOp::Add, index, one);
         }
+        for (k, extra) in counted.iter().filter_map(|(k, extra)| extra.map(|e| (*k, e))) {
+            extras[extra].next = self.stack_info(body.results[k]).len;
+        }
+        let next = self.map.all(&body.results);
         let mut block = self.b.end_region(next);
-        let mut scope = self.scopes.pop().unwrap_or_default();
-        scope.tape.prune();
+        let mut scope = self.close_scope();
+        let plan = plan(self.b, &block, Some(index), &mut scope.tape);
 
-        let plan = self.plan(&block, index, &mut scope.tape, i)?;
-        let (results, trips, rows) = if is_for {
-            self.emit_for(i, block, &plan, trips.unwrap_or(trips_name))
-        } else {
-            self.extend_while(&mut block, &plan);
-            self.emit_while(i, block, &plan)
-        };
-        for (old, new) in i.results.iter().zip(&results) {
-            self.map.set(*old, *new);
-            self.b.copy_name(self.from.value(*old), *new);
+        let trips = is_for.then(|| self.map.get(i.args[0]));
+        let opened = extras.len();
+        let exits = self.keep(&mut block, &plan, index, trips, &mut extras);
+        block.params.extend(extras[opened..].iter().map(|e| e.param));
+        block.results.extend(extras.iter().map(|e| e.next));
+        let added = self.emit_loop(i, block, &extras);
+        let trips = trips.unwrap_or_else(|| added[0]);
+        for (k, extra) in counted {
+            let before = self.stack_info(inits[k]);
+            let len = match extra {
+                Some(e) => added[e],
+                None => self.b.size_binary(BinaryOp::Add, before.len, trips),
+            };
+            self.stacks.insert(i.results[k], StackInfo { len, ..before });
         }
-        scope.tape.visit(&mut |v| {
-            if *v == trips_name {
-                *v = trips;
-            }
-        });
-        self.record_loop(i, &active, inits, scope, index, trips, rows, plan.repeat);
+        let replay = self.read_back(plan, exits, trips, &added);
+        self.record_loop(i, &active, inits, scope, index, trips, replay);
         Ok(())
     }
 
-    /// Carried values that have a tangent: a fixed point over the body.
-    fn active_carried(&mut self, inits: &[ValueId], params: &[ValueId], body: &Block) -> Vec<usize> {
-        let has_tangent = |ty: &Type| ty.dtype().is_some_and(Dtype::is_float) && !matches!(ty, Type::Str);
-        let mut active: Vec<usize> =
-            (0..inits.len()).filter(|k| has_tangent(self.from.ty(params[*k])) && self.is_active(inits[*k])).collect();
-        loop {
-            let mut set: FxHashSet<ValueId> = active.iter().map(|k| params[*k]).collect();
-            self.spread(body, &mut set);
-            let next: Vec<usize> = (0..inits.len())
-                .filter(|k| {
-                    let r = body.results[*k];
-                    has_tangent(self.from.ty(params[*k]))
-                        && (active.contains(k) || set.contains(&r) || self.is_active(r))
-                })
-                .collect();
-            if next == active {
-                return active;
-            }
-            active = next;
-        }
-    }
-
-    /// Adds to `set` every float value of the block that depends on it (generously).
-    fn spread(&self, block: &Block, set: &mut FxHashSet<ValueId>) {
-        for i in &block.insts {
-            if matches!(i.op, Op::StopGrad) {
+    /// Counts the active stacks that the loop carries: by the iteration number where each iteration pushes once, else by
+    /// a carried number, whose place among the extras is returned.
+    fn open_stacks(
+        &mut self,
+        body: &Block,
+        active: &[usize],
+        skip: usize,
+        inits: &[ValueId],
+        index: ValueId,
+        extras: &mut Vec<Extra>,
+    ) -> Vec<(usize, Option<usize>)> {
+        let mut counted = Vec::new();
+        for k in active {
+            let param = body.params[skip + k];
+            if !matches!(self.from.ty(param), Type::Stack { .. }) {
                 continue;
             }
-            let mut hit = false;
-            i.visit_uses(&mut |v| hit |= set.contains(&v) || self.is_active(v));
-            if hit {
-                for r in &i.results {
-                    if self.from.ty(*r).dtype().is_some_and(Dtype::is_float) {
-                        set.insert(*r);
-                    }
-                }
+            let before = self.stack_info(inits[*k]);
+            let from = self.from;
+            if self.b.as_i64(before.len) == Some(0)
+                && grows_by_one(body, param, body.results[*k], |v| from.ty(v).rank())
+            {
+                self.stacks.insert(param, StackInfo { len: index, ..before });
+                counted.push((*k, None));
+            } else {
+                let len = self.b.param(Type::scalar(Dtype::I64));
+                extras.push(Extra { init: before.len, param: len, next: len });
+                self.stacks.insert(param, StackInfo { len, ..before });
+                counted.push((*k, Some(extras.len() - 1)));
             }
         }
+        counted
     }
 
-    /// The type of a value's tangent; a stack's is the tensor of its rows.
-    fn tangent_type(&self, v: ValueId, trips: ValueId) -> Type {
-        match self.b.ty(v).clone() {
-            Type::Stack { dtype, dims } => {
-                let mut all = vec![Dim::Val(trips)];
-                all.extend(dims);
-                Type::Tensor { dtype, dims: all }
-            }
-            other => other,
-        }
-    }
-
-    /// The number of the iteration in which a stack grows.
-    pub(super) fn stack_index(&self) -> ValueId {
-        *self.counters.last().expect("a stack grows in a loop")
-    }
-
-    /// Records the growth of a stack's tangent.
-    pub(super) fn record_stack(&mut self, kind: Kind, ins: Vec<Option<Tan>>, out: ValueId, stack: ValueId) {
-        let ty = match ins[0] {
-            Some(t) => self.top().tape.types[t.0].clone(),
-            None => self.b.ty(self.map.get(stack)).clone(),
-        };
-        let t = self.top().tape.step(kind, ins, ty);
-        self.set_tan(out, t);
-    }
-
-    /// Which of the body's values are kept, and which instructions are repeated.
-    fn plan(&mut self, block: &Block, index: ValueId, tape: &mut Tape, i: &Inst) -> Result<Plan, Error> {
-        let mut planner = Planner {
-            region: defined(block),
-            defs: block
-                .insts
-                .iter()
-                .filter(|i| i.regions.is_empty() && i.results.len() == 1 && !i.op.has_effect())
-                .map(|i| (i.results[0], i))
-                .collect(),
-            types: block.insts.iter().flat_map(|i| &i.results).map(|r| (*r, self.b.ty(*r).clone())).collect(),
-            index,
-            plan: Plan::default(),
-            done: FxHashSet::default(),
-        };
-        for p in &block.params {
-            planner.types.insert(*p, self.b.ty(*p).clone());
-        }
-        let mut mentioned = Vec::new();
-        tape.visit(&mut |v| mentioned.push(*v));
-        for v in mentioned {
-            planner.need(v);
-        }
-        let plan = planner.plan;
-        let region = defined(block);
-        for v in &plan.keep {
-            let inside = |d: &Dim| matches!(d, Dim::Val(v) if region.contains(v));
-            if self.b.dims(*v).iter().any(inside) {
-                let d = Diagnostic::error(
-                    code::E0505,
-                    "the gradient of this loop would keep a tensor whose size changes from iteration to iteration",
-                    i.span,
-                    "this loop",
-                )
-                .label(self.b.value(*v).span, "its size is computed inside the loop")
-                .help("give the tensor a size that is known before the loop");
-                return Err(Error::Program(vec![d]));
-            }
-        }
-        Ok(plan)
-    }
-
-    /// The loop with a `[trips, …]` tensor for each kept value.
-    fn emit_for(
+    /// Adds to the body what carries the kept values out.
+    fn keep(
         &mut self,
-        i: &Inst,
-        mut block: Block,
+        block: &mut Block,
         plan: &Plan,
-        trips: ValueId,
-    ) -> (Vec<ValueId>, ValueId, Vec<(ValueId, ValueId)>) {
-        let index = block.params[0];
-        let mut args = self.map.all(&i.args);
-        let mut types: Vec<Type> = Vec::new();
-        let outer = self.b.dim(trips);
-        let mut row_types = Vec::new();
-        for v in &plan.keep {
-            let mut dims = vec![outer];
-            dims.extend(self.b.dims(*v));
-            let ty = Type::tensor(self.b.dtype(*v), dims);
-            args.push(super::control::zeros(self.b, &ty));
-            row_types.push(ty);
-        }
+        index: ValueId,
+        trips: Option<ValueId>,
+        extras: &mut Vec<Extra>,
+    ) -> Vec<Exit> {
+        let region = defined(block);
+        let mut exits = Vec::new();
         self.b.begin_region();
-        let mut updated = Vec::new();
-        for (v, ty) in plan.keep.iter().zip(&row_types) {
-            let rows = self.b.param(ty.clone());
-            updated.push(self.b.update0(rows, index, *v, Update::Set));
+        let mut inits = Vec::new();
+        for v in plan.items.iter().map(|i| if let Item::Keep(v) = i { Some(*v) } else { None }) {
+            let Some(v) = v else {
+                exits.push(Exit::None);
+                continue;
+            };
+            let ty = self.b.ty(v).clone();
+            let lead =
+                ty.dims().iter().rposition(|d| matches!(d, Dim::Val(v) if region.contains(v))).map_or(0, |k| k + 1);
+            if lead > 0 {
+                let base = self.keep_ragged(v, &ty, lead, extras, &mut inits);
+                self.keep_row(base, index, trips, extras, &mut inits);
+                exits.push(Exit::Ragged { base, lead, ty });
+            } else {
+                self.keep_row(v, index, trips, extras, &mut inits);
+                exits.push(if trips.is_some() { Exit::Rows } else { Exit::Stack });
+            }
         }
-        let extra = self.b.end_region(updated);
-        block.params.extend(extra.params);
-        block.insts.extend(extra.insts);
-        block.results.extend(extra.results);
-        for (k, r) in i.results.iter().enumerate() {
-            self.map.set(*r, self.b.next_value(k));
+        let added = self.b.end_region(Vec::new());
+        block.insts.extend(added.insts);
+        let first = extras.len() - inits.len();
+        for (extra, ty) in extras[first..].iter_mut().zip(inits) {
+            extra.init = match ty {
+                Type::Stack { .. } => self.b.inst1(Op::StackNew, vec![], ty),
+                Type::Tensor { .. } | Type::Str => zeros(self.b, &ty),
+            };
         }
-        types.extend(i.results.iter().map(|r| self.map.ty(self.b, self.from.ty(*r))));
-        types.extend(row_types);
-        let all = self.b.inst(Op::For, args, types, vec![block]);
-        let (results, rows) = all.split_at(i.results.len());
-        (results.to_vec(), trips, plan.keep.iter().copied().zip(rows.iter().copied()).collect())
+        exits
     }
 
-    /// Adds a growing stack for each kept value to the body of a `while`.
-    fn extend_while(&mut self, block: &mut Block, plan: &Plan) {
-        self.b.begin_region();
-        let mut pushed = Vec::new();
-        for v in &plan.keep {
-            let ty = Type::Stack { dtype: self.b.dtype(*v), dims: self.b.dims(*v) };
-            let stack = self.b.param(ty.clone());
-            pushed.push(self.b.inst1(Op::StackPush, vec![stack, *v], ty));
+    /// A value with the same size in each iteration.
+    fn keep_row(
+        &mut self,
+        v: ValueId,
+        index: ValueId,
+        trips: Option<ValueId>,
+        extras: &mut Vec<Extra>,
+        inits: &mut Vec<Type>,
+    ) {
+        let (dtype, dims) = (self.b.dtype(v), self.b.dims(v));
+        let (param, next);
+        match trips {
+            Some(trips) => {
+                let mut all = vec![self.b.dim(trips)];
+                all.extend(dims);
+                let ty = Type::tensor(dtype, all);
+                param = self.b.param(ty.clone());
+                next = self.b.update0(param, index, v, Update::Set);
+                inits.push(ty);
+            }
+            None => {
+                let ty = Type::Stack { dtype, dims };
+                param = self.b.param(ty.clone());
+                next = self.b.inst1(Op::StackPush, vec![param, v], ty.clone());
+                inits.push(ty);
+            }
         }
-        let extra = self.b.end_region(pushed);
-        block.params.extend(extra.params);
-        block.insts.extend(extra.insts);
-        block.results.extend(extra.results);
+        extras.push(Extra { init: param, param, next });
     }
 
-    fn emit_while(&mut self, i: &Inst, block: Block, plan: &Plan) -> (Vec<ValueId>, ValueId, Vec<(ValueId, ValueId)>) {
+    /// A value whose first `lead` extents belong to the iteration: its rows go onto a stack. Returns where they begin.
+    fn keep_ragged(
+        &mut self,
+        v: ValueId,
+        ty: &Type,
+        lead: usize,
+        extras: &mut Vec<Extra>,
+        inits: &mut Vec<Type>,
+    ) -> ValueId {
+        let dtype = self.b.dtype(v);
+        let element = ty.dims()[lead..].to_vec();
+        let base = self.b.param(Type::scalar(Dtype::I64));
+        let stack_ty = Type::Stack { dtype, dims: element.clone() };
+        let stack = self.b.param(stack_ty.clone());
+        let count = self.b.numel(&ty.dims()[..lead]);
+        let mut dims = vec![self.b.dim(count)];
+        dims.extend(element);
+        let rows = self.b.reshape(v, &dims);
+        let pushed = self.b.inst1(Op::StackPush, vec![stack, rows], stack_ty.clone());
+        let end = self.b.size_binary(BinaryOp::Add, base, count);
+        extras.push(Extra { init: base, param: base, next: end });
+        inits.push(Type::scalar(Dtype::I64));
+        extras.push(Extra { init: stack, param: stack, next: pushed });
+        inits.push(stack_ty);
+        base
+    }
+
+    /// The loop itself; returns the final values of the extras.
+    fn emit_loop(&mut self, i: &Inst, block: Block, extras: &[Extra]) -> Vec<ValueId> {
         let mut args = self.map.all(&i.args);
-        args.push(self.b.const_i64(0));
-        let stack_types: Vec<Type> =
-            plan.keep.iter().map(|v| Type::Stack { dtype: self.b.dtype(*v), dims: self.b.dims(*v) }).collect();
-        for ty in &stack_types {
-            args.push(self.b.inst1(Op::StackNew, vec![], ty.clone()));
+        args.extend(extras.iter().map(|e| e.init));
+        let extra_types: Vec<Type> = extras.iter().map(|e| self.b.ty(e.param).clone()).collect();
+        let mut regions = Vec::new();
+        if let Op::While = i.op {
+            let mut map = self.map.clone();
+            let mut cond = clone::region(self.b, self.from, &i.regions[0], &mut map);
+            self.b.begin_region();
+            for ty in &extra_types {
+                self.b.param(ty.clone());
+            }
+            cond.params.extend(self.b.end_region(Vec::new()).params);
+            regions.push(cond);
         }
-        let mut map = self.map.clone();
-        let mut cond = clone::region(self.b, self.from, &i.regions[0], &mut map);
-        self.b.begin_region();
-        self.b.param(Type::scalar(Dtype::I64));
-        for ty in &stack_types {
-            self.b.param(ty.clone());
-        }
-        cond.params.extend(self.b.end_region(Vec::new()).params);
+        regions.push(block);
         for (k, r) in i.results.iter().enumerate() {
             self.map.set(*r, self.b.next_value(k));
         }
         let mut types: Vec<Type> = i.results.iter().map(|r| self.map.ty(self.b, self.from.ty(*r))).collect();
-        types.push(Type::scalar(Dtype::I64));
-        types.extend(stack_types.iter().cloned());
-        let all = self.b.inst(Op::While, args, types, vec![cond, block]);
-        let n = i.results.len();
-        let trips = all[n];
-        let mut rows = Vec::new();
-        for ((v, stack), ty) in plan.keep.iter().zip(&all[n + 1..]).zip(stack_types) {
-            let mut dims = vec![Dim::Val(trips)];
-            dims.extend_from_slice(ty.dims());
-            let tensor = Type::tensor(ty.dtype().unwrap_or(Dtype::F32), dims);
-            let out = self.b.inst(Op::StackTensor, vec![*stack], vec![Type::scalar(Dtype::I64), tensor], Vec::new());
-            rows.push((*v, out[1]));
+        types.extend(extra_types);
+        self.b.span = i.span;
+        let mut results = self.b.inst(i.op.clone(), args, types, regions);
+        for (old, new) in i.results.iter().zip(&results) {
+            self.b.copy_name(self.from.value(*old), *new);
         }
-        (all[..n].to_vec(), trips, rows)
+        results.split_off(i.results.len())
+    }
+
+    /// How the linear loop gets at what was kept. `added` are the final values of all extras.
+    fn read_back(&mut self, plan: Plan, exits: Vec<Exit>, trips: ValueId, added: &[ValueId]) -> Vec<Replay> {
+        let kept: usize = exits
+            .iter()
+            .map(|e| match e {
+                Exit::None => 0,
+                Exit::Rows | Exit::Stack => 1,
+                Exit::Ragged { .. } => 3,
+            })
+            .sum();
+        let mut at = added[added.len() - kept..].iter().copied();
+        let mut out = Vec::new();
+        for (item, exit) in plan.items.into_iter().zip(exits) {
+            match (item, exit) {
+                (Item::Compute(r), _) => out.push(r),
+                (Item::Keep(name), Exit::Rows) => {
+                    out.extend(at.next().map(|tensor| Replay::Row { name, tensor }));
+                }
+                (Item::Keep(name), Exit::Stack) => {
+                    out.extend(at.next().map(|stack| Replay::Row { name, tensor: self.contents(stack, trips) }));
+                }
+                (Item::Keep(name), Exit::Ragged { base, lead, ty }) => {
+                    let (Some(end), Some(stack), Some(bases)) = (at.next(), at.next(), at.next()) else { continue };
+                    let flat = self.contents(stack, end);
+                    let bases = match self.b.ty(bases) {
+                        Type::Stack { .. } => self.contents(bases, trips),
+                        Type::Tensor { .. } | Type::Str => bases,
+                    };
+                    out.push(Replay::Row { name: base, tensor: bases });
+                    out.push(Replay::Ragged { name, flat, base, lead, ty });
+                }
+                (Item::Keep(_), Exit::None) => {}
+            }
+        }
+        out
+    }
+
+    fn contents(&mut self, stack: ValueId, count: ValueId) -> ValueId {
+        let ty = self.b.ty(stack).clone();
+        let mut dims = vec![self.b.dim(count)];
+        dims.extend_from_slice(ty.dims());
+        let tensor = Type::tensor(ty.dtype().unwrap_or(Dtype::F32), dims);
+        self.b.inst(Op::StackTensor, vec![stack], vec![Type::scalar(Dtype::I64), tensor], Vec::new())[1]
     }
 
     fn record_loop(
@@ -299,149 +320,20 @@ impl Linearizer<'_> {
         scope: Scope,
         index: ValueId,
         trips: ValueId,
-        rows: Vec<(ValueId, ValueId)>,
-        repeat: Vec<Repeat>,
+        replay: Vec<Replay>,
     ) {
         let mut ins: Vec<Option<Tan>> = active.iter().map(|k| self.tan(inits[*k])).collect();
         ins.extend(scope.captures.iter().map(|v| self.tan(*v)).collect::<Vec<_>>());
         let outs = active
             .iter()
             .map(|k| {
-                let ty = self.tangent_type(self.map.get(i.results[*k]), trips);
+                let ty = self.tangent_type(i.results[*k]);
                 let t = self.top().tape.tangent(ty);
                 self.set_tan(i.results[*k], t);
                 Some(t)
             })
             .collect();
-        let kind = Kind::For(Box::new(Loop { trips, index, carried: active.len(), body: scope.tape, rows, repeat }));
+        let kind = Kind::For(Box::new(Loop { trips, index, carried: active.len(), body: scope.tape, replay }));
         self.top().tape.steps.push(Step { kind, ins, outs });
     }
-}
-
-/// What a loop keeps and repeats.
-#[derive(Default)]
-struct Plan {
-    keep: Vec<ValueId>,
-    repeat: Vec<Repeat>,
-}
-
-struct Planner<'a> {
-    region: FxHashSet<ValueId>,
-    defs: FxHashMap<ValueId, &'a Inst>,
-    types: FxHashMap<ValueId, Type>,
-    index: ValueId,
-    plan: Plan,
-    done: FxHashSet<ValueId>,
-}
-
-impl Planner<'_> {
-    /// Makes a value available to the linear loop.
-    fn need(&mut self, v: ValueId) {
-        if !self.region.contains(&v) || v == self.index || !self.done.insert(v) {
-            return;
-        }
-        let ty = self.types[&v].clone();
-        for d in ty.dims() {
-            if let Dim::Val(d) = d {
-                self.need(*d);
-            }
-        }
-        let repeated = self.defs.get(&v).copied().filter(|i| {
-            let widening = matches!(i.op, Op::Const(_) | Op::Dense(_) | Op::Iota | Op::Expand { .. });
-            widening || self.cost(v).is_some_and(|c| c <= MAX_REPEAT)
-        });
-        match repeated {
-            Some(i) => {
-                for a in &i.args {
-                    self.need(*a);
-                }
-                self.plan.repeat.push(Repeat { op: i.op.clone(), args: i.args.clone(), result: v, ty });
-            }
-            None => self.plan.keep.push(v),
-        }
-    }
-
-    /// Number of instructions that compute `v` from the outside and the iteration number; `None` if carried values or
-    /// costly ops are among them.
-    fn cost(&self, v: ValueId) -> Option<usize> {
-        if !self.region.contains(&v) || v == self.index {
-            return Some(0);
-        }
-        let i = self.defs.get(&v)?;
-        if !is_cheap(&i.op) {
-            return None;
-        }
-        let mut sum = 1;
-        for d in self.types[&v].dims() {
-            if let Dim::Val(d) = d {
-                sum += self.cost(*d)?;
-            }
-        }
-        for a in &i.args {
-            sum += self.cost(*a)?;
-            if sum > MAX_REPEAT {
-                return None;
-            }
-        }
-        Some(sum)
-    }
-}
-
-/// Cheaper to compute again than to store and load.
-fn is_cheap(op: &Op) -> bool {
-    match op {
-        Op::Const(_)
-        | Op::Dense(_)
-        | Op::Iota
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Convert
-        | Op::StopGrad
-        | Op::Expand { .. }
-        | Op::Reshape
-        | Op::Permute { .. }
-        | Op::Slice { .. }
-        | Op::Flip { .. }
-        | Op::Gather => true,
-        Op::Text(_)
-        | Op::UpdateSlice { .. }
-        | Op::Concat { .. }
-        | Op::Reduce { .. }
-        | Op::ArgReduce { .. }
-        | Op::Scan { .. }
-        | Op::Sort { .. }
-        | Op::Nonzero
-        | Op::Contract { .. }
-        | Op::Scatter { .. }
-        | Op::Random { .. }
-        | Op::If
-        | Op::For
-        | Op::While
-        | Op::Call { .. }
-        | Op::Vjp { .. }
-        | Op::Jvp { .. }
-        | Op::StackNew
-        | Op::StackPush
-        | Op::StackTensor
-        | Op::Print { .. }
-        | Op::Assert { .. }
-        | Op::Format { .. }
-        | Op::Io(_) => false,
-    }
-}
-
-/// The names that a linear loop's body uses, defined for iteration `i`.
-pub(super) fn names(b: &mut tdl_ir::Builder, l: &Loop, i: ValueId) -> Map {
-    let mut names = Map::default();
-    names.set(l.index, i);
-    for (v, tensor) in &l.rows {
-        let row = b.index0(*tensor, i);
-        names.set(*v, row);
-    }
-    for r in &l.repeat {
-        super::control::again(b, r, &mut names);
-    }
-    names
 }

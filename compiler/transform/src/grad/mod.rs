@@ -1,17 +1,22 @@
-//! Differentiation: linearise, then run the linear part forward (`jvp`) or transpose it (`vjp`).
+//! Differentiation. Forward mode emits each linear step beside its primal instruction. Reverse mode linearises (emits the
+//! primal and records the linear steps on a tape), then transposes the tape.
 //!
-//! Here is traversal and accumulation only; an elementwise op's rule stands in its row of the op table. Linearisation
-//! emits the primal computation and records a [`tape::Tape`] of linear steps; both modes read that one tape.
+//! Here is traversal and accumulation only; an elementwise op's rule stands in its row of the op table. Both modes read
+//! the same rules.
 //!
 //! Sources: Griewank and Walther, *Evaluating Derivatives*, 2nd ed. 2008, chapters 3 and 4; Radul et al., *You Only
 //! Linearize Once*, POPL 2023, for the decomposition.
 
+mod activity;
 mod control;
 mod forward;
 mod linearize;
 mod loops;
+mod mincut;
 mod prepare;
+mod residuals;
 mod rules;
+mod stacks;
 mod tape;
 mod transpose;
 
@@ -19,57 +24,59 @@ use tdl_ir::{Builder, Function, Module, ValueId};
 use tdl_source::Span;
 
 use crate::Error;
-use linearize::Linearizer;
-use tape::Tan;
+use linearize::{Linearizer, Mode};
+use tape::Tape;
 
-/// Emits `func(args)` and its transposed derivative. `args` are `func`'s arguments, then a cotangent for each float
-/// result (`None`-like zeros are found by `is_zero`). Returns `func`'s results and the cotangents of `wrt`.
-pub fn vjp(
+/// A function that has been evaluated at some arguments, and its derivative there.
+pub struct Linear {
+    /// Primal results.
+    pub results: Vec<ValueId>,
+    args: Vec<ValueId>,
+    wrt: Vec<usize>,
+    tape: Tape,
+}
+
+impl Linear {
+    /// The parameters that it can be pulled back to.
+    pub fn wrt(&self) -> &[usize] {
+        &self.wrt
+    }
+}
+
+/// Emits `func(args)` so that it can be pulled back. `wanted` are the results (by number) whose cotangent may be nonzero.
+pub fn linearize(
     b: &mut Builder,
     module: &Module,
     func: &Function,
     wrt: &[usize],
+    wanted: &[usize],
     args: &[ValueId],
     span: Span,
-) -> Result<Vec<ValueId>, Error> {
-    let func = &prepare::prepare(func);
-    let n = func.params().len();
-    let (primal, cotangents) = args.split_at(n);
-    let mut lin = Linearizer::new(b, module, func, wrt, primal, span);
+) -> Result<Linear, Error> {
+    let func = &*prepare::prepare(func, wrt, wanted);
+    let wanted: Vec<ValueId> = wanted.iter().map(|k| func.results()[*k]).collect();
+    let mut lin = Linearizer::new(b, module, func, Mode::Reverse, wrt, &wanted, args, span);
     let results = lin.run()?;
-    let (mut tape, reasons) = lin.finish();
+    let tape = lin.finish();
+    Ok(Linear { results, args: args.to_vec(), wrt: wrt.to_vec(), tape })
+}
+
+/// Emits the cotangents of the `wrt` parameters from those of the float results.
+pub fn pull(b: &mut Builder, linear: &Linear, cotangents: &[ValueId]) -> Vec<ValueId> {
+    let mut given = cotangents.iter().copied();
     let mut seeds = Vec::new();
-    let mut k = 0;
-    for (i, r) in func.results().iter().enumerate() {
-        if func.ty(*r).is_float_tensor() {
-            let ct = cotangents[k];
-            k += 1;
-            if is_zero(b, ct) {
-                tape.outputs[i] = None;
-            }
-            seeds.push(Some(ct));
-        } else {
-            tape.outputs[i] = None;
-            seeds.push(None);
-        }
+    for r in &linear.results {
+        let ct = if b.ty(*r).is_float_tensor() { given.next() } else { None };
+        seeds.push(ct.filter(|ct| !b.is_splat(*ct, 0.0)));
     }
-    tape.prune();
-    linearize::refuse(&tape, &reasons)?;
-    b.span = span;
-    let inputs: Vec<Tan> = tape.inputs.clone();
-    let wanted = transpose::transpose(b, &tape, &seeds, &vec![None; inputs.len()]);
-    let mut out = results;
-    for (p, ct) in wrt.iter().zip(wanted) {
-        out.push(match ct {
-            Some(ct) => ct,
-            None => b.full_like(0.0, primal[*p]),
-        });
-    }
-    Ok(out)
+    let tape = &linear.tape;
+    let back = transpose::transpose(b, tape, &seeds, &vec![None; tape.inputs.len()]);
+    let pairs = linear.wrt.iter().zip(back);
+    pairs.map(|(p, ct)| ct.unwrap_or_else(|| b.full_like(0.0, linear.args[*p]))).collect()
 }
 
 /// Emits `func(args)` and the tangents of its float results. `args` are `func`'s arguments, then a tangent for each of
-/// `wrt`.
+/// `wrt`. `func` is flat.
 pub fn jvp(
     b: &mut Builder,
     module: &Module,
@@ -78,30 +85,20 @@ pub fn jvp(
     args: &[ValueId],
     span: Span,
 ) -> Result<Vec<ValueId>, Error> {
-    let func = &prepare::prepare(func);
-    let n = func.params().len();
-    let (primal, tangents) = args.split_at(n);
-    let mut lin = Linearizer::new(b, module, func, wrt, primal, span);
-    let results = lin.run()?;
-    let (mut tape, reasons) = lin.finish();
-    tape.prune();
-    linearize::refuse(&tape, &reasons)?;
-    b.span = span;
-    let seeds: Vec<Option<ValueId>> = tangents.iter().map(|t| Some(*t)).collect();
-    let out_tangents = forward::forward(b, &tape, &seeds);
-    let mut out = results.clone();
-    for (i, r) in func.results().iter().enumerate() {
-        if func.ty(*r).is_float_tensor() {
-            out.push(match out_tangents[i] {
-                Some(t) => t,
-                None => b.full_like(0.0, results[i]),
-            });
-        }
+    let wanted: Vec<usize> =
+        (0..func.results().len()).filter(|k| func.ty(func.results()[*k]).is_float_tensor()).collect();
+    let func = &*prepare::prepare(func, wrt, &wanted);
+    let floats: Vec<ValueId> = wanted.iter().map(|k| func.results()[*k]).collect();
+    let (primal, tangents) = args.split_at(func.params().len());
+    let mut lin = Linearizer::new(b, module, func, Mode::Forward, wrt, &floats, primal, span);
+    for (p, t) in wrt.iter().zip(tangents) {
+        lin.set_tangent(func.params()[*p], *t);
+    }
+    let mut out = lin.run()?;
+    for k in wanted {
+        let zero = out[k];
+        let tangent = lin.tangent(func.results()[k]);
+        out.push(tangent.unwrap_or_else(|| lin.b.full_like(0.0, zero)));
     }
     Ok(out)
-}
-
-/// A scalar constant zero (a cotangent that `aux` results get).
-fn is_zero(b: &Builder, v: ValueId) -> bool {
-    b.is_splat(v, 0.0)
 }

@@ -1,17 +1,22 @@
 //! Rewrites ops whose derivative is that of a loop: prefix products, maxima and minima become `for` loops, so that
 //! zeros and ties are right.
 
-use tdl_ir::{BinaryOp, Builder, Dim, Function, Inst, Op, ScanOp, Update};
+use std::borrow::Cow;
 
+use tdl_ir::{BinaryOp, Builder, Dim, Function, Inst, Op, ScanOp, Update, ValueId};
+
+use super::activity::{self, Values};
 use crate::clone::{self, Map};
 
-pub fn prepare(f: &Function) -> Function {
+pub(super) fn prepare<'a>(f: &'a Function, wrt: &[usize], wanted: &[usize]) -> Cow<'a, Function> {
     let mut found = false;
     f.body.visit_insts(&mut |i| found |= scan_op(&i.op).is_some());
     if !found {
-        return f.clone();
+        return Cow::Borrowed(f);
     }
-    clone::function(f, &mut |b, i, map| inst(b, f, i, map))
+    let wanted: Vec<ValueId> = wanted.iter().map(|k| f.results()[*k]).collect();
+    let active = activity::active(f, wrt, &wanted);
+    Cow::Owned(clone::function(f, &mut |b, i, map| inst(b, f, &active, i, map)))
 }
 
 fn scan_op(op: &Op) -> Option<(BinaryOp, usize, bool)> {
@@ -23,11 +28,11 @@ fn scan_op(op: &Op) -> Option<(BinaryOp, usize, bool)> {
     }
 }
 
-fn inst(b: &mut Builder, from: &Function, i: &Inst, map: &mut Map) {
-    let Some((op, axis, reverse)) = scan_op(&i.op).filter(|_| from.ty(i.args[0]).is_float_tensor()) else {
+fn inst(b: &mut Builder, from: &Function, active: &Values, i: &Inst, map: &mut Map) {
+    let Some((op, axis, reverse)) = scan_op(&i.op).filter(|_| active.has(i.results[0])) else {
         let mut regions = Vec::new();
         for r in &i.regions {
-            regions.push(clone::region_with(b, from, r, map, &mut |b, i, map| inst(b, from, i, map)));
+            regions.push(clone::region_with(b, from, r, map, &mut |b, i, map| inst(b, from, active, i, map)));
         }
         clone::inst_with(b, from, i, regions, map);
         return;

@@ -3,15 +3,16 @@
 use tdl_ir::op::Derivative;
 use tdl_ir::{BinaryOp, CompareOp, Dim, Dtype, Inst, Op, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
 
-use super::linearize::Linearizer;
+use super::linearize::{Linearizer, Mode};
 use super::tape::{Kind, Tan};
+use crate::Error;
 
 impl Linearizer<'_> {
     /// Records the linear part of an instruction with an active operand; the primal has been emitted.
-    pub(super) fn rule(&mut self, i: &Inst) {
+    pub(super) fn rule(&mut self, i: &Inst) -> Result<(), Error> {
         let ins: Vec<Option<Tan>> = i.args.iter().map(|a| self.tan(*a)).collect();
         let args = self.map.all(&i.args);
-        let Some(out) = i.results.first().copied() else { return };
+        let Some(out) = i.results.first().copied() else { return Ok(()) };
         let first = || vec![ins[0]];
         match &i.op {
             Op::Unary(UnaryOp::Neg) => self.record(Kind::Neg, first(), out),
@@ -22,16 +23,16 @@ impl Linearizer<'_> {
                     self.record(Kind::Scale(coef), first(), out);
                 }
                 Derivative::Zero => {}
-                Derivative::NotDifferentiable(reason) => self.poison(out, ins, i.span, *reason),
+                Derivative::NotDifferentiable(reason) => return Err(self.refuse(i.span, *reason)),
             },
             Op::Binary(BinaryOp::Add) => self.record(Kind::Add, ins, out),
             Op::Binary(BinaryOp::Sub) => self.record(Kind::Sub, ins, out),
-            Op::Binary(op) => self.binary(*op, i, &ins, &args, out),
+            Op::Binary(op) => self.binary(*op, i, &ins, &args, out)?,
             Op::Select => self.record(Kind::Select(args[0]), vec![ins[1], ins[2]], out),
+            Op::Convert if self.from.ty(i.args[0]).is_float_tensor() => self.record(Kind::Convert, first(), out),
             Op::Convert => {
-                if self.from.ty(out).is_float_tensor() {
-                    self.record(Kind::Convert, first(), out);
-                }
+                let text = "a float converted from an integer or bool that depends on the parameter has no derivative";
+                return Err(self.refuse(i.span, text));
             }
             Op::Expand { axes } => self.record(Kind::Expand(axes.clone()), first(), out),
             Op::Reshape => self.record(Kind::Reshape, first(), out),
@@ -82,16 +83,10 @@ impl Linearizer<'_> {
                 let winners = (*mode == Update::Set).then(|| self.winners(args[1], args[0]));
                 self.record(Kind::Scatter { ids: args[1], mode: *mode, winners }, vec![ins[0], ins[2]], out);
             }
-            Op::StackPush => {
-                let index = self.stack_index();
-                self.record_stack(Kind::Push(index), vec![ins[0], ins[1]], out, i.args[0]);
-            }
-            Op::StackTensor => {
-                // the tangent of a stack is already the tensor of its rows
-                if let (Some(t), Some(tensor)) = (ins[0], i.results.get(1)) {
-                    self.set_tan(*tensor, t);
-                }
-            }
+            Op::StackPush | Op::StackTensor => match self.mode {
+                Mode::Forward => self.stack_forward(i),
+                Mode::Reverse => self.stack_reverse(i),
+            },
             // no derivative, or results that are no floats
             Op::Const(_)
             | Op::Dense(_)
@@ -110,9 +105,17 @@ impl Linearizer<'_> {
             // handled before, or gone
             Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } => {}
         }
+        Ok(())
     }
 
-    fn binary(&mut self, op: BinaryOp, i: &Inst, ins: &[Option<Tan>], args: &[ValueId], out: ValueId) {
+    fn binary(
+        &mut self,
+        op: BinaryOp,
+        i: &Inst,
+        ins: &[Option<Tan>],
+        args: &[ValueId],
+        out: ValueId,
+    ) -> Result<(), Error> {
         let y = self.map.get(out);
         let ty = self.b.ty(y).clone();
         let mut sum: Option<Tan> = None;
@@ -130,15 +133,13 @@ impl Linearizer<'_> {
                     });
                 }
                 Derivative::Zero => {}
-                Derivative::NotDifferentiable(reason) => {
-                    self.poison(out, ins.to_vec(), i.span, *reason);
-                    return;
-                }
+                Derivative::NotDifferentiable(reason) => return Err(self.refuse(i.span, *reason)),
             }
         }
         if let Some(t) = sum {
             self.set_tan(out, t);
         }
+        Ok(())
     }
 
     fn reduce(&mut self, op: ReduceOp, axes: &[usize], args: &[ValueId], ins: &[Option<Tan>], out: ValueId) {

@@ -77,16 +77,17 @@ pub enum Kind {
         mode: Update,
         winners: Option<ValueId>,
     },
-    /// A tangent stack is a `[trips, …]` tensor: writes row `i`.
-    Push(ValueId),
+    /// A tangent stack is a `[total, …]` tensor: writes row `at`, or with `rows` as many as the operand has.
+    Push {
+        at: ValueId,
+        rows: bool,
+    },
     If {
         cond: ValueId,
-        then: Box<Tape>,
-        els: Box<Tape>,
+        then: Box<Branch>,
+        els: Box<Branch>,
     },
     For(Box<Loop>),
-    /// Has no derivative: an error (an index into the list of reasons) if it is needed.
-    Poison(usize),
     /// A function with a rule of its own, or one that is recomputed: `args` and `results` are primal.
     Custom {
         rule: FuncId,
@@ -97,7 +98,7 @@ pub enum Kind {
         func: FuncId,
         wrt: Vec<usize>,
         args: Vec<ValueId>,
-        result_count: usize,
+        results: Vec<ValueId>,
     },
 }
 
@@ -110,19 +111,25 @@ pub struct Loop {
     /// Number of carried tangents; the body's first inputs and all its outputs.
     pub carried: usize,
     pub body: Tape,
-    /// Residual rows: the body's name and the `[trips, …]` tensor that holds it.
-    pub rows: Vec<(ValueId, ValueId)>,
-    /// Instructions that are repeated instead of having been stored, in order, with their types.
-    pub repeat: Vec<Repeat>,
+    pub replay: Vec<Replay>,
 }
 
-/// A pure instruction that the linear loop computes again.
+/// A side of an `if`.
+#[derive(Clone, Debug, Default)]
+pub struct Branch {
+    pub tape: Tape,
+    pub replay: Vec<Replay>,
+}
+
+/// How a region's value becomes available to its linear part, in order.
 #[derive(Clone, Debug)]
-pub struct Repeat {
-    pub op: tdl_ir::Op,
-    pub args: Vec<ValueId>,
-    pub result: ValueId,
-    pub ty: Type,
+pub enum Replay {
+    /// A pure instruction is computed again.
+    Compute { op: tdl_ir::Op, args: Vec<ValueId>, result: ValueId, ty: Type },
+    /// Row `i` of a `[trips, …]` tensor.
+    Row { name: ValueId, tensor: ValueId },
+    /// The rows of `flat` from `base` on, as many as the first `lead` extents of `ty` make, reshaped.
+    Ragged { name: ValueId, flat: ValueId, base: ValueId, lead: usize, ty: Type },
 }
 
 impl Tape {
@@ -174,18 +181,6 @@ impl Tape {
     }
 }
 
-impl Tape {
-    /// The first reason why this cannot be differentiated, if a step without a derivative is left.
-    pub fn poison(&self) -> Option<usize> {
-        self.steps.iter().find_map(|s| match &s.kind {
-            Kind::Poison(i) => Some(*i),
-            Kind::If { then, els, .. } => then.poison().or_else(|| els.poison()),
-            Kind::For(l) => l.body.poison(),
-            _ => None,
-        })
-    }
-}
-
 fn visit_type(ty: &mut Type, f: &mut dyn FnMut(&mut ValueId)) {
     *ty = ty.map_dims(|d| match d {
         Dim::Const(_) => d,
@@ -208,9 +203,8 @@ impl Kind {
             | Kind::Permute(_)
             | Kind::Flip(_)
             | Kind::Sum(_)
-            | Kind::CumSum { .. }
-            | Kind::Poison(_) => {}
-            Kind::Scale(v) | Kind::Select(v) | Kind::Gather(v) | Kind::Push(v) => f(v),
+            | Kind::CumSum { .. } => {}
+            Kind::Scale(v) | Kind::Select(v) | Kind::Gather(v) | Kind::Push { at: v, .. } => f(v),
             Kind::Concat(_, types) => types.iter_mut().for_each(|t| visit_type(t, f)),
             Kind::Slice { starts, .. } => starts.iter_mut().for_each(f),
             Kind::UpdateSlice { starts, update, .. } => {
@@ -226,25 +220,37 @@ impl Kind {
             }
             Kind::If { cond, then, els } => {
                 f(cond);
-                then.visit(f);
-                els.visit(f);
+                for side in [then, els] {
+                    side.tape.visit(f);
+                    side.replay.iter_mut().for_each(|r| r.visit(f));
+                }
             }
             Kind::For(l) => {
                 f(&mut l.trips);
                 l.body.visit(f);
-                for (_, tensor) in &mut l.rows {
-                    f(tensor);
-                }
-                for r in &mut l.repeat {
-                    r.args.iter_mut().for_each(&mut *f);
-                    visit_type(&mut r.ty, f);
-                }
+                l.replay.iter_mut().for_each(|r| r.visit(f));
             }
-            Kind::Custom { args, results, .. } => {
+            Kind::Custom { args, results, .. } | Kind::Remat { args, results, .. } => {
+                args.iter_mut().chain(results).for_each(f);
+            }
+        }
+    }
+}
+
+impl Replay {
+    /// Calls `f` on what is read; the value that is defined keeps its name.
+    pub(super) fn visit(&mut self, f: &mut dyn FnMut(&mut ValueId)) {
+        match self {
+            Replay::Compute { args, ty, .. } => {
                 args.iter_mut().for_each(&mut *f);
-                results.iter_mut().for_each(f);
+                visit_type(ty, f);
             }
-            Kind::Remat { args, .. } => args.iter_mut().for_each(f),
+            Replay::Row { tensor, .. } => f(tensor),
+            Replay::Ragged { flat, base, ty, .. } => {
+                f(flat);
+                f(base);
+                visit_type(ty, f);
+            }
         }
     }
 }

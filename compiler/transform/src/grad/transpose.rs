@@ -4,11 +4,11 @@
 //! one buffer. Where a value goes on into an untaken branch of a `select`, its cotangent is zero but its coefficient may be
 //! infinite: there `0 * inf` counts as 0.
 
-use tdl_ir::{BinaryOp, Builder, CompareOp, Dtype, Op, Type, Update, ValueId};
+use tdl_ir::{BinaryOp, Builder, CompareOp, Dtype, Op, Scalar, Type, Update, ValueId};
 
 use super::control::zeros;
-use super::loops;
-use super::tape::{Kind, Loop, Step, Tan, Tape};
+use super::residuals::replay;
+use super::tape::{Branch, Kind, Loop, Step, Tan, Tape};
 
 /// Emits the transposed program; `None` is zero. `start` holds cotangents that the inputs already have.
 pub fn transpose(
@@ -17,7 +17,18 @@ pub fn transpose(
     outputs: &[Option<ValueId>],
     start: &[Option<ValueId>],
 ) -> Vec<Option<ValueId>> {
-    let mut t = Transpose { b, tape, cts: vec![None; tape.types.len()], guarded: guarded(tape) };
+    run(b, tape, outputs, start, &vec![false; outputs.len()])
+}
+
+fn run(
+    b: &mut Builder,
+    tape: &Tape,
+    outputs: &[Option<ValueId>],
+    start: &[Option<ValueId>],
+    guarded_outputs: &[bool],
+) -> Vec<Option<ValueId>> {
+    let guarded = guarded(tape, guarded_outputs);
+    let mut t = Transpose { b, tape, cts: vec![None; tape.types.len()], guarded };
     for (input, v) in tape.inputs.iter().zip(start) {
         t.cts[input.0] = *v;
     }
@@ -32,20 +43,48 @@ pub fn transpose(
     tape.inputs.iter().map(|i| t.cts[i.0]).collect()
 }
 
-/// Tangents that reach a `select` through elementwise and structural steps.
-fn guarded(tape: &Tape) -> Vec<bool> {
+/// Tangents that go on into a `select`.
+fn guarded(tape: &Tape, outputs: &[bool]) -> Vec<bool> {
     let mut out = vec![false; tape.types.len()];
+    for (t, g) in tape.outputs.iter().zip(outputs) {
+        if let Some(t) = t {
+            out[t.0] |= g;
+        }
+    }
     for step in tape.steps.iter().rev() {
-        let through = match &step.kind {
-            Kind::Select(_) => true,
-            Kind::Contract { .. } | Kind::If { .. } | Kind::For(_) | Kind::Custom { .. } | Kind::Remat { .. } => false,
-            _ => step.outs.iter().flatten().any(|t| out[t.0]),
+        let outs: Vec<bool> = step.outs.iter().map(|t| t.is_some_and(|t| out[t.0])).collect();
+        let ins = match &step.kind {
+            Kind::Select(_) => vec![true; step.ins.len()],
+            Kind::If { then, els, .. } => {
+                let sides = [then, els].map(|side| inputs(&side.tape, &guarded(&side.tape, &outs)));
+                sides[0].iter().zip(&sides[1]).map(|(a, b)| *a || *b).collect()
+            }
+            Kind::For(l) => inputs(&l.body, &guarded(&l.body, &loop_guards(l, outs))),
+            _ => vec![outs.contains(&true); step.ins.len()],
         };
-        if through {
-            step.ins.iter().flatten().for_each(|t| out[t.0] = true);
+        for (t, g) in step.ins.iter().zip(ins) {
+            if let Some(t) = t {
+                out[t.0] |= g;
+            }
         }
     }
     out
+}
+
+fn inputs(tape: &Tape, guarded: &[bool]) -> Vec<bool> {
+    tape.inputs.iter().map(|t| guarded[t.0]).collect()
+}
+
+/// Which outputs of a loop's body go on into a `select`, in this iteration or a later one.
+fn loop_guards(l: &Loop, mut outputs: Vec<bool>) -> Vec<bool> {
+    loop {
+        let ins = inputs(&l.body, &guarded(&l.body, &outputs));
+        let next: Vec<bool> = outputs.iter().zip(&ins).map(|(a, b)| *a || *b).collect();
+        if next == outputs {
+            return outputs;
+        }
+        outputs = next;
+    }
 }
 
 struct Transpose<'a> {
@@ -106,7 +145,8 @@ impl Transpose<'_> {
             Kind::Neg => self.add_to(first, |b, _| b.neg(ct)),
             Kind::Scale(coef) => self.add_to(first, |b, _| {
                 let product = b.mul(ct, *coef);
-                if !guard {
+                let finite = matches!(b.as_splat(*coef), Some(Scalar::Float(x)) if f64::from_bits(x).is_finite());
+                if !guard || finite {
                     return product;
                 }
                 let zero = b.full_like(0.0, ct);
@@ -188,14 +228,19 @@ impl Transpose<'_> {
                     }
                 });
             }
-            Kind::Push(index) => {
-                self.add_to(step.ins[1], |b, _| b.index0(ct, *index));
-                self.add_to(first, |b, ty| {
-                    let row = b.full(0.0, dtype(ty), &ty.dims()[1..]);
-                    b.update0(ct, *index, row, Update::Set)
+            Kind::Push { at, rows } => {
+                self.add_to(step.ins[1], |b, ty| {
+                    if !*rows {
+                        return b.index0(ct, *at);
+                    }
+                    let zero = b.const_i64(0);
+                    let mut starts = vec![zero; ty.rank()];
+                    starts[0] = *at;
+                    b.slice(ct, starts, ty.dims())
                 });
+                // no earlier push reads these rows
+                self.add_to(first, |_, _| ct);
             }
-            Kind::Poison(_) => {}
             Kind::If { .. } | Kind::For(_) | Kind::Custom { .. } | Kind::Remat { .. } => {}
         }
     }
@@ -212,17 +257,21 @@ impl Transpose<'_> {
         }
     }
 
-    fn branch(&mut self, cond: ValueId, then: &Tape, els: &Tape, step: &Step) {
+    fn branch(&mut self, cond: ValueId, then: &Branch, els: &Branch, step: &Step) {
         let outs: Vec<Option<ValueId>> = step.outs.iter().map(|t| t.and_then(|t| self.cts[t.0])).collect();
         if outs.iter().all(Option::is_none) {
             return;
         }
         let wanted: Vec<(usize, Tan)> = step.ins.iter().enumerate().filter_map(|(k, t)| t.map(|t| (k, t))).collect();
         let types: Vec<Type> = wanted.iter().map(|(_, t)| self.ty(*t)).collect();
+        let guards = self.guards(step);
         let mut regions = Vec::new();
-        for tape in [then, els] {
+        for side in [then, els] {
             self.b.begin_region();
-            let cts = transpose(self.b, tape, &outs, &vec![None; tape.inputs.len()]);
+            let names = replay(self.b, &side.replay, None);
+            let mut tape = side.tape.clone();
+            tape.visit(&mut |v| *v = names.get(*v));
+            let cts = run(self.b, &tape, &outs, &vec![None; tape.inputs.len()], &guards);
             let results =
                 wanted.iter().zip(&types).map(|((k, _), ty)| cts[*k].unwrap_or_else(|| zeros(self.b, ty))).collect();
             regions.push(self.b.end_region(results));
@@ -231,6 +280,10 @@ impl Transpose<'_> {
         for ((_, t), v) in wanted.iter().zip(results) {
             self.add(*t, v);
         }
+    }
+
+    fn guards(&self, step: &Step) -> Vec<bool> {
+        step.outs.iter().map(|t| t.is_some_and(|t| self.guarded[t.0])).collect()
     }
 
     fn repeat(&mut self, l: &Loop, step: &Step) {
@@ -253,18 +306,19 @@ impl Transpose<'_> {
             inits.push(zeros(self.b, &ty));
         }
         let trips = l.trips;
+        let guards = loop_guards(l, self.guards(step));
         let results = self.b.for_loop(trips, inits, |b, k, params| {
             let one = b.const_i64(1);
             let last = b.binary(BinaryOp::Sub, trips, one);
             let i = b.binary(BinaryOp::Sub, last, k);
-            let names = loops::names(b, l, i);
+            let names = replay(b, &l.replay, Some((l.index, i)));
             let mut body = l.body.clone();
             body.visit(&mut |v| *v = names.get(*v));
             let (cts, sums) = params.split_at(l.carried);
             let out_cts: Vec<Option<ValueId>> = cts.iter().map(|v| Some(*v)).collect();
             let mut start: Vec<Option<ValueId>> = vec![None; l.carried];
             start.extend(sums.iter().map(|v| Some(*v)));
-            let back = transpose(b, &body, &out_cts, &start);
+            let back = run(b, &body, &out_cts, &start, &guards);
             back.iter().zip(params).map(|(ct, p)| ct.unwrap_or_else(|| b.full_like(0.0, *p))).collect()
         });
         for (t, v) in step.ins[..l.carried].iter().zip(&results) {
@@ -303,14 +357,13 @@ impl Transpose<'_> {
                     }
                 }
             }
-            Kind::Remat { func, wrt, args, result_count } => {
+            Kind::Remat { func, wrt, args, results } => {
                 let mut all = args.clone();
                 all.extend(cts);
-                let mut types: Vec<Type> =
-                    step.outs.iter().map(|t| t.map_or(Type::scalar(Dtype::I64), |t| self.ty(t))).collect();
-                types.extend(wrt.iter().map(|k| self.b.ty(args[*k]).clone()));
+                let primal = results.iter().chain(wrt.iter().map(|k| &args[*k]));
+                let types = primal.map(|v| self.b.ty(*v).clone()).collect();
                 let back = self.b.inst(Op::Vjp { func: *func, wrt: wrt.clone() }, all, types, Vec::new());
-                for (k, v) in wrt.iter().zip(&back[*result_count..]) {
+                for (k, v) in wrt.iter().zip(&back[results.len()..]) {
                     if let Some(t) = step.ins[*k] {
                         self.add(t, *v);
                     }

@@ -1,0 +1,177 @@
+//! What has to be differentiated: floats that depend on the parameters (`varied`) and that a wanted result depends on
+//! (`useful`). Integers and bools carry no derivative, but a float converted from one that depends on a parameter is an
+//! error; so it counts as varied.
+
+use tdl_ir::op::Derivative;
+use tdl_ir::{Block, Function, Inst, Op, Type, ValueId};
+
+/// A set of values of one function.
+pub(super) struct Values(Vec<bool>);
+
+impl Values {
+    pub fn has(&self, v: ValueId) -> bool {
+        self.0[v.0 as usize]
+    }
+}
+
+/// The values of `f` that need a tangent.
+pub(super) fn active(f: &Function, wrt: &[usize], wanted: &[ValueId]) -> Values {
+    let n = f.values.len();
+    let mut a = Analysis { f, varied: vec![false; n], tainted: vec![false; n], useful: vec![false; n], changed: false };
+    for p in wrt {
+        a.varied[f.params()[*p].0 as usize] = true;
+    }
+    a.fixed_point(|a| a.forward(&f.body));
+    for v in wanted {
+        a.useful[v.0 as usize] = true;
+    }
+    a.fixed_point(|a| a.backward(&f.body));
+    Values(a.varied.iter().zip(&a.useful).map(|(v, u)| *v && *u).collect())
+}
+
+/// Has a tangent of its own: a float tensor, or a stack of them.
+pub(super) fn is_float(ty: &Type) -> bool {
+    match ty {
+        Type::Tensor { dtype, .. } | Type::Stack { dtype, .. } => dtype.is_float(),
+        Type::Str => false,
+    }
+}
+
+/// The operands through which a derivative passes.
+fn passes(i: &Inst, k: usize) -> bool {
+    match &i.op {
+        Op::Unary(op) => !matches!(op.def().derivative, Derivative::Zero),
+        Op::Binary(op) => !matches!(op.def().derivative[k], Derivative::Zero),
+        Op::StopGrad => false,
+        _ => true,
+    }
+}
+
+struct Analysis<'a> {
+    f: &'a Function,
+    varied: Vec<bool>,
+    tainted: Vec<bool>,
+    useful: Vec<bool>,
+    changed: bool,
+}
+
+impl Analysis<'_> {
+    fn fixed_point(&mut self, mut walk: impl FnMut(&mut Self)) {
+        loop {
+            self.changed = false;
+            walk(self);
+            if !self.changed {
+                return;
+            }
+        }
+    }
+
+    fn depends(&self, v: ValueId) -> (bool, bool) {
+        (self.varied[v.0 as usize], self.tainted[v.0 as usize])
+    }
+
+    /// `to` depends on what `from` does.
+    fn flow(&mut self, from: ValueId, to: ValueId) {
+        let (varied, tainted) = self.depends(from);
+        self.vary(to, varied, tainted);
+    }
+
+    fn vary(&mut self, v: ValueId, varied: bool, tainted: bool) {
+        let at = v.0 as usize;
+        self.changed |= varied && !self.varied[at] || tainted && !self.tainted[at];
+        self.varied[at] |= varied;
+        self.tainted[at] |= tainted;
+    }
+
+    fn forward(&mut self, block: &Block) {
+        for i in &block.insts {
+            match &i.op {
+                Op::If => {
+                    i.regions.iter().for_each(|r| self.forward(r));
+                    for (k, r) in i.results.iter().enumerate() {
+                        i.regions.iter().for_each(|region| self.flow(region.results[k], *r));
+                    }
+                }
+                Op::For | Op::While => {
+                    let skip = usize::from(matches!(i.op, Op::For));
+                    for (k, r) in i.results.iter().enumerate() {
+                        let (init, body) = (i.args[skip + k], &i.regions[i.regions.len() - 1]);
+                        self.flow(init, *r);
+                        self.flow(body.results[k], *r);
+                        i.regions.iter().for_each(|region| {
+                            let at = region.params.len() - i.results.len() + k;
+                            self.flow(*r, region.params[at]);
+                        });
+                    }
+                    i.regions.iter().for_each(|r| self.forward(r));
+                    for (k, r) in i.results.iter().enumerate() {
+                        self.flow(i.regions[i.regions.len() - 1].results[k], *r);
+                    }
+                }
+                Op::StopGrad => {}
+                _ => self.forward_plain(i),
+            }
+        }
+    }
+
+    fn forward_plain(&mut self, i: &Inst) {
+        let (mut varied, mut tainted, mut touched) = (false, false, false);
+        for (k, a) in i.args.iter().enumerate() {
+            let (v, t) = self.depends(*a);
+            varied |= v && passes(i, k);
+            touched |= v;
+            tainted |= t;
+        }
+        let converted = matches!(i.op, Op::Convert) && tainted;
+        for r in &i.results {
+            let float = is_float(self.f.ty(*r));
+            self.vary(*r, float && (varied || converted), !float && (touched || tainted));
+        }
+    }
+
+    fn want(&mut self, v: ValueId) {
+        let at = v.0 as usize;
+        if !self.useful[at] && is_float(self.f.ty(v)) {
+            self.useful[at] = true;
+            self.changed = true;
+        }
+    }
+
+    fn backward(&mut self, block: &Block) {
+        for i in block.insts.iter().rev() {
+            let useful = |a: &Self, v: ValueId| a.useful[v.0 as usize];
+            match &i.op {
+                Op::If => {
+                    for (k, r) in i.results.iter().enumerate() {
+                        if useful(self, *r) {
+                            i.regions.iter().for_each(|region| self.want(region.results[k]));
+                        }
+                    }
+                    i.regions.iter().for_each(|r| self.backward(r));
+                }
+                Op::For | Op::While => {
+                    let skip = usize::from(matches!(i.op, Op::For));
+                    let body = &i.regions[i.regions.len() - 1];
+                    for (k, r) in i.results.iter().enumerate() {
+                        if useful(self, *r) || useful(self, body.params[skip + k]) {
+                            self.want(*r);
+                            self.want(body.params[skip + k]);
+                            self.want(body.results[k]);
+                            self.want(i.args[skip + k]);
+                        }
+                    }
+                    self.backward(body);
+                }
+                _ => {
+                    if i.results.iter().any(|r| useful(self, *r)) {
+                        for (k, a) in i.args.iter().enumerate() {
+                            if passes(i, k) {
+                                self.want(*a);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

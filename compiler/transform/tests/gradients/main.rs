@@ -1,0 +1,7 @@
+//! Gradients against central differences in f64, through the reference interpreter.
+
+mod control;
+mod higher;
+mod ops;
+mod rules;
+mod support;

@@ -1,0 +1,181 @@
+//! Conventions, rules of the user's own, and what is refused.
+
+use tdl_ir::interp::Value;
+use tdl_ir::{FuncId, Op};
+
+use crate::support::{case, check, derived, f64s, floats, run, seeds};
+
+/// The reverse-mode derivative of `text` at `x`, with cotangent 1.
+fn slope(text: &str, x: f64) -> f64 {
+    let case = case(text, vec![f64s(&[], &[x])], &[0]);
+    let out = run(&derived(&case, true), FuncId(0), vec![f64s(&[], &[x]), f64s(&[], &[1.0])]);
+    let reverse = floats(&out[1])[0];
+    let out = run(&derived(&case, false), FuncId(0), vec![f64s(&[], &[x]), f64s(&[], &[1.0])]);
+    let forward = floats(&out[1])[0];
+    assert!(forward == reverse || forward.is_nan() && reverse.is_nan(), "{forward} forward, {reverse} reverse");
+    reverse
+}
+
+#[test]
+fn the_untaken_side_of_a_select_gives_no_nan() {
+    let text = r#"func @f(%x: f64) {
+  %zero: f64 = const 0.0
+  %pos: bool = gt %x, %zero
+  %0: f64 = log %x
+  %1: f64 = sqrt %0
+  %2: f64 = mul %1, %x
+  %3: f64 = select %pos, %2, %x
+  return %3
+}"#;
+    assert_eq!(slope(text, 0.0), 1.0);
+    assert_eq!(slope(text, -1.0), 1.0);
+}
+
+#[test]
+fn also_not_through_a_loop() {
+    let text = r#"func @f(%x: f64) {
+  %zero: f64 = const 0.0
+  %n: i64 = const 2
+  %pos: bool = gt %x, %zero
+  %0: f64 = for %i < %n, %a: f64 = %x {
+    %1: f64 = sqrt %a
+    %2: f64 = div %1, %x
+    yield %2
+  }
+  %3: f64 = select %pos, %0, %x
+  return %3
+}"#;
+    assert_eq!(slope(text, 0.0), 1.0);
+}
+
+const SOFTPLUS: &str = r#"func @softplus(%x: f64) custom_vjp: @back {
+  %e: f64 = exp %x
+  %y: f64 = log1p %e
+  return %y
+}
+
+func @back(%x: f64, %y: f64, %dy: f64) {
+  %s: f64 = sigmoid %x
+  %d: f64 = mul %s, %dy
+  return %d
+}
+
+func @f(%x: f64) {
+  %0: f64 = call @softplus(%x)
+  %1: f64 = mul %0, %x
+  return %1
+}"#;
+
+#[test]
+fn rules_of_the_user() {
+    check(SOFTPLUS, vec![f64s(&[], &[0.7])], &[0]);
+    let back = derived(&case(SOFTPLUS, vec![], &[0]), true);
+    assert!(tdl_ir::print(&back).contains("sigmoid"), "the rule is used");
+    let twice = format!(
+        "{SOFTPLUS}\nfunc @g(%x: f64, %ct: f64) {{\n  %r: f64, %d: f64 = vjp @f(%x, %ct), wrt: [0]\n  return %d\n}}"
+    );
+    check(&twice, vec![f64s(&[], &[0.7]), f64s(&[], &[1.0])], &[0]);
+}
+
+#[test]
+fn recomputed_functions() {
+    let text = r#"func @layer(%x: f64[3], %k: i64) remat {
+  %0: f64[3] = sin %x
+  %1: f64[3] = exp %0
+  return %1, %k
+}
+
+func @f(%x: f64[3]) {
+  %k: i64 = const 2
+  %0: f64[3], %m: i64 = call @layer(%x, %k)
+  %1: f64[3], %j: i64 = call @layer(%0, %m)
+  return %1
+}"#;
+    check(text, vec![seeds(&[3], 1)], &[0]);
+}
+
+#[test]
+fn a_pullback_shares_the_forward_pass() {
+    let text = r#"func @f(%x: f64[3]) {
+  %0: f64[3] = exp %x
+  %1: f64[3] = sin %0
+  return %1
+}
+
+func @rows(%x: f64[3], %a: f64[3], %b: f64[3]) {
+  %y: f64[3] = call @f(%x)
+  %n: i64 = const 2
+  %r: f64[3], %d: f64[3] = vjp @f(%x, %a), wrt: [0]
+  %s: f64[3] = for %i < %n, %c: f64[3] = %d {
+    %q: f64[3], %e: f64[3] = vjp @f(%x, %c), wrt: [0]
+    yield %e
+  }
+  return %y, %s
+}"#;
+    let module = tdl_ir::parse(text).expect("parses");
+    let flat = tdl_transform::differentiate(&module, &[FuncId(1)], true).expect("flat");
+    let mut exps = 0;
+    flat.funcs[0].body.visit_insts(&mut |i| exps += usize::from(i.op == Op::Unary(tdl_ir::UnaryOp::Exp)));
+    assert_eq!(exps, 1);
+    check(text, vec![seeds(&[3], 1), seeds(&[3], 2), seeds(&[3], 3)], &[0, 1]);
+}
+
+#[test]
+fn what_has_no_derivative_is_refused_with_its_place() {
+    let refused = |body: &str| -> Option<String> {
+        let text = format!(
+            "func @f(%x: f64) {{\n{body}  return %y\n}}\nfunc @g(%x: f64, %ct: f64) {{\n  %r: f64, %d: f64 = vjp @f(%x, %ct), wrt: [0]\n  return %d\n}}"
+        );
+        let module = tdl_ir::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        match tdl_transform::differentiate(&module, &[FuncId(1)], true) {
+            Ok(_) => None,
+            Err(tdl_transform::Error::Program(d)) => Some(format!("{}: {}", d[0].code, d[0].message)),
+            Err(e) => panic!("{e:?}"),
+        }
+    };
+    let message = "E0504: a float converted from an integer or bool that depends on the parameter has no derivative";
+    let converted = "  %k: i64 = convert %x\n  %z: f64 = convert %k\n";
+    assert_eq!(refused(&format!("{converted}  %y: f64 = mul %z, %x\n")).as_deref(), Some(message));
+    // through a loop
+    let looped = "  %k: i64 = convert %x\n  %n: i64 = const 3\n  %m: i64 = for %i < %n, %c: i64 = %i0 {\n    %e: i64 = add %c, %k\n    yield %e\n  }\n  %z: f64 = convert %m\n  %y: f64 = mul %z, %x\n";
+    let looped = format!("  %i0: i64 = const 0\n{looped}");
+    assert_eq!(refused(&looped).as_deref(), Some(message));
+    // what does not reach the result is no error, nor what stop_grad covers
+    assert_eq!(refused(&format!("{converted}  %y: f64 = mul %x, %x\n")), None);
+    assert_eq!(refused(&format!("{converted}  %s: f64 = stop_grad %z\n  %y: f64 = mul %s, %x\n")), None);
+    assert_eq!(
+        refused("  %y: f64 = digamma %x\n").as_deref(),
+        Some("E0504: the derivative of `digamma` (trigamma) is not available")
+    );
+}
+
+#[test]
+fn no_product_is_wasted_on_what_is_not_asked_for() {
+    let text = r#"func @f(%w1: f64[4, 8], %w2: f64[8, 8], %w3: f64[8, 3], %x: f64[5, 4]) {
+  %0: f64[5, 8] = contract %x, %w1, "ab,bc->ac"
+  %1: f64[5, 8] = tanh %0
+  %2: f64[5, 8] = contract %1, %w2, "ab,bc->ac"
+  %3: f64[5, 8] = tanh %2
+  %4: f64[5, 3] = contract %3, %w3, "ab,bc->ac"
+  return %4
+}"#;
+    let args = vec![seeds(&[4, 8], 1), seeds(&[8, 8], 2), seeds(&[8, 3], 3), seeds(&[5, 4], 4)];
+    let module = derived(&case(text, args.clone(), &[0, 1, 2]), true);
+    let mut contracts = 0;
+    module.funcs[0].body.visit_insts(&mut |i| contracts += usize::from(matches!(i.op, Op::Contract { .. })));
+    assert_eq!(contracts, 3 + 5);
+    check(text, args, &[0, 1, 2]);
+}
+
+#[test]
+fn shares_at_ties() {
+    let text = r#"func @f(%x: f64) {
+  %two: f64[2] = expand %x, axes: [0]
+  %0: f64 = max %two, axes: [0]
+  %1: f64 = abs %0
+  return %1
+}"#;
+    assert_eq!(slope(text, 2.0), 1.0);
+    assert_eq!(slope(text, 0.0), 0.0);
+    let _: Value = Value::int(0);
+}
