@@ -2,7 +2,6 @@
 
 use tdl_ir::random::*;
 
-
 #[test]
 fn philox_gives_the_known_answers_of_random123() {
     assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);

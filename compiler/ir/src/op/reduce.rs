@@ -227,33 +227,55 @@ fn share_of_equals(b: &mut Builder, x: ValueId, y: ValueId, axes: &[usize]) -> V
     let dims = b.dims(x);
     let extreme = restore(b, y, &dims, axes);
     let hit = b.compare(CompareOp::Eq, x, extreme);
-    let hit = b.convert(hit, b.dtype(x));
+    // (a conversion would have no derivative)
+    let (zeros, ones) = (b.full_like(0.0, x), b.full_like(1.0, x));
+    let hit = b.select(hit, ones, zeros);
     let count = b.sum(hit, axes.to_vec());
     // Without a hit (NaN) the share is 0 / 1.
-    let floor = b.full_like(1.0, count);
-    let count = b.binary(BinaryOp::Max, count, floor);
+    let none = b.full_like(0.0, count);
+    let one = b.full_like(1.0, count);
+    let alone = b.compare(CompareOp::Eq, count, none);
+    let count = b.select(alone, one, count);
     let count = restore(b, count, &dims, axes);
     b.div(hit, count)
 }
 
-/// The product of all other elements, right with zeros too: `y / x`, or where `x` is the only zero, the product of the
-/// rest.
-fn product_of_others(b: &mut Builder, x: ValueId, y: ValueId, axes: &[usize]) -> ValueId {
+/// The product of all other elements, right with zeros too and to every order: the products of what stands before times
+/// those of what stands behind.
+fn product_of_others(b: &mut Builder, x: ValueId, _: ValueId, axes: &[usize]) -> ValueId {
     let dims = b.dims(x);
     let dtype = b.dtype(x);
-    let (zeros, ones) = (b.full_like(0.0, x), b.full_like(1.0, x));
-    let is_zero = b.compare(CompareOp::Eq, x, zeros);
-    let rest = b.select(is_zero, ones, x);
-    let product = b.reduce(ReduceOp::Prod, rest, axes.to_vec());
-    let hit = b.convert(is_zero, dtype);
-    let count = b.sum(hit, axes.to_vec());
-    let one = b.full_like(1.0, count);
-    let zero = b.full_like(0.0, count);
-    let single = b.compare(CompareOp::Eq, count, one);
-    let at_zero = b.select(single, product, zero);
-    let at_zero = restore(b, at_zero, &dims, axes);
-    let whole = restore(b, y, &dims, axes);
-    let elsewhere = b.div(whole, rest);
-    let ty = Type::tensor(dtype, dims);
-    b.inst1(super::Op::Select, vec![is_zero, at_zero, elsewhere], ty)
+    let kept: Vec<usize> = (0..dims.len()).filter(|k| !axes.contains(k)).collect();
+    let perm: Vec<usize> = kept.iter().chain(axes).copied().collect();
+    let mut back = vec![0; perm.len()];
+    for (k, p) in perm.iter().enumerate() {
+        back[*p] = k;
+    }
+    let axis = kept.len();
+    let moved = b.permute(x, perm);
+    let moved_dims = b.dims(moved);
+    let n = b.numel(&moved_dims[axis..]);
+    let one = b.const_i64(1);
+    let longer = b.size_binary(BinaryOp::Add, n, one);
+    let mut flat: Vec<Dim> = moved_dims[..axis].to_vec();
+    flat.push(b.dim(n));
+    let (mut single, mut long) = (flat.clone(), flat.clone());
+    (single[axis], long[axis]) = (Dim::Const(1), b.dim(longer));
+    let row = b.reshape(moved, &flat);
+    let ones = b.full(1.0, dtype, &single);
+    let zero = b.const_i64(0);
+    let exclusive = [false, true].map(|reverse| {
+        let scan = super::Op::Scan { op: ScanOp::Prod, axis, reverse };
+        let scan = b.inst1(scan, vec![row], Type::tensor(dtype, flat.clone()));
+        let parts = if reverse { vec![scan, ones] } else { vec![ones, scan] };
+        let joined = b.inst1(super::Op::Concat { axis }, parts, Type::tensor(dtype, long.clone()));
+        let mut starts = vec![zero; flat.len()];
+        if reverse {
+            starts[axis] = one;
+        }
+        b.slice(joined, starts, &flat)
+    });
+    let product = b.mul(exclusive[0], exclusive[1]);
+    let wide = b.reshape(product, &moved_dims);
+    b.permute(wide, back)
 }

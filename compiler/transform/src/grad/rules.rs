@@ -1,6 +1,6 @@
 //! Linear parts of the structural ops. Elementwise ops take their coefficients from the op tables.
 
-use tdl_ir::op::Derivative;
+use tdl_ir::op::{Derivative, ReduceDerivative};
 use tdl_ir::{BinaryOp, CompareOp, Dim, Dtype, Inst, Op, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
 
 use super::linearize::{Linearizer, Mode};
@@ -144,80 +144,17 @@ impl Linearizer<'_> {
 
     fn reduce(&mut self, op: ReduceOp, axes: &[usize], args: &[ValueId], ins: &[Option<Tan>], out: ValueId) {
         let x = args[0];
-        let (ty, dims) = (self.b.ty(x).clone(), self.b.dims(x));
-        match op {
-            ReduceOp::Sum => self.record(Kind::Sum(axes.to_vec()), vec![ins[0]], out),
-            ReduceOp::Max | ReduceOp::Min => {
-                // ties share: 1/count at each largest element
+        match op.def().derivative {
+            ReduceDerivative::Linear => self.record(Kind::Sum(axes.to_vec()), vec![ins[0]], out),
+            ReduceDerivative::Coefficient(rule) => {
                 let y = self.map.get(out);
-                let wide = self.b.expand(y, axes.to_vec(), &dims);
-                let hit = self.b.compare(CompareOp::Eq, x, wide);
-                let dtype = self.b.dtype(x);
-                let mask = self.b.convert(hit, dtype);
-                let count = self.b.sum(mask, axes.to_vec());
-                let count = self.b.expand(count, axes.to_vec(), &dims);
-                let coef = self.b.div(mask, count);
+                let coef = rule(self.b, x, y, axes);
+                let ty = self.b.ty(x).clone();
                 let t = self.between(Kind::Scale(coef), vec![ins[0]], ty);
                 self.record(Kind::Sum(axes.to_vec()), vec![Some(t)], out);
             }
-            ReduceOp::Prod => {
-                let coef = self.others_product(x, axes);
-                let t = self.between(Kind::Scale(coef), vec![ins[0]], ty);
-                self.record(Kind::Sum(axes.to_vec()), vec![Some(t)], out);
-            }
-            ReduceOp::Any | ReduceOp::All => {}
+            ReduceDerivative::Zero => {}
         }
-    }
-
-    /// For each element the product of all others along `axes`, right also where elements are zero: products of what
-    /// stands before times products of what stands behind.
-    fn others_product(&mut self, x: ValueId, axes: &[usize]) -> ValueId {
-        let b = &mut *self.b;
-        let dims = b.dims(x);
-        let kept: Vec<usize> = (0..dims.len()).filter(|k| !axes.contains(k)).collect();
-        let perm: Vec<usize> = kept.iter().chain(axes).copied().collect();
-        let mut back = vec![0; perm.len()];
-        for (k, p) in perm.iter().enumerate() {
-            back[*p] = k;
-        }
-        let moved = b.permute(x, perm);
-        let moved_dims = b.dims(moved);
-        let n = b.numel(&moved_dims[kept.len()..]);
-        let mut flat: Vec<Dim> = moved_dims[..kept.len()].to_vec();
-        flat.push(b.dim(n));
-        let row = b.reshape(moved, &flat);
-        let axis = kept.len();
-        let ty = b.ty(row).clone();
-        let mut product = None;
-        for reverse in [false, true] {
-            let scan = b.inst1(Op::Scan { op: ScanOp::Prod, axis, reverse }, vec![row], ty.clone());
-            // shifted by one: exclusive
-            let ones = {
-                let mut dims = flat.clone();
-                dims[axis] = Dim::Const(1);
-                let dtype = b.dtype(row);
-                b.full(1.0, dtype, &dims)
-            };
-            let mut long = flat.clone();
-            let one = b.const_i64(1);
-            let longer = b.size_binary(BinaryOp::Add, n, one);
-            long[axis] = b.dim(longer);
-            let parts = if reverse { vec![scan, ones] } else { vec![ones, scan] };
-            let dtype = b.dtype(row);
-            let joined = b.inst1(Op::Concat { axis }, parts, Type::tensor(dtype, long));
-            let zero = b.const_i64(0);
-            let mut starts = vec![zero; flat.len()];
-            if reverse {
-                starts[axis] = one;
-            }
-            let exclusive = b.slice(joined, starts, &flat);
-            product = Some(match product {
-                Some(p) => b.mul(p, exclusive),
-                None => exclusive,
-            });
-        }
-        let wide = b.reshape(product.expect("two directions"), &moved_dims);
-        b.permute(wide, back)
     }
 
     /// Sorted values are a gather of the flattened operand.

@@ -3,5 +3,7 @@
 mod control;
 mod higher;
 mod ops;
+mod programs;
 mod rules;
 mod support;
+mod tables;

@@ -85,7 +85,13 @@ pub fn seeds(shape: &[usize], salt: usize) -> Value {
 /// `<ct, J v>` by differences, by forward mode and by reverse mode must agree.
 #[track_caller]
 pub fn check(text: &str, args: Vec<Value>, wrt: &[usize]) {
-    let case = case(text, args, wrt);
+    check_case(&case(text, args, wrt), 2e-6);
+}
+
+/// The same, with the error of the differences that is allowed.
+#[track_caller]
+pub fn check_case(case: &Case, tolerance: f64) {
+    let wrt = &case.wrt;
     let flat = tdl_transform::differentiate(&case.module, &[case.func], true).unwrap_or_else(|e| panic!("{e:?}"));
     let plain = run(&flat, FuncId(0), case.args.clone());
     let tangents: Vec<Value> =
@@ -114,22 +120,23 @@ pub fn check(text: &str, args: Vec<Value>, wrt: &[usize]) {
     let numeric = (moved(1.0) - moved(-1.0)) / (2.0 * h);
     let mut values = Vec::new();
     for reverse in [false, true] {
-        let module = derived(&case, reverse);
+        let module = derived(case, reverse);
         let mut args = case.args.clone();
         args.extend(if reverse { cts.clone() } else { tangents.clone() });
         let out = run(&module, FuncId(0), args);
         let extra = &out[plain.len()..];
         values.push(if reverse { dot(extra, &tangents) } else { dot(&cts, extra) });
     }
-    let close = |a: f64, b: f64| (a - b).abs() <= 2e-6 * (1.0 + a.abs().max(b.abs()));
+    let close = |a: f64, b: f64| (a - b).abs() <= tolerance * (1.0 + a.abs().max(b.abs()));
     assert!(
         close(values[0], numeric)
             && close(values[1], numeric)
             && (values[0] - values[1]).abs() < 1e-9 * (1.0 + numeric.abs()),
-        "differences {numeric}, forward {}, reverse {}\n{text}\n{}",
+        "differences {numeric}, forward {}, reverse {}\n{}\n{}",
         values[0],
         values[1],
-        tdl_ir::print(&derived(&case, true)),
+        tdl_ir::print(&case.module),
+        tdl_ir::print(&derived(case, true)),
     );
 }
 
@@ -140,4 +147,30 @@ pub fn gradient_of(text: &str, params: &str, args: &str, ty: &str, outs: usize) 
         "{text}\nfunc @g({params}, %ct: {ty}) {{\n  {}, %d: {ty} = vjp @f({args}, %ct), wrt: [0]\n  return %d\n}}",
         results.join(", ")
     )
+}
+
+/// The reverse-mode derivative of a case whose only float result is a scalar, as a case.
+pub fn gradient_case(case: &Case) -> Case {
+    let mut module = case.module.clone();
+    let f = module.func(case.func).clone();
+    let mut b = Builder::new("gradient", Span::default());
+    let mut map = std::collections::HashMap::new();
+    let mut args = Vec::new();
+    for p in f.params() {
+        let ty = f.ty(*p).map_dims(|d| match d {
+            tdl_ir::Dim::Val(v) => tdl_ir::Dim::Val(map[&v]),
+            d => d,
+        });
+        let new = b.param(ty);
+        map.insert(*p, new);
+        args.push(new);
+    }
+    let types: Vec<Type> = case.wrt.iter().map(|k| b.ty(args[*k]).clone()).collect();
+    let mut all: Vec<Type> = f.results().iter().map(|r| f.ty(*r).clone()).collect();
+    let n = all.len();
+    all.extend(types);
+    args.push(b.const_num(1.0, Dtype::F64));
+    let out = b.inst(Op::Vjp { func: case.func, wrt: case.wrt.clone() }, args, all, Vec::new());
+    let func = module.add(b.finish(out[n..].to_vec()));
+    Case { module, func, args: case.args.clone(), wrt: case.wrt.clone() }
 }
