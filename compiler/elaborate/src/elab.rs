@@ -129,15 +129,17 @@ impl<'p> Elab<'p> {
 
     /// Types of leaves; `ids` gives the value of the k-th leaf, for extents that are witnesses.
     pub fn types(&self, leaves: &[Leaf], ids: impl Fn(usize) -> ValueId) -> R<Vec<Type>> {
-        leaves.iter().map(|l| self.leaf_type(l, leaves, &ids)).collect()
+        (0..leaves.len()).map(|i| self.leaf_type(i, leaves, &ids)).collect()
     }
 
-    fn leaf_type(&self, leaf: &Leaf, leaves: &[Leaf], ids: &impl Fn(usize) -> ValueId) -> R<Type> {
+    /// A slot is the nearest witness before the leaf: two values of one type have slots of one number.
+    fn leaf_type(&self, i: usize, leaves: &[Leaf], ids: &impl Fn(usize) -> ValueId) -> R<Type> {
+        let leaf = &leaves[i];
         let Some(dtype) = leaf.dtype else { return Ok(Type::Str) };
         let dim = |d: &RDim| match d {
             RDim::Known(d) => Ok(*d),
-            RDim::Slot(k) => match leaves.iter().rposition(|l| l.slot == Some(*k)) {
-                Some(i) => Ok(Dim::Val(ids(i))),
+            RDim::Slot(k) => match leaves[..i].iter().rposition(|l| l.slot == Some(*k)) {
+                Some(w) => Ok(Dim::Val(ids(w))),
                 None => Err(internal("a size has no witness")),
             },
             RDim::Expr(_) => Err(internal("a size depends on an unknown one")),
@@ -174,8 +176,8 @@ impl<'p> Elab<'p> {
     pub fn params(&mut self, ty: &RTy<'p>) -> R<Val<'p>> {
         let leaves = self.leaves(ty)?;
         let mut ids = Vec::with_capacity(leaves.len());
-        for leaf in &leaves {
-            let t = self.leaf_type(leaf, &leaves, &|k| ids[k])?;
+        for i in 0..leaves.len() {
+            let t = self.leaf_type(i, &leaves, &|k| ids[k])?;
             ids.push(self.b.param(t));
         }
         self.unflatten(ty, &mut ids.into_iter())
