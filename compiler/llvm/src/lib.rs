@@ -1,1 +1,116 @@
-//! tdl llvm.
+//! Loop IR to machine code. The only crate that links LLVM.
+//!
+//! One path for everything: text of an LLVM module ([`text`]), LLVM's passes, an object of our own target machine. The JIT
+//! loads the same object that `tdl build` links and that the cache keeps.
+
+mod jit;
+mod link;
+mod target;
+pub mod text;
+
+use inkwell::context::Context;
+use inkwell::memory_buffer::MemoryBuffer;
+use inkwell::module::Module;
+use inkwell::passes::PassBuilderOptions;
+use inkwell::targets::{FileType, TargetMachine};
+use tdl_loops::ir::Program;
+use tdl_source::InternalError;
+
+pub use jit::Jit;
+pub use link::{LinkError, link};
+pub use text::{ProgramInfo, ProgramParam, SiteText, symbol};
+
+/// How to compile.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// 0 to 3.
+    pub opt_level: u8,
+    /// `native`, or a name LLVM knows.
+    pub cpu: String,
+}
+
+/// The CPU name and features that `options` mean: what a program checks at its start.
+pub fn required_features(options: &Options) -> Vec<String> {
+    target::checked_features(options)
+}
+
+/// An object file. `with_main` makes it a program's own.
+pub fn compile(
+    program: &Program,
+    info: &ProgramInfo,
+    options: &Options,
+    with_main: bool,
+) -> Result<Vec<u8>, InternalError> {
+    optimized(program, info, options, with_main, |_, machine, module| {
+        let buffer = machine
+            .write_to_memory_buffer(module, FileType::Object)
+            .map_err(|e| error("object", e.to_str().unwrap_or("?"), None))?;
+        Ok(buffer.as_slice().to_vec())
+    })
+}
+
+/// The optimized module as text.
+pub fn emit_llvm(program: &Program, info: &ProgramInfo, options: &Options) -> Result<String, InternalError> {
+    optimized(program, info, options, false, |_, _, module| Ok(module.print_to_string().to_string_lossy().into_owned()))
+}
+
+/// Assembly.
+pub fn emit_asm(program: &Program, info: &ProgramInfo, options: &Options) -> Result<String, InternalError> {
+    optimized(program, info, options, false, |_, machine, module| {
+        let buffer = machine
+            .write_to_memory_buffer(module, FileType::Assembly)
+            .map_err(|e| error("assembly", e.to_str().unwrap_or("?"), None))?;
+        Ok(String::from_utf8_lossy(buffer.as_slice()).trim_end_matches('\0').to_owned())
+    })
+}
+
+/// Parses, verifies and optimizes the module, and hands it over.
+fn optimized<T>(
+    program: &Program,
+    info: &ProgramInfo,
+    options: &Options,
+    with_main: bool,
+    f: impl FnOnce(&Context, &TargetMachine, &Module<'_>) -> Result<T, InternalError>,
+) -> Result<T, InternalError> {
+    let machine = target::machine(options).map_err(|e| error("target", &e, None))?;
+    let (cpu, features) = target::cpu(options);
+    let mut source = text::module(program, info, with_main);
+    source.push_str(&target::attributes(&cpu, &features));
+    let context = Context::create();
+    silence(&context);
+    let buffer = MemoryBuffer::create_from_memory_range_copy(source.as_bytes(), "program");
+    let module = context
+        .create_module_from_ir(buffer)
+        .map_err(|e| error("llvm-parse", e.to_str().unwrap_or("?"), Some(source.clone())))?;
+    module.set_triple(&machine.get_triple());
+    module.set_data_layout(&machine.get_target_data().get_data_layout());
+    module.verify().map_err(|e| error("llvm-verify", e.to_str().unwrap_or("?"), Some(source.clone())))?;
+    let passes = match options.opt_level {
+        0 => "default<O0>",
+        1 => "default<O1>",
+        2 => "default<O2>",
+        _ => "default<O3>",
+    };
+    let pass_options = PassBuilderOptions::create();
+    pass_options.set_loop_vectorization(true);
+    pass_options.set_loop_slp_vectorization(options.opt_level > 1);
+    pass_options.set_loop_interleaving(true);
+    pass_options.set_loop_unrolling(true);
+    module
+        .run_passes(passes, &machine, pass_options)
+        .map_err(|e| error("llvm-passes", e.to_str().unwrap_or("?"), None))?;
+    f(&context, &machine, &module)
+}
+
+/// LLVM's remarks (a loop that was not vectorised) are not for the user's terminal.
+fn silence(context: &Context) {
+    extern "C" fn ignore(_: inkwell::llvm_sys::prelude::LLVMDiagnosticInfoRef, _: *mut std::ffi::c_void) {}
+    // SAFETY: the context is alive, and the handler takes nothing from its arguments
+    unsafe {
+        inkwell::llvm_sys::core::LLVMContextSetDiagnosticHandler(context.raw(), Some(ignore), std::ptr::null_mut());
+    }
+}
+
+fn error(pass: &str, message: &str, ir: Option<String>) -> InternalError {
+    InternalError { pass: pass.to_owned(), message: message.to_owned(), ir }
+}

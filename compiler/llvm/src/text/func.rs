@@ -1,0 +1,467 @@
+//! Functions: structured control flow as basic blocks. A loop's registers are phis in its head.
+
+use std::fmt::Write;
+
+use tdl_ir::{Dtype, ReduceOp};
+use tdl_loops::ir::{
+    Access, Carried, Expr, For, Func, If, Index, Kernel, KernelId, LoopKind, Operand, Program, Reduction, Reg, RegData,
+    RegTy, ResultTy, Stmt, While,
+};
+
+use super::{Globals, literal, llty, memty, symbol};
+
+/// Emits one function's body.
+pub(crate) struct Emit<'a> {
+    pub g: &'a mut Globals,
+    pub program: &'a Program,
+    pub regs: &'a [RegData],
+    pub out: String,
+    /// Stack slots, which stand in the entry block.
+    pub slots: String,
+    /// What each register is called.
+    names: Vec<String>,
+    next: usize,
+    label: String,
+    /// Access group of the vector loop around.
+    group: Option<usize>,
+    pub fails: bool,
+}
+
+pub fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &Kernel) {
+    let mut e = Emit::new(g, program, &k.regs);
+    let mut params = Vec::new();
+    for p in &k.params {
+        let attrs = match (e.regs[p.reg.0 as usize].ty, p.access) {
+            (RegTy::Ptr, Access::Read) => " noalias nocapture readonly",
+            (RegTy::Ptr, Access::Write | Access::ReadWrite) => " noalias nocapture",
+            (RegTy::Scalar(_) | RegTy::Str | RegTy::Stack, _) => "",
+        };
+        params.push(format!("{}{attrs} {}", e.reg_ty(p.reg), e.reg(p.reg)));
+    }
+    params.push(format!("i64 {}", e.reg(k.lo)));
+    params.push(format!("i64 {}", e.reg(k.hi)));
+    e.block(&k.body);
+    let _ = writeln!(out, "; {}\ndefine internal void @k{id}({}) #0 {{\nentry:", k.name, params.join(", "));
+    let _ = writeln!(out, "{}{}  ret void\n}}\n", e.slots, e.out);
+    thunk(out, id, k);
+}
+
+/// The form of a kernel that the runtime's threads call: its arguments come in 8-byte slots.
+fn thunk(out: &mut String, id: usize, k: &Kernel) {
+    let _ = writeln!(out, "define internal void @k{id}.part(ptr %env, i64 %lo, i64 %hi) #0 {{");
+    let mut args = Vec::new();
+    for (i, p) in k.params.iter().enumerate() {
+        let ty = reg_ty(k.regs[p.reg.0 as usize].ty);
+        let _ = writeln!(out, "  %p{i} = getelementptr i64, ptr %env, i64 {i}\n  %a{i} = load {ty}, ptr %p{i}");
+        args.push(format!("{ty} %a{i}"));
+    }
+    args.push("i64 %lo, i64 %hi".into());
+    let _ = writeln!(out, "  call void @k{id}({})\n  ret void\n}}\n", args.join(", "));
+}
+
+fn reg_ty(ty: RegTy) -> &'static str {
+    match ty {
+        RegTy::Scalar(d) => llty(d),
+        RegTy::Ptr | RegTy::Str | RegTy::Stack => "ptr",
+    }
+}
+
+pub fn host(out: &mut String, g: &mut Globals, program: &Program, f: &Func) {
+    let mut e = Emit::new(g, program, &f.regs);
+    let mut slot = 0;
+    for p in &f.params {
+        for reg in &p.slots {
+            let at = e.tmp("getelementptr i64, ptr %args, i64 ", &slot.to_string());
+            let name = match e.regs[reg.0 as usize].ty {
+                RegTy::Scalar(d) => e.load(&at, d),
+                RegTy::Ptr | RegTy::Str | RegTy::Stack => e.tmp("load ptr, ptr ", &at),
+            };
+            e.set(*reg, name);
+            slot += 1;
+        }
+    }
+    e.block(&f.body);
+    let name = symbol(&f.name);
+    let _ = writeln!(out, "define i32 @{name}(ptr %ctx, ptr %args, ptr %results) #0 {{\nentry:");
+    let _ = writeln!(out, "{}{}", e.slots, e.out);
+    if e.fails {
+        out.push_str("fail:\n  ret i32 1\n");
+    }
+    out.push_str("}\n\n");
+    let _ = f.results.iter().map(|r: &ResultTy| r.slots()).sum::<usize>();
+}
+
+impl<'a> Emit<'a> {
+    fn new(g: &'a mut Globals, program: &'a Program, regs: &'a [RegData]) -> Emit<'a> {
+        let names = (0..regs.len()).map(|i| format!("%r{i}")).collect();
+        Emit {
+            g,
+            program,
+            regs,
+            out: String::new(),
+            slots: String::new(),
+            names,
+            next: 0,
+            label: "entry".into(),
+            group: None,
+            fails: false,
+        }
+    }
+
+    pub fn reg(&self, r: Reg) -> &str {
+        &self.names[r.0 as usize]
+    }
+
+    pub fn set(&mut self, r: Reg, name: String) {
+        self.names[r.0 as usize] = name;
+    }
+
+    fn reg_ty(&self, r: Reg) -> &'static str {
+        reg_ty(self.regs[r.0 as usize].ty)
+    }
+
+    /// An operand without its type.
+    pub fn op(&self, o: Operand) -> String {
+        match o {
+            Operand::Reg(r) => self.reg(r).to_owned(),
+            Operand::Const(c, d) => literal(c, d),
+        }
+    }
+
+    pub fn op_ty(&self, o: Operand) -> &'static str {
+        match o {
+            Operand::Reg(r) => self.reg_ty(r),
+            Operand::Const(_, d) => llty(d),
+        }
+    }
+
+    pub fn fresh(&mut self) -> String {
+        self.next += 1;
+        format!("%t{}", self.next)
+    }
+
+    pub fn fresh_block(&mut self, what: &str) -> String {
+        self.fresh_label(what)
+    }
+
+    fn fresh_label(&mut self, what: &str) -> String {
+        self.next += 1;
+        format!("{what}{}", self.next)
+    }
+
+    /// `%t = <instruction><operand>`.
+    pub fn tmp(&mut self, instruction: &str, operand: &str) -> String {
+        let name = self.fresh();
+        let _ = writeln!(self.out, "  {name} = {instruction}{operand}");
+        name
+    }
+
+    pub fn line(&mut self, text: &str) {
+        let _ = writeln!(self.out, "  {text}");
+    }
+
+    pub fn start(&mut self, label: &str) {
+        let _ = writeln!(self.out, "{label}:");
+        self.label = label.to_owned();
+    }
+
+    /// A stack slot of this type, in the entry block.
+    pub fn slot(&mut self, ty: &str) -> String {
+        let name = self.fresh();
+        let _ = writeln!(self.slots, "  {name} = alloca {ty}, align 16");
+        name
+    }
+
+    /// The block in which the function gives up.
+    pub fn fail_unless(&mut self, ok: &str) {
+        self.fails = true;
+        let go = self.fresh_label("ok");
+        self.line(&format!("br i1 {ok}, label %{go}, label %fail"));
+        self.start(&go);
+    }
+
+    pub fn check_status(&mut self, status: &str) {
+        let ok = self.tmp("icmp eq i32 0, ", status);
+        self.fail_unless(&ok);
+    }
+
+    // --- memory
+
+    fn group_tag(&self) -> String {
+        self.group.map_or(String::new(), |g| format!(", !llvm.access.group !{g}"))
+    }
+
+    /// Loads an element; a bool becomes one bit, a bf16 stays as it is.
+    pub fn load(&mut self, address: &str, d: Dtype) -> String {
+        let tag = self.group_tag();
+        let v = self.tmp(&format!("load {}, ptr {address}, align {}", memty(d), d.size()), &tag);
+        if d == Dtype::Bool { self.tmp("icmp ne i8 0, ", &v) } else { v }
+    }
+
+    pub fn store(&mut self, address: &str, d: Dtype, value: &str) {
+        let tag = self.group_tag();
+        let value = if d == Dtype::Bool { self.tmp(&format!("zext i1 {value} to "), "i8") } else { value.to_owned() };
+        self.line(&format!("store {} {value}, ptr {address}, align {}{tag}", memty(d), d.size()));
+    }
+
+    pub fn index(&mut self, index: &Index) -> String {
+        let mut sum: Option<String> = (index.offset != 0).then(|| index.offset.to_string());
+        for term in &index.terms {
+            let r = self.reg(term.reg).to_owned();
+            let part = match term.stride.as_i64() {
+                Some(1) => r,
+                _ => {
+                    let s = self.op(term.stride);
+                    self.tmp("mul nsw i64 ", &format!("{r}, {s}"))
+                }
+            };
+            sum = Some(match sum {
+                Some(s) => self.tmp("add nsw i64 ", &format!("{s}, {part}")),
+                None => part,
+            });
+        }
+        sum.unwrap_or_else(|| "0".into())
+    }
+
+    pub fn address(&mut self, ptr: Reg, d: Dtype, index: &Index) -> String {
+        let base = self.reg(ptr).to_owned();
+        if index.offset == 0 && index.terms.is_empty() {
+            return base;
+        }
+        let i = self.index(index);
+        self.tmp("getelementptr inbounds ", &format!("{}, ptr {base}, i64 {i}", memty(d)))
+    }
+
+    // --- statements
+
+    pub fn block(&mut self, body: &[Stmt]) {
+        for s in body {
+            self.stmt(s);
+        }
+    }
+
+    fn stmt(&mut self, s: &Stmt) {
+        match s {
+            Stmt::Let { dst, value } => {
+                let name = self.expr(value);
+                self.set(*dst, name);
+            }
+            Stmt::Store { ptr, dtype, index, value } => {
+                let at = self.address(*ptr, *dtype, index);
+                let v = self.op(*value);
+                self.store(&at, *dtype, &v);
+            }
+            Stmt::For(f) => self.for_loop(f),
+            Stmt::If(i) => self.branch(i),
+            Stmt::Local { dst, dtype, len } => {
+                let slot = self.fresh();
+                let _ = writeln!(self.slots, "  {slot} = alloca [{len} x {}], align 64", memty(*dtype));
+                self.set(*dst, slot);
+            }
+            Stmt::While(w) => self.while_loop(w),
+            Stmt::Launch { kernel, args, range, grain } => self.launch(*kernel, args, *range, *grain),
+            Stmt::Alloc { .. }
+            | Stmt::Free { .. }
+            | Stmt::CopyBytes { .. }
+            | Stmt::ZeroBytes { .. }
+            | Stmt::Gemm(_)
+            | Stmt::Runtime { .. }
+            | Stmt::Print { .. }
+            | Stmt::Format { .. }
+            | Stmt::Assert { .. }
+            | Stmt::Safepoint
+            | Stmt::Return { .. } => self.runtime_stmt(s),
+        }
+    }
+
+    fn expr(&mut self, e: &Expr) -> String {
+        match e {
+            Expr::Copy(o) => self.op(*o),
+            Expr::Load { ptr, dtype, index } => {
+                let at = self.address(*ptr, *dtype, index);
+                self.load(&at, *dtype)
+            }
+            Expr::Index(i) => self.index(i),
+            Expr::IndexDiv { a, b } => {
+                let text = format!("{}, {}", self.op(*a), self.op(*b));
+                self.tmp("udiv i64 ", &text)
+            }
+            Expr::IndexRem { a, b } => {
+                let text = format!("{}, {}", self.op(*a), self.op(*b));
+                self.tmp("urem i64 ", &text)
+            }
+            Expr::Offset { ptr, dtype, index } => self.address(*ptr, *dtype, index),
+            Expr::Data(id) => format!("@data{}", id.0),
+            Expr::Text(t) => {
+                let c = self.g.constant(t.as_bytes());
+                self.tmp("call ptr @tdl_text(ptr %ctx, ", &format!("ptr {c}, i64 {})", t.len()))
+            }
+            Expr::Unary { .. }
+            | Expr::Binary { .. }
+            | Expr::Compare { .. }
+            | Expr::Select { .. }
+            | Expr::Convert { .. }
+            | Expr::MulAdd { .. } => self.scalar(e),
+        }
+    }
+
+    fn branch(&mut self, i: &If) {
+        let (then, els, join) = (self.fresh_label("then"), self.fresh_label("else"), self.fresh_label("join"));
+        let c = self.op(i.cond);
+        self.line(&format!("br i1 {c}, label %{then}, label %{els}"));
+        let mut ends = Vec::new();
+        for (label, body, pick) in [(&then, &i.then, 0), (&els, &i.els, 1)] {
+            self.start(label);
+            self.block(body);
+            let values: Vec<String> =
+                i.results.iter().map(|r| self.op(if pick == 0 { r.then } else { r.els })).collect();
+            ends.push((self.label.clone(), values));
+            self.line(&format!("br label %{join}"));
+        }
+        self.start(&join);
+        for (k, r) in i.results.iter().enumerate() {
+            let ty = self.reg_ty(r.result);
+            let name = self.tmp(
+                &format!("phi {ty} "),
+                &format!("[{}, %{}], [{}, %{}]", ends[0].1[k], ends[0].0, ends[1].1[k], ends[1].0),
+            );
+            self.set(r.result, name);
+        }
+    }
+
+    /// Phis of a loop head; what flows in from the end of the body is filled in by [`Emit::close`].
+    fn heads(&mut self, carried: &[Carried]) -> Vec<(String, &'static str, String)> {
+        let mut phis = Vec::new();
+        for c in carried {
+            let init = self.op(c.init);
+            let name = self.fresh();
+            phis.push((name.clone(), self.reg_ty(c.param), init));
+            self.set(c.param, name.clone());
+            self.set(c.result, name);
+        }
+        phis
+    }
+
+    fn for_loop(&mut self, f: &For) {
+        let (head, body, exit) = (self.fresh_label("head"), self.fresh_label("body"), self.fresh_label("exit"));
+        let before = self.label.clone();
+        let (lo, hi, step) = (self.op(f.lo), self.op(f.hi), self.op(f.step));
+        let mut phis = self.heads(&f.carried);
+        let var = self.fresh();
+        self.set(f.var, var.clone());
+        let mut sums = Vec::new();
+        for r in &f.reductions {
+            let init = self.op(r.init);
+            let name = self.fresh();
+            self.set(r.result, name.clone());
+            sums.push((name, llty(r.dtype), init));
+        }
+        self.line(&format!("br label %{head}"));
+        let outer = std::mem::take(&mut self.out);
+        let metadata = (f.kind == LoopKind::Vector).then(|| self.g.vector_loop());
+        let outer_group = self.group;
+        if let Some((group, _)) = metadata {
+            self.group = Some(group);
+        }
+        self.start(&body);
+        self.block(&f.body);
+        let mut latch: Vec<String> = f.carried.iter().map(|c| self.op(c.next)).collect();
+        for (r, (acc, _, _)) in f.reductions.iter().zip(sums.clone()) {
+            let next = self.reduce(r, &acc, f.kind);
+            latch.push(next);
+        }
+        let next_var = self.tmp("add nsw i64 ", &format!("{var}, {step}"));
+        let tag = metadata.map_or(String::new(), |(_, id)| format!(", !llvm.loop !{id}"));
+        self.line(&format!("br label %{head}{tag}"));
+        self.group = outer_group;
+        let end = self.label.clone();
+        let inner = std::mem::replace(&mut self.out, outer);
+        let _ = writeln!(self.out, "{head}:");
+        self.line(&format!("{var} = phi i64 [{lo}, %{before}], [{next_var}, %{end}]"));
+        phis.extend(sums);
+        self.close(&phis, &latch, &before, &end);
+        let c = self.tmp("icmp slt i64 ", &format!("{var}, {hi}"));
+        self.line(&format!("br i1 {c}, label %{body}, label %{exit}"));
+        self.out.push_str(&inner);
+        self.start(&exit);
+    }
+
+    fn close(&mut self, phis: &[(String, &'static str, String)], latch: &[String], before: &str, end: &str) {
+        for ((name, ty, init), next) in phis.iter().zip(latch) {
+            self.line(&format!("{name} = phi {ty} [{init}, %{before}], [{next}, %{end}]"));
+        }
+    }
+
+    /// The accumulator after one more value. In vector loops the order is the vectoriser's, which is fixed by the target.
+    fn reduce(&mut self, r: &Reduction, acc: &str, kind: LoopKind) -> String {
+        let v = self.op(r.value);
+        let ty = llty(r.dtype);
+        let float = matches!(r.dtype, Dtype::F32 | Dtype::F64);
+        if float {
+            let flags = if kind == LoopKind::Vector { "reassoc " } else { "" };
+            return match r.op {
+                ReduceOp::Sum => self.tmp(&format!("fadd {flags}{ty} "), &format!("{acc}, {v}")),
+                ReduceOp::Prod => self.tmp(&format!("fmul {flags}{ty} "), &format!("{acc}, {v}")),
+                ReduceOp::Max => self.float_call("maximum", r.dtype, &[acc, &v]),
+                ReduceOp::Min => self.float_call("minimum", r.dtype, &[acc, &v]),
+                ReduceOp::Any | ReduceOp::All => v,
+            };
+        }
+        self.combine(r.op, r.dtype, acc, &v)
+    }
+
+    fn while_loop(&mut self, w: &While) {
+        let (head, body, exit) = (self.fresh_label("head"), self.fresh_label("body"), self.fresh_label("exit"));
+        let before = self.label.clone();
+        let phis = self.heads(&w.carried);
+        self.line(&format!("br label %{head}"));
+        let outer = std::mem::take(&mut self.out);
+        self.label = head.clone();
+        self.block(&w.cond_body);
+        let c = self.op(w.cond);
+        self.line(&format!("br i1 {c}, label %{body}, label %{exit}"));
+        self.start(&body);
+        self.block(&w.body);
+        let latch: Vec<String> = w.carried.iter().map(|c| self.op(c.next)).collect();
+        self.line(&format!("br label %{head}"));
+        let end = self.label.clone();
+        let inner = std::mem::replace(&mut self.out, outer);
+        let _ = writeln!(self.out, "{head}:");
+        self.close(&phis, &latch, &before, &end);
+        self.out.push_str(&inner);
+        self.start(&exit);
+    }
+
+    fn launch(&mut self, id: KernelId, args: &[Operand], range: Operand, grain: Operand) {
+        let typed: Vec<String> = args.iter().map(|a| format!("{} {}", self.op_ty(*a), self.op(*a))).collect();
+        let (range_text, grain_text) = (self.op(range), self.op(grain));
+        let mut direct = typed.clone();
+        direct.push(format!("i64 0, i64 {range_text}"));
+        let direct = format!("call void @k{}({})", id.0, direct.join(", "));
+        if let (Some(r), Some(g)) = (range.as_i64(), grain.as_i64())
+            && r <= g
+        {
+            return self.line(&direct);
+        }
+        let (small, large, done) = (self.fresh_label("small"), self.fresh_label("large"), self.fresh_label("done"));
+        let c = self.tmp("icmp sle i64 ", &format!("{range_text}, {grain_text}"));
+        self.line(&format!("br i1 {c}, label %{small}, label %{large}"));
+        self.start(&small);
+        self.line(&direct);
+        self.line(&format!("br label %{done}"));
+        self.start(&large);
+        let env = self.slot(&format!("[{} x i64]", args.len().max(1)));
+        for (i, (a, text)) in args.iter().zip(&typed).enumerate() {
+            let at = self.tmp("getelementptr i64, ptr ", &format!("{env}, i64 {i}"));
+            let _ = a;
+            self.line(&format!("store {text}, ptr {at}"));
+        }
+        self.line(&format!(
+            "call void @tdl_parallel(ptr %ctx, ptr @k{}.part, ptr {env}, i64 {range_text}, i64 {grain_text})",
+            id.0
+        ));
+        self.line(&format!("br label %{done}"));
+        self.start(&done);
+        let _ = self.program;
+    }
+}

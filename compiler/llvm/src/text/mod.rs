@@ -1,0 +1,192 @@
+//! Loop IR to the text of an LLVM module. Text, because LLVM's own parser checks it and because it can be read:
+//! `tdl emit --stage llvm` shows what is compiled.
+//!
+//! One function a kernel (`@k3`), one a host function (`@tdl_fn_main`), and the exported table `@tdl_program`.
+
+mod float;
+mod func;
+mod math;
+mod runtime;
+mod scalar;
+mod table;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use tdl_ir::{Dtype, Scalar};
+use tdl_loops::ir::Program;
+
+pub use table::{ProgramInfo, ProgramParam, SiteText};
+
+/// Name of a host function's symbol.
+pub fn symbol(name: &str) -> String {
+    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '.' }).collect();
+    format!("tdl_fn_{clean}")
+}
+
+/// The whole module; `with_main` adds the C `main` of a binary.
+pub fn module(program: &Program, info: &ProgramInfo, with_main: bool) -> String {
+    let mut g = Globals::default();
+    let mut body = String::new();
+    for (i, k) in program.kernels.iter().enumerate() {
+        func::kernel(&mut body, &mut g, program, i, k);
+    }
+    for f in &program.funcs {
+        func::host(&mut body, &mut g, program, f);
+    }
+    table::emit(&mut body, &mut g, program, info, with_main);
+    for (i, data) in program.data.iter().enumerate() {
+        let _ = writeln!(g.text, "@data{i} = private unnamed_addr constant {}, align 64", bytes(data));
+    }
+    format!("{}{}\n{body}\n{}\n{}", PRELUDE, g.text, scalar::HELPERS, g.metadata)
+}
+
+/// What every module declares. Attribute group 0 gets the target's name and features when the module is compiled.
+const PRELUDE: &str = "%Arg = type { i32, i32, i64, ptr }
+%Text = type { ptr, i64 }
+%Entry = type { %Text, %Arg }
+%Matrix = type { ptr, i64, i64, ptr }
+%Gemm = type { i32, i32, i64, i64, i64, i64, ptr, %Matrix, %Matrix, %Matrix }
+%Site = type { %Text, i32, i32, i32, i32, %Text }
+%Param = type { %Text, i32, i32, ptr }
+%Program = type { i32, i32, ptr, ptr, ptr, i64, %Text, %Text }
+declare ptr @tdl_alloc(ptr, i64, i32)
+declare void @tdl_free(ptr, ptr)
+declare void @tdl_parallel(ptr, ptr, ptr, i64, i64)
+declare void @tdl_gemm(ptr, ptr)
+declare void @tdl_interrupted(ptr)
+declare void @tdl_fail(ptr, i32, i32, ptr, i64, ptr, i64)
+declare i32 @tdl_print(ptr, ptr, i64, ptr, i64, ptr, i64)
+declare ptr @tdl_format(ptr, ptr, i64, ptr, i64)
+declare ptr @tdl_text(ptr, ptr, i64)
+declare void @tdl_sort(ptr, ptr, ptr, ptr, i32, i64, i64, i32)
+declare i64 @tdl_count_true(ptr, ptr, i64)
+declare void @tdl_positions(ptr, ptr, ptr, i64)
+declare void @tdl_random(ptr, ptr, i32, i32, i64, i64, i64)
+declare ptr @tdl_stack_new(ptr)
+declare ptr @tdl_stack_grow(ptr, ptr, i64, i32)
+declare ptr @tdl_stack_contents(ptr, ptr)
+declare void @tdl_stack_free(ptr, ptr)
+declare i32 @tdl_read_csv(ptr, ptr, i32, i64, ptr, ptr, ptr, i32)
+declare i32 @tdl_read_npy(ptr, ptr, i32, i64, ptr, ptr, i32)
+declare i32 @tdl_read_text(ptr, ptr, ptr, i32)
+declare i32 @tdl_save(ptr, ptr, ptr, i64, i32)
+declare i32 @tdl_load(ptr, ptr, ptr, i64, i32)
+declare i32 @tdl_write_npy(ptr, ptr, ptr, i32)
+declare i32 @tdl_exists(ptr, ptr)
+declare double @tdl_clock(ptr)
+declare void @tdl_progress(ptr, i64, i64)
+declare double @tdl_lgamma(double)
+declare double @tdl_digamma(double)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+";
+
+/// Constants and metadata that functions refer to.
+#[derive(Default)]
+pub(crate) struct Globals {
+    pub text: String,
+    pub metadata: String,
+    strings: HashMap<Vec<u8>, usize>,
+    next_metadata: usize,
+}
+
+impl Globals {
+    /// The name of a constant with these bytes.
+    pub fn constant(&mut self, data: &[u8]) -> String {
+        let next = self.strings.len();
+        let id = *self.strings.entry(data.to_vec()).or_insert(next);
+        if id == next {
+            let _ = writeln!(self.text, "@s{id} = private unnamed_addr constant {}", bytes(data));
+        }
+        format!("@s{id}")
+    }
+
+    /// `%Text` of these bytes, as a constant.
+    pub fn text_value(&mut self, text: &str) -> String {
+        if text.is_empty() {
+            return "{ ptr null, i64 0 }".into();
+        }
+        format!("{{ ptr {}, i64 {} }}", self.constant(text.as_bytes()), text.len())
+    }
+
+    /// A loop's metadata (to vectorise) and the access group of its loads and stores.
+    pub fn vector_loop(&mut self) -> (usize, usize) {
+        let n = self.next_metadata;
+        self.next_metadata += 4;
+        let (group, id) = (n, n + 1);
+        let _ = writeln!(
+            self.metadata,
+            "!{group} = distinct !{{}}\n!{id} = distinct !{{!{id}, !{}, !{}}}\n!{} = !{{!\"llvm.loop.vectorize.enable\", i1 true}}\n!{} = !{{!\"llvm.loop.parallel_accesses\", !{group}}}",
+            n + 2,
+            n + 3,
+            n + 2,
+            n + 3
+        );
+        (group, id)
+    }
+}
+
+/// `[3 x i8] c"a\00b"`.
+fn bytes(data: &[u8]) -> String {
+    let mut out = format!("[{} x i8] c\"", data.len());
+    for b in data {
+        if (b.is_ascii_graphic() || *b == b' ') && *b != b'"' && *b != b'\\' {
+            out.push(*b as char);
+        } else {
+            let _ = write!(out, "\\{b:02X}");
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Type of a register. bf16 is computed by integer operations, so that no library is called for it.
+pub(crate) fn llty(d: Dtype) -> &'static str {
+    match d {
+        Dtype::F16 => "half",
+        Dtype::Bf16 => "i16",
+        Dtype::F32 => "float",
+        Dtype::F64 => "double",
+        Dtype::I8 | Dtype::U8 => "i8",
+        Dtype::I16 => "i16",
+        Dtype::I32 | Dtype::U32 => "i32",
+        Dtype::I64 | Dtype::U64 => "i64",
+        Dtype::Bool => "i1",
+    }
+}
+
+/// Type in memory.
+pub(crate) fn memty(d: Dtype) -> &'static str {
+    if d == Dtype::Bool { "i8" } else { llty(d) }
+}
+
+/// The ABI's number of a dtype.
+pub(crate) fn code(d: Dtype) -> u32 {
+    Dtype::ALL.iter().position(|x| *x == d).unwrap_or(0) as u32
+}
+
+/// A constant in LLVM's spelling.
+pub(crate) fn literal(c: Scalar, d: Dtype) -> String {
+    match c {
+        Scalar::Bool(b) => b.to_string(),
+        Scalar::Int(i) => match d {
+            Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64 => literal(Scalar::float(i as f64), d),
+            Dtype::Bool => (i != 0).to_string(),
+            Dtype::I8 | Dtype::U8 => (i as i8).to_string(),
+            Dtype::I16 => (i as i16).to_string(),
+            Dtype::I32 | Dtype::U32 => (i as i32).to_string(),
+            Dtype::I64 | Dtype::U64 => i.to_string(),
+        },
+        Scalar::Float(bits) => {
+            let x = f64::from_bits(bits);
+            match d {
+                Dtype::F64 => format!("0x{bits:016X}"),
+                Dtype::F16 => format!("0xH{:04X}", half::f16::from_f64(x).to_bits()),
+                Dtype::Bf16 => (half::bf16::from_f64(x).to_bits() as i16).to_string(),
+                _ => format!("0x{:016X}", f64::from(x as f32).to_bits()),
+            }
+        }
+    }
+}

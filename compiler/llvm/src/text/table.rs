@@ -1,0 +1,79 @@
+//! The exported table `tdl_program`: parameters of `main` with their defaults, and places for run-time errors.
+
+use std::fmt::Write;
+
+use tdl_ir::Dtype;
+use tdl_loops::ir::Program;
+
+use super::{Globals, code, symbol};
+
+/// What the driver knows of a program besides its code.
+#[derive(Clone, Debug, Default)]
+pub struct ProgramInfo {
+    /// What `--help` says first.
+    pub doc: String,
+    pub params: Vec<ProgramParam>,
+    /// One for each of the program's sites; none where no source stands behind.
+    pub sites: Vec<Option<SiteText>>,
+    /// Names of CPU features to check at start.
+    pub features: Vec<String>,
+}
+
+/// A parameter of `main`.
+#[derive(Clone, Debug)]
+pub struct ProgramParam {
+    pub name: String,
+    /// None: text.
+    pub dtype: Option<Dtype>,
+    /// Name of the function that computes the default.
+    pub default: Option<String>,
+}
+
+/// A place in the source.
+#[derive(Clone, Debug)]
+pub struct SiteText {
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+    pub width: u32,
+    pub source: String,
+}
+
+pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &ProgramInfo, with_main: bool) {
+    let mut params = Vec::new();
+    for p in &info.params {
+        let name = g.text_value(&p.name);
+        let dtype = p.dtype.map_or(32, code);
+        let default = p.default.as_ref().map_or("null".to_owned(), |d| format!("@{}", symbol(d)));
+        params.push(format!("%Param {{ %Text {name}, i32 {dtype}, i32 0, ptr {default} }}"));
+    }
+    let mut sites = Vec::new();
+    for s in &info.sites {
+        let (file, source, [line, column, width]) = match s {
+            Some(s) => (g.text_value(&s.file), g.text_value(&s.source), [s.line, s.column, s.width]),
+            None => (g.text_value(""), g.text_value(""), [0; 3]),
+        };
+        sites.push(format!("%Site {{ %Text {file}, i32 {line}, i32 {column}, i32 {width}, i32 0, %Text {source} }}"));
+    }
+    let _ = writeln!(out, "@params = private constant [{} x %Param] [{}]", params.len(), params.join(", "));
+    let _ = writeln!(out, "@sites = private constant [{} x %Site] [{}]", sites.len(), sites.join(", "));
+    let entry = program.entry.map_or("null".to_owned(), |i| format!("@{}", symbol(&program.funcs[i].name)));
+    let (doc, features) = (g.text_value(&info.doc), g.text_value(&info.features.join(",")));
+    let _ = writeln!(
+        out,
+        "@tdl_program = constant %Program {{ i32 {}, i32 {}, ptr @params, ptr {entry}, ptr @sites, i64 {}, %Text {doc}, %Text {features} }}",
+        tdl_runtime::abi::VERSION,
+        params.len(),
+        sites.len()
+    );
+    if with_main {
+        out.push_str(
+            "declare i32 @tdl_main(i32, ptr, ptr)
+define i32 @main(i32 %argc, ptr %argv) #0 {
+  %status = call i32 @tdl_main(i32 %argc, ptr %argv, ptr @tdl_program)
+  ret i32 %status
+}
+",
+        );
+    }
+}
