@@ -4,7 +4,7 @@
 //! after:  %1 = exp %0   return %1 %1
 
 use rustc_hash::FxHashMap;
-use tdl_ir::{Block, Dim, Function, Inst, Op, Type, ValueData, ValueId};
+use tdl_ir::{BinaryOp, Block, CompareOp, Dim, Function, Inst, Op, Type, ValueData, ValueId};
 
 pub fn function(f: &mut Function) {
     let mut cx =
@@ -78,7 +78,11 @@ impl Cse<'_> {
                 self.values[r.0 as usize].ty.map_dims(|d| if own(&d) { Dim::Const(-1) } else { d })
             })
             .collect();
-        let key = (i.op.clone(), i.args.clone(), types);
+        let mut args = i.args.clone();
+        if commutes(&i.op) {
+            args.sort_unstable();
+        }
+        let key = (i.op.clone(), args, types);
         if let Some(old) = self.seen.get(&key) {
             for (new, old) in i.results.iter().zip(old) {
                 self.same.insert(*new, *old);
@@ -89,4 +93,9 @@ impl Cse<'_> {
         self.trail.push(key);
         true
     }
+}
+
+fn commutes(op: &Op) -> bool {
+    use BinaryOp::{Add, And, Max, Min, Mul, Or, Xor};
+    matches!(op, Op::Binary(Add | Mul | Min | Max | And | Or | Xor) | Op::Compare(CompareOp::Eq | CompareOp::Ne))
 }

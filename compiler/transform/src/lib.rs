@@ -8,6 +8,7 @@ mod cse;
 mod dce;
 mod flatten;
 mod grad;
+mod hoist;
 mod simplify;
 
 use std::time::{Duration, Instant};
@@ -31,12 +32,13 @@ pub struct Pass {
     pub run: fn(&mut Function),
 }
 
-const SIMPLIFY: Pass = Pass { name: "simplify", about: "fold constants, cheaper equal forms", run: simplify::function };
+const SIMPLIFY: Pass = Pass { name: "simplify", about: "fold constants, cheaper equal forms", run: simplify::derived };
 const CSE: Pass = Pass { name: "cse", about: "compute equal values once", run: cse::function };
+const HOIST: Pass = Pass { name: "hoist", about: "move invariant values out of loops", run: hoist::function };
 const DCE: Pass = Pass { name: "dce", about: "drop unused pure values", run: dce::function };
 
 /// What runs after differentiation, in order.
-pub const PASSES: &[Pass] = &[SIMPLIFY, CSE, DCE, SIMPLIFY, CSE, DCE];
+pub const PASSES: &[Pass] = &[DCE, SIMPLIFY, CSE, HOIST, DCE, SIMPLIFY, CSE, DCE];
 
 /// Name of a pass and how long it took.
 pub type Timing = (&'static str, Duration);

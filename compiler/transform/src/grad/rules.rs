@@ -1,7 +1,7 @@
 //! Linear parts of the structural ops. Elementwise ops take their coefficients from the op tables.
 
 use tdl_ir::op::{Derivative, ReduceDerivative};
-use tdl_ir::{BinaryOp, CompareOp, Dim, Dtype, Inst, Op, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
+use tdl_ir::{BinaryOp, CompareOp, Dtype, Inst, Op, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
 
 use super::linearize::{Linearizer, Mode};
 use super::tape::{Kind, Tan};

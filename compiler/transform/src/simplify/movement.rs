@@ -1,0 +1,122 @@
+//! Chains of ops that only say where elements stand. Permutations move inwards, expansions outwards.
+
+use tdl_ir::{BinaryOp, Builder, Dim, Op, Type, Update, ValueId};
+
+use super::Simplifier;
+
+impl Simplifier {
+    pub(super) fn movement(&mut self, b: &mut Builder, op: &Op, args: &[ValueId], ty: &Type) -> Option<ValueId> {
+        let x = args[0];
+        match op {
+            Op::Expand { axes } => {
+                if axes.is_empty() {
+                    return Some(x);
+                }
+                let (inner, x) = match self.def(x) {
+                    Some((Op::Expand { axes: inner }, x)) => (inner.clone(), x[0]),
+                    _ => return None,
+                };
+                // axes of the inner result, renumbered past the outer ones
+                let mut all = axes.clone();
+                let kept: Vec<usize> = (0..ty.rank()).filter(|k| !axes.contains(k)).collect();
+                all.extend(inner.iter().map(|k| kept[*k]));
+                all.sort_unstable();
+                Some(self.emit(b, Op::Expand { axes: all }, vec![x], ty.clone()))
+            }
+            Op::Reshape => self.reshape(b, x, ty),
+            Op::Permute { perm } => self.permute(b, perm, x, ty),
+            Op::Slice { steps } => {
+                let unit = steps.iter().all(|s| *s == 1);
+                if unit && args[1..].iter().all(|s| b.as_i64(*s) == Some(0)) && same_dims(b, x, ty.dims()) {
+                    return Some(x);
+                }
+                if let Some(c) = b.as_splat(x) {
+                    return self.constant(b, c, ty);
+                }
+                match self.def(x) {
+                    Some((Op::Slice { steps: inner }, from)) if unit && inner.iter().all(|s| *s == 1) => {
+                        let from = from.to_vec();
+                        let mut new = vec![from[0]];
+                        for (p, q) in from[1..].iter().zip(&args[1..]) {
+                            new.push(b.size_binary(BinaryOp::Add, *p, *q));
+                        }
+                        Some(self.emit(b, op.clone(), new, ty.clone()))
+                    }
+                    _ => None,
+                }
+            }
+            Op::UpdateSlice { steps, mode } => {
+                let whole = steps.iter().all(|s| *s == 1)
+                    && args[2..].iter().all(|s| b.as_i64(*s) == Some(0))
+                    && b.ty(args[1]) == ty;
+                if !whole {
+                    return None;
+                }
+                match mode {
+                    Update::Set => Some(args[1]),
+                    Update::Add => Some(self.emit(b, Op::Binary(BinaryOp::Add), args[..2].to_vec(), ty.clone())),
+                }
+            }
+            Op::Flip { axes } => match self.def(x) {
+                _ if b.as_splat(x).is_some() => Some(x),
+                Some((Op::Flip { axes: inner }, from)) if inner == axes => Some(from[0]),
+                _ => None,
+            },
+            Op::Concat { .. } => (args.len() == 1).then_some(x),
+            _ => None,
+        }
+    }
+
+    fn reshape(&mut self, b: &mut Builder, x: ValueId, ty: &Type) -> Option<ValueId> {
+        if same_dims(b, x, ty.dims()) {
+            return Some(x);
+        }
+        if let Some(c) = b.as_splat(x) {
+            return self.constant(b, c, ty);
+        }
+        match self.def(x) {
+            Some((Op::Reshape, from)) => {
+                let from = from[0];
+                Some(self.emit(b, Op::Reshape, vec![from], ty.clone()))
+            }
+            Some((Op::Expand { .. }, from)) if b.ty(from[0]).is_scalar() && ty.rank() > 0 => {
+                let from = from[0];
+                Some(self.emit(b, Op::Expand { axes: (0..ty.rank()).collect() }, vec![from], ty.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn permute(&mut self, b: &mut Builder, perm: &[usize], x: ValueId, ty: &Type) -> Option<ValueId> {
+        if perm.iter().enumerate().all(|(k, p)| k == *p) {
+            return Some(x);
+        }
+        match self.def(x)? {
+            (Op::Permute { perm: inner }, from) => {
+                let (both, from) = (perm.iter().map(|p| inner[*p]).collect(), from[0]);
+                Some(self.emit(b, Op::Permute { perm: both }, vec![from], ty.clone()))
+            }
+            (Op::Expand { axes }, from) => {
+                let (axes, from) = (axes.clone(), from[0]);
+                // result axis k shows axis perm[k] of the expansion
+                let kept: Vec<usize> = (0..ty.rank()).filter(|k| !axes.contains(k)).collect();
+                let order: Vec<usize> = perm.iter().filter_map(|p| kept.iter().position(|k| k == p)).collect();
+                let outer: Vec<usize> = (0..ty.rank()).filter(|k| axes.contains(&perm[*k])).collect();
+                let dims: Vec<Dim> = (0..ty.rank()).filter(|k| !outer.contains(k)).map(|k| ty.dims()[k]).collect();
+                let small = Type::tensor(ty.dtype()?, dims);
+                let moved = self.emit(b, Op::Permute { perm: order }, vec![from], small);
+                Some(self.emit(b, Op::Expand { axes: outer }, vec![moved], ty.clone()))
+            }
+            (Op::Contract { lhs, rhs, out }, from) => {
+                let out = perm.iter().map(|p| out[*p]).collect();
+                let (op, from) = (Op::Contract { lhs: lhs.clone(), rhs: rhs.clone(), out }, from.to_vec());
+                Some(self.emit(b, op, from, ty.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn same_dims(b: &Builder, v: ValueId, dims: &[Dim]) -> bool {
+    b.ty(v).dims() == dims
+}
