@@ -44,4 +44,13 @@ codes! {
     E0107 = 107, "an integer that is too large";
     E0390 = 390, "part of the language that is not implemented yet";
     E0504 = 504, "a value on the way to the result has no derivative";
+    E0601 = 601, "no C compiler to link with";
+    E0602 = 602, "the linker failed";
+    E0701 = 701, "an assertion failed";
+    E0702 = 702, "an index out of range";
+    E0703 = 703, "a size that does not fit";
+    E0704 = 704, "an integer division by zero";
+    E0705 = 705, "out of memory";
+    E0706 = 706, "a file that cannot be read or written";
+    E0707 = 707, "the program was interrupted";
 }
