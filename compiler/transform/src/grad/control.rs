@@ -28,7 +28,7 @@ impl Linearizer<'_> {
             scopes.push(self.close_scope());
         }
         let plans: Vec<Plan> =
-            blocks.iter().zip(&mut scopes).map(|(b, s)| plan(self.b, b, None, &mut s.tape)).collect();
+            blocks.iter().zip(&mut scopes).map(|(b, s)| plan(self.b, b, None, true, &mut s.tape)).collect();
         self.b.span = i.span;
         // both branches yield: results, what `then` keeps, what `else` keeps
         for (side, plan) in plans.iter().enumerate() {

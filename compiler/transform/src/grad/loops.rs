@@ -82,7 +82,7 @@ impl Linearizer<'_> {
         let next = self.map.all(&body.results);
         let mut block = self.b.end_region(next);
         let mut scope = self.close_scope();
-        let plan = plan(self.b, &block, Some(index), &mut scope.tape);
+        let plan = plan(self.b, &block, Some(index), false, &mut scope.tape);
 
         let trips = is_for.then(|| self.map.get(i.args[0]));
         let opened = extras.len();

@@ -32,8 +32,9 @@ pub(super) fn defined(block: &Block) -> FxHashSet<ValueId> {
     block.params.iter().chain(results).copied().collect()
 }
 
-/// Values of the region that the tape mentions; `free` (the iteration number) is at hand anyway.
-pub(super) fn plan(b: &Builder, block: &Block, free: Option<ValueId>, tape: &mut Tape) -> Plan {
+/// Values of the region that the tape mentions; `free` (the iteration number) is at hand anyway. `typed`: what is kept must
+/// have a type outside, so the extents in it are kept too.
+pub(super) fn plan(b: &Builder, block: &Block, free: Option<ValueId>, typed: bool, tape: &mut Tape) -> Plan {
     let mut region = defined(block);
     if let Some(v) = free {
         region.remove(&v);
@@ -48,11 +49,24 @@ pub(super) fn plan(b: &Builder, block: &Block, free: Option<ValueId>, tape: &mut
     let mut p =
         Planner { b, region, defs: definitions(block), stored: FxHashSet::default(), done: FxHashSet::default() };
     p.stored = p.cut(&needed);
-    let mut items = Vec::new();
-    for v in needed {
-        p.need(v, &mut items);
+    loop {
+        let mut items = Vec::new();
+        for v in &needed {
+            p.need(*v, &mut items);
+        }
+        let plan = Plan { items };
+        let kept: FxHashSet<ValueId> = plan.kept().collect();
+        let extents = plan.kept().flat_map(|v| b.ty(v).dims()).filter_map(|d| match d {
+            Dim::Val(v) => Some(*v),
+            Dim::Const(_) => None,
+        });
+        let missing: Vec<ValueId> = extents.filter(|v| p.region.contains(v) && !kept.contains(v)).collect();
+        if !typed || missing.is_empty() {
+            return plan;
+        }
+        p.stored.extend(missing);
+        p.done.clear();
     }
-    Plan { items }
 }
 
 /// Instructions that may be repeated, by their result.
