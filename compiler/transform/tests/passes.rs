@@ -185,6 +185,55 @@ fn simplify_finds_products() {
 }
 
 #[test]
+fn simplify_joins_parts() {
+    check(
+        "simplify",
+        "%p: f64[2, 1], %q: f64[2, 2]",
+        r#"
+        %o: i64 = const 0
+        %i: i64 = const 1
+        %zero: f64 = const 0.0
+        %0: f64[2, 3] = expand %zero, axes: [0, 1]
+        %1: f64[2, 3] = update_slice %0, %q, %o, %i, mode: add
+        %2: f64[2, 3] = update_slice %1, %p, %o, %o, mode: add
+        return %2
+        "#,
+        r#"
+        %o: i64 = const 0
+        %i: i64 = const 1
+        %zero: f64 = const 0.0
+        %0: f64[2, 3] = expand %zero, axes: [0, 1]
+        %1: f64[2, 3] = update_slice %0, %q, %o, %i, mode: set
+        %2: f64[2, 3] = concat %p, %q, axis: 1
+        return %2
+        "#,
+    );
+}
+
+#[test]
+fn simplify_drops_axes_of_one() {
+    check(
+        "simplify",
+        "%x: f64[2, 3], %s: f64[2]",
+        r#"
+        %0: f64[2, 1] = reshape %s
+        %1: f64[2, 1] = exp %0
+        %2: f64[2, 1] = stop_grad %1
+        %3: f64[2] = reshape %2
+        %4: f64[2, 3] = expand %3, axes: [1]
+        return %4
+        "#,
+        r#"
+        %0: f64[2, 1] = reshape %s
+        %1: f64[2] = exp %s
+        %2: f64[2, 1] = reshape %1
+        %4: f64[2, 3] = expand %1, axes: [1]
+        return %4
+        "#,
+    );
+}
+
+#[test]
 fn simplify_unwinds_control_flow() {
     check(
         "simplify",

@@ -1,6 +1,6 @@
 //! Identities of elementwise ops.
 
-use tdl_ir::{BinaryOp, Builder, CompareOp, Dtype, Op, Scalar, Type, UnaryOp, ValueId};
+use tdl_ir::{BinaryOp, Builder, CompareOp, Dim, Dtype, Op, Scalar, Type, UnaryOp, ValueId};
 
 use super::Simplifier;
 
@@ -189,6 +189,44 @@ impl Simplifier {
         let small = self.emit(b, op.clone(), inner, Type::tensor(ty.dtype()?, dims));
         Some(self.emit(b, Op::Expand { axes }, vec![small], ty.clone()))
     }
+}
+
+impl Simplifier {
+    /// An op on operands that only gained or lost axes of extent 1 happens before.
+    pub(super) fn before_units(&mut self, b: &mut Builder, op: &Op, args: &[ValueId], ty: &Type) -> Option<ValueId> {
+        let mut dims: Option<Vec<Dim>> = None;
+        for a in args {
+            if b.as_splat(*a).is_some() {
+                continue;
+            }
+            let Some((Op::Reshape, x)) = self.def(*a) else { return None };
+            let own = b.ty(x[0]).dims();
+            match &dims {
+                None if units_apart(own, ty.dims()) => dims = Some(own.to_vec()),
+                Some(known) if known == own => {}
+                Some(_) | None => return None,
+            }
+        }
+        let dims = dims?;
+        let mut inner = Vec::with_capacity(args.len());
+        for a in args {
+            inner.push(match b.as_splat(*a) {
+                Some(c) => {
+                    let ty = Type::tensor(b.dtype(*a), dims.clone());
+                    self.constant(b, c, &ty)?
+                }
+                None => self.def(*a)?.1[0],
+            });
+        }
+        let v = self.emit(b, op.clone(), inner, Type::tensor(ty.dtype()?, dims));
+        Some(self.emit(b, Op::Reshape, vec![v], ty.clone()))
+    }
+}
+
+/// Equal but for axes of extent 1.
+fn units_apart(a: &[Dim], b: &[Dim]) -> bool {
+    let proper = |dims: &[Dim]| -> Vec<Dim> { dims.iter().copied().filter(|d| *d != Dim::Const(1)).collect() };
+    proper(a) == proper(b)
 }
 
 /// Each value of `small` is one of `wide`, and comes back unchanged.

@@ -105,7 +105,8 @@ impl Simplifier {
         }
         match op {
             Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Convert => {
-                self.elementwise(b, op, args, ty).or_else(|| self.narrow(b, op, args, ty))
+                let cheaper = self.elementwise(b, op, args, ty).or_else(|| self.narrow(b, op, args, ty));
+                cheaper.or_else(|| self.before_units(b, op, args, ty))
             }
             Op::StopGrad => (!self.derivatives || b.as_splat(args[0]).is_some()).then_some(args[0]),
             Op::Expand { .. }

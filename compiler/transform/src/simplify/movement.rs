@@ -45,18 +45,7 @@ impl Simplifier {
                     _ => None,
                 }
             }
-            Op::UpdateSlice { steps, mode } => {
-                let whole = steps.iter().all(|s| *s == 1)
-                    && args[2..].iter().all(|s| b.as_i64(*s) == Some(0))
-                    && b.ty(args[1]) == ty;
-                if !whole {
-                    return None;
-                }
-                match mode {
-                    Update::Set => Some(args[1]),
-                    Update::Add => Some(self.emit(b, Op::Binary(BinaryOp::Add), args[..2].to_vec(), ty.clone())),
-                }
-            }
+            Op::UpdateSlice { steps, mode } => self.update(b, steps, *mode, args, ty),
             Op::Flip { axes } => match self.def(x) {
                 _ if b.as_splat(x).is_some() => Some(x),
                 Some((Op::Flip { axes: inner }, from)) if inner == axes => Some(from[0]),
@@ -65,6 +54,65 @@ impl Simplifier {
             Op::Concat { .. } => (args.len() == 1).then_some(x),
             _ => None,
         }
+    }
+
+    fn update(&mut self, b: &mut Builder, steps: &[i64], mode: Update, args: &[ValueId], ty: &Type) -> Option<ValueId> {
+        let unit = steps.iter().all(|s| *s == 1);
+        if unit && args[2..].iter().all(|s| b.as_i64(*s) == Some(0)) && b.ty(args[1]) == ty {
+            return match mode {
+                Update::Set => Some(args[1]),
+                Update::Add => Some(self.emit(b, Op::Binary(BinaryOp::Add), args[..2].to_vec(), ty.clone())),
+            };
+        }
+        if mode == Update::Set {
+            return if unit { self.parts(b, args, ty) } else { None };
+        }
+        // adding to what is still zero there
+        let mine = region(b, args);
+        let mut base = args[0];
+        loop {
+            if b.is_splat(base, 0.0) {
+                let set = Op::UpdateSlice { steps: steps.to_vec(), mode: Update::Set };
+                return Some(self.emit(b, set, args.to_vec(), ty.clone()));
+            }
+            match self.def(base)? {
+                (Op::UpdateSlice { steps: other, .. }, inner) if other.iter().all(|s| *s == 1) && unit => {
+                    if !disjoint(mine.as_ref()?, &region(b, inner)?) {
+                        return None;
+                    }
+                    base = inner[0];
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// Parts that are set one after the other and fill everything along one axis are a concatenation.
+    fn parts(&mut self, b: &mut Builder, args: &[ValueId], ty: &Type) -> Option<ValueId> {
+        let mut found = vec![(region(b, args)?, args[1])];
+        let mut base = args[0];
+        while let Some((Op::UpdateSlice { steps, mode: Update::Set }, inner)) = self.def(base) {
+            if !steps.iter().all(|s| *s == 1) || found.len() > 16 {
+                return None;
+            }
+            found.push((region(b, inner)?, inner[1]));
+            base = inner[0];
+        }
+        let whole: Vec<(i64, i64)> = ty.dims().iter().map(|d| Some((0, constant(*d)?))).collect::<Option<_>>()?;
+        let axis = (0..whole.len()).find(|k| found[0].0[*k] != whole[*k])?;
+        let slabs = found.iter().all(|(r, _)| (0..whole.len()).all(|k| k == axis || r[k] == whole[k]));
+        found.sort_by_key(|(r, _)| r[axis].0);
+        let mut at = 0;
+        for (r, _) in &found {
+            if r[axis].0 != at {
+                return None;
+            }
+            at = r[axis].1;
+        }
+        (slabs && at == whole[axis].1 && found.len() > 1).then(|| {
+            let parts = found.iter().map(|(_, v)| *v).collect();
+            self.emit(b, Op::Concat { axis }, parts, ty.clone())
+        })
     }
 
     fn reshape(&mut self, b: &mut Builder, x: ValueId, ty: &Type) -> Option<ValueId> {
@@ -119,4 +167,21 @@ impl Simplifier {
 
 fn same_dims(b: &Builder, v: ValueId, dims: &[Dim]) -> bool {
     b.ty(v).dims() == dims
+}
+
+fn constant(d: Dim) -> Option<i64> {
+    match d {
+        Dim::Const(c) => Some(c),
+        Dim::Val(_) => None,
+    }
+}
+
+/// Begin and end along each axis of what a unit-step update writes.
+fn region(b: &Builder, args: &[ValueId]) -> Option<Vec<(i64, i64)>> {
+    let starts = args[2..].iter().map(|s| b.as_i64(*s));
+    starts.zip(b.ty(args[1]).dims()).map(|(s, d)| s.and_then(|s| Some((s, s + constant(*d)?)))).collect()
+}
+
+fn disjoint(a: &[(i64, i64)], b: &[(i64, i64)]) -> bool {
+    a.iter().zip(b).any(|(p, q)| p.1 <= q.0 || q.1 <= p.0)
 }
