@@ -5,19 +5,43 @@
 use tdl_ir::op::Derivative;
 use tdl_ir::{Block, Function, Inst, Op, Type, ValueId};
 
-/// A set of values of one function.
-pub(super) struct Values(Vec<bool>);
+/// The values of one function that need a tangent.
+pub(super) struct Values {
+    active: Vec<bool>,
+    /// Through what a value depends on the parameters.
+    cause: Vec<Option<ValueId>>,
+}
 
 impl Values {
     pub fn has(&self, v: ValueId) -> bool {
-        self.0[v.0 as usize]
+        self.active[v.0 as usize]
+    }
+
+    /// A way from a parameter to the operands of an instruction.
+    pub fn path(&self, f: &Function, i: &Inst) -> Vec<ValueId> {
+        let mut out = Vec::new();
+        let depends = |v: &ValueId| self.cause[v.0 as usize].is_some();
+        let mut at = i.args.iter().copied().find(depends);
+        while let Some(v) = at {
+            out.push(v);
+            at = self.cause[v.0 as usize].filter(|c| out.len() < f.values.len() && !out.contains(c));
+        }
+        out.reverse();
+        out
     }
 }
 
 /// The values of `f` that need a tangent.
 pub(super) fn active(f: &Function, wrt: &[usize], wanted: &[ValueId]) -> Values {
     let n = f.values.len();
-    let mut a = Analysis { f, varied: vec![false; n], tainted: vec![false; n], useful: vec![false; n], changed: false };
+    let mut a = Analysis {
+        f,
+        varied: vec![false; n],
+        tainted: vec![false; n],
+        useful: vec![false; n],
+        cause: vec![None; n],
+        changed: false,
+    };
     for p in wrt {
         a.varied[f.params()[*p].0 as usize] = true;
     }
@@ -26,7 +50,7 @@ pub(super) fn active(f: &Function, wrt: &[usize], wanted: &[ValueId]) -> Values 
         a.useful[v.0 as usize] = true;
     }
     a.fixed_point(|a| a.backward(&f.body));
-    Values(a.varied.iter().zip(&a.useful).map(|(v, u)| *v && *u).collect())
+    Values { active: a.varied.iter().zip(&a.useful).map(|(v, u)| *v && *u).collect(), cause: a.cause }
 }
 
 /// Has a tangent of its own: a float tensor, or a stack of them.
@@ -52,6 +76,7 @@ struct Analysis<'a> {
     varied: Vec<bool>,
     tainted: Vec<bool>,
     useful: Vec<bool>,
+    cause: Vec<Option<ValueId>>,
     changed: bool,
 }
 
@@ -73,11 +98,14 @@ impl Analysis<'_> {
     /// `to` depends on what `from` does.
     fn flow(&mut self, from: ValueId, to: ValueId) {
         let (varied, tainted) = self.depends(from);
-        self.vary(to, varied, tainted);
+        self.vary(to, varied, tainted, from);
     }
 
-    fn vary(&mut self, v: ValueId, varied: bool, tainted: bool) {
+    fn vary(&mut self, v: ValueId, varied: bool, tainted: bool, cause: ValueId) {
         let at = v.0 as usize;
+        if varied || tainted {
+            self.cause[at].get_or_insert(cause);
+        }
         self.changed |= varied && !self.varied[at] || tainted && !self.tainted[at];
         self.varied[at] |= varied;
         self.tainted[at] |= tainted;
@@ -116,16 +144,21 @@ impl Analysis<'_> {
 
     fn forward_plain(&mut self, i: &Inst) {
         let (mut varied, mut tainted, mut touched) = (false, false, false);
+        let mut cause = None;
         for (k, a) in i.args.iter().enumerate() {
             let (v, t) = self.depends(*a);
+            if v || t {
+                cause.get_or_insert(*a);
+            }
             varied |= v && passes(i, k);
             touched |= v;
             tainted |= t;
         }
+        let Some(cause) = cause else { return };
         let converted = matches!(i.op, Op::Convert) && tainted;
         for r in &i.results {
             let float = is_float(self.f.ty(*r));
-            self.vary(*r, float && (varied || converted), !float && (touched || tainted));
+            self.vary(*r, float && (varied || converted), !float && (touched || tainted), cause);
         }
     }
 

@@ -6,20 +6,17 @@ use tdl_ir::{Builder, Dtype, Inst, Op, Type, ValueId};
 use super::linearize::{Linearizer, Scope};
 use super::residuals::{Item, Plan, plan};
 use super::tape::{Branch, Kind, Replay, Step, Tan};
-use crate::Error;
 use crate::clone::Map;
 
 impl Linearizer<'_> {
-    pub(super) fn branch(&mut self, i: &Inst) -> Result<(), Error> {
+    pub(super) fn branch(&mut self, i: &Inst) {
         let cond = self.map.get(i.args[0]);
         let mut blocks = Vec::new();
         let mut scopes = Vec::new();
         for region in &i.regions {
             self.b.begin_region();
             self.open_scope();
-            for inst in &region.insts {
-                self.inst(inst)?;
-            }
+            self.insts(region);
             let outputs = region.results.iter().zip(&i.results);
             let outputs = outputs.map(|(y, r)| if self.is_active(*r) { self.tan(*y) } else { None }).collect();
             self.top().tape.outputs = outputs;
@@ -76,7 +73,6 @@ impl Linearizer<'_> {
             sides.push((scope, replay));
         }
         self.record_branch(cond, i, sides);
-        Ok(())
     }
 
     fn record_branch(&mut self, cond: ValueId, i: &Inst, sides: Vec<(Scope, Vec<Replay>)>) {

@@ -6,7 +6,6 @@ use tdl_ir::{Builder, Dtype, Inst, Op, Type, Update, ValueId};
 use super::control::zeros;
 use super::linearize::Linearizer;
 use super::tape::Kind;
-use crate::Error;
 
 /// Emits one step; `None` is zero.
 pub(super) fn step(b: &mut Builder, kind: &Kind, ins: &[Option<ValueId>], ty: &Type) -> Option<ValueId> {
@@ -109,16 +108,14 @@ impl Linearizer<'_> {
     }
 
     /// `if`: both branches also yield the tangents of the results that have one.
-    pub(super) fn branch_forward(&mut self, i: &Inst) -> Result<(), Error> {
+    pub(super) fn branch_forward(&mut self, i: &Inst) {
         let cond = self.map.get(i.args[0]);
         let slots: Vec<usize> = (0..i.results.len()).filter(|k| self.is_active(i.results[*k])).collect();
         let mut blocks = Vec::new();
         for region in &i.regions {
             self.b.begin_region();
             self.open_scope();
-            for inst in &region.insts {
-                self.inst(inst)?;
-            }
+            self.insts(region);
             self.b.span = i.span;
             let mut results = self.map.all(&region.results);
             for k in &slots {
@@ -128,11 +125,10 @@ impl Linearizer<'_> {
             blocks.push(self.b.end_region(results));
         }
         self.finish_forward(i, &slots, vec![cond], blocks);
-        Ok(())
     }
 
     /// Loops: the tangents of the carried values are carried too.
-    pub(super) fn repeat_forward(&mut self, i: &Inst) -> Result<(), Error> {
+    pub(super) fn repeat_forward(&mut self, i: &Inst) {
         let skip = usize::from(matches!(i.op, Op::For));
         let slots: Vec<usize> = (0..i.results.len()).filter(|k| self.is_active(i.results[*k])).collect();
         self.b.span = i.span;
@@ -154,9 +150,7 @@ impl Linearizer<'_> {
                     self.set_tangent(p, tangent);
                 }
             }
-            for inst in &region.insts {
-                self.inst(inst)?;
-            }
+            self.insts(region);
             self.b.span = i.span;
             let mut results = self.map.all(&region.results);
             if n == last {
@@ -168,7 +162,6 @@ impl Linearizer<'_> {
             blocks.push(self.b.end_region(results));
         }
         self.finish_forward(i, &slots, args, blocks);
-        Ok(())
     }
 
     fn finish_forward(&mut self, i: &Inst, slots: &[usize], args: Vec<ValueId>, blocks: Vec<tdl_ir::Block>) {

@@ -2,7 +2,7 @@
 //! primal for forward mode.
 
 use rustc_hash::FxHashMap;
-use tdl_ir::{Builder, Function, Inst, Module, Op, Type, ValueId};
+use tdl_ir::{Block, Builder, Function, Inst, Module, Op, Type, ValueId};
 use tdl_source::{Diagnostic, Span, code};
 
 use super::activity::{self, Values};
@@ -31,6 +31,7 @@ pub(super) struct Linearizer<'a> {
     /// What is known of `from`'s stacks.
     pub stacks: FxHashMap<ValueId, StackInfo>,
     grad_span: Span,
+    errors: Vec<Diagnostic>,
 }
 
 /// A block's tape, and which of `from`'s values have which tangent in it.
@@ -68,14 +69,15 @@ impl<'a> Linearizer<'a> {
         }
         let active = activity::active(from, wrt, wanted);
         let stacks = FxHashMap::default();
-        Linearizer { b, module, from, mode, map, active, scopes: vec![scope], stacks, grad_span }
+        Linearizer { b, module, from, mode, map, active, scopes: vec![scope], stacks, grad_span, errors: Vec::new() }
     }
 
     /// Emits everything; returns the primal results.
     pub fn run(&mut self) -> Result<Vec<ValueId>, Error> {
         let from = self.from;
-        for i in &from.body.insts {
-            self.inst(i)?;
+        self.insts(&from.body);
+        if !self.errors.is_empty() {
+            return Err(Error::Program(std::mem::take(&mut self.errors)));
         }
         let outputs = from.results().iter().map(|r| self.tan(*r)).collect();
         self.top().tape.outputs = outputs;
@@ -174,21 +176,32 @@ impl<'a> Linearizer<'a> {
         t
     }
 
-    /// The derivative is asked for in vain.
-    pub fn refuse(&self, span: Span, text: impl Into<String>) -> Error {
-        let diagnostic = Diagnostic::error(code::E0504, text, self.grad_span, "asked for here")
-            .label(span, "on the way from the parameter to the result")
-            .help("`stop_grad(…)` says that no derivative is wanted there");
-        Error::Program(vec![diagnostic])
+    /// The derivative of an instruction is asked for in vain. The walk goes on, so that every such place is told.
+    pub fn refuse(&mut self, i: &Inst, text: impl Into<String>) {
+        let mut diagnostic = Diagnostic::error(code::E0504, text, self.grad_span, "asked for here")
+            .label(i.span, "on the way from the parameter to the result");
+        for v in self.active.path(self.from, i) {
+            let data = self.from.value(v);
+            let Some(name) = data.name.as_deref().filter(|_| data.span != i.span) else { continue };
+            let text = match self.from.params().contains(&v) {
+                true => format!("the parameter `{name}`"),
+                false => format!("`{name}` depends on the parameter"),
+            };
+            diagnostic = diagnostic.label(data.span, text);
+        }
+        self.errors.push(diagnostic.help("`stop_grad(…)` says that no derivative is wanted there"));
     }
 
     // --- instructions
 
-    pub fn inst(&mut self, i: &Inst) -> Result<(), Error> {
+    pub fn insts(&mut self, block: &Block) {
+        block.insts.iter().for_each(|i| self.inst(i));
+    }
+
+    fn inst(&mut self, i: &Inst) {
         let active = i.results.iter().any(|r| self.is_active(*r));
         if !active {
-            clone::inst(self.b, self.from, i, &mut self.map);
-            return Ok(());
+            return clone::inst(self.b, self.from, i, &mut self.map);
         }
         match (&i.op, self.mode) {
             (Op::If, Mode::Reverse) => return self.branch(i),
@@ -201,10 +214,9 @@ impl<'a> Linearizer<'a> {
         let span = std::mem::replace(&mut self.b.span, i.span);
         match &i.op {
             Op::Call { func } => self.call(*func, i),
-            _ => self.rule(i)?,
+            _ => self.rule(i),
         }
         self.b.span = span;
-        Ok(())
     }
 
     /// A call that is left has a rule of its own, or is computed again.

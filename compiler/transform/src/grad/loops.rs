@@ -11,7 +11,6 @@ use super::linearize::{Linearizer, Scope};
 use super::residuals::{Item, Plan, defined, plan};
 use super::stacks::{StackInfo, grows_by_one};
 use super::tape::{Kind, Loop, Replay, Step, Tan};
-use crate::Error;
 use crate::clone;
 
 /// A carried value that linearisation adds: before the loop, in its body, and for the next iteration.
@@ -35,7 +34,7 @@ enum Exit {
 }
 
 impl Linearizer<'_> {
-    pub(super) fn repeat(&mut self, i: &Inst) -> Result<(), Error> {
+    pub(super) fn repeat(&mut self, i: &Inst) {
         let is_for = matches!(i.op, Op::For);
         let skip = usize::from(is_for);
         let (inits, body) = (&i.args[skip..], &i.regions[i.regions.len() - 1]);
@@ -66,9 +65,7 @@ impl Linearizer<'_> {
             let ty = self.tangent_type(params[*k]);
             self.input(params[*k], ty);
         }
-        for inst in &body.insts {
-            self.inst(inst)?;
-        }
+        self.insts(body);
         let outputs = active.iter().map(|k| self.tan(body.results[*k])).collect();
         self.top().tape.outputs = outputs;
         self.b.span = i.span;
@@ -101,7 +98,6 @@ impl Linearizer<'_> {
         }
         let replay = self.read_back(plan, exits, trips, &added);
         self.record_loop(i, &active, inits, scope, index, trips, replay);
-        Ok(())
     }
 
     /// Counts the active stacks that the loop carries: by the iteration number where each iteration pushes once, else by

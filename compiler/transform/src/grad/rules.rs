@@ -5,14 +5,13 @@ use tdl_ir::{BinaryOp, CompareOp, Dtype, Inst, Op, ReduceOp, ScanOp, Type, Unary
 
 use super::linearize::{Linearizer, Mode};
 use super::tape::{Kind, Tan};
-use crate::Error;
 
 impl Linearizer<'_> {
     /// Records the linear part of an instruction with an active operand; the primal has been emitted.
-    pub(super) fn rule(&mut self, i: &Inst) -> Result<(), Error> {
+    pub(super) fn rule(&mut self, i: &Inst) {
         let ins: Vec<Option<Tan>> = i.args.iter().map(|a| self.tan(*a)).collect();
         let args = self.map.all(&i.args);
-        let Some(out) = i.results.first().copied() else { return Ok(()) };
+        let Some(out) = i.results.first().copied() else { return };
         let first = || vec![ins[0]];
         match &i.op {
             Op::Unary(UnaryOp::Neg) => self.record(Kind::Neg, first(), out),
@@ -23,16 +22,16 @@ impl Linearizer<'_> {
                     self.record(Kind::Scale(coef), first(), out);
                 }
                 Derivative::Zero => {}
-                Derivative::NotDifferentiable(reason) => return Err(self.refuse(i.span, *reason)),
+                Derivative::NotDifferentiable(reason) => self.refuse(i, *reason),
             },
             Op::Binary(BinaryOp::Add) => self.record(Kind::Add, ins, out),
             Op::Binary(BinaryOp::Sub) => self.record(Kind::Sub, ins, out),
-            Op::Binary(op) => self.binary(*op, i, &ins, &args, out)?,
+            Op::Binary(op) => self.binary(*op, i, &ins, &args, out),
             Op::Select => self.record(Kind::Select(args[0]), vec![ins[1], ins[2]], out),
             Op::Convert if self.from.ty(i.args[0]).is_float_tensor() => self.record(Kind::Convert, first(), out),
             Op::Convert => {
                 let text = "a float converted from an integer or bool that depends on the parameter has no derivative";
-                return Err(self.refuse(i.span, text));
+                self.refuse(i, text);
             }
             Op::Expand { axes } => self.record(Kind::Expand(axes.clone()), first(), out),
             Op::Reshape => self.record(Kind::Reshape, first(), out),
@@ -105,17 +104,9 @@ impl Linearizer<'_> {
             // handled before, or gone
             Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } => {}
         }
-        Ok(())
     }
 
-    fn binary(
-        &mut self,
-        op: BinaryOp,
-        i: &Inst,
-        ins: &[Option<Tan>],
-        args: &[ValueId],
-        out: ValueId,
-    ) -> Result<(), Error> {
+    fn binary(&mut self, op: BinaryOp, i: &Inst, ins: &[Option<Tan>], args: &[ValueId], out: ValueId) {
         let y = self.map.get(out);
         let ty = self.b.ty(y).clone();
         let mut sum: Option<Tan> = None;
@@ -133,13 +124,12 @@ impl Linearizer<'_> {
                     });
                 }
                 Derivative::Zero => {}
-                Derivative::NotDifferentiable(reason) => return Err(self.refuse(i.span, *reason)),
+                Derivative::NotDifferentiable(reason) => return self.refuse(i, *reason),
             }
         }
         if let Some(t) = sum {
             self.set_tan(out, t);
         }
-        Ok(())
     }
 
     fn reduce(&mut self, op: ReduceOp, axes: &[usize], args: &[ValueId], ins: &[Option<Tan>], out: ValueId) {

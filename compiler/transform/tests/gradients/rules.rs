@@ -150,6 +150,53 @@ fn what_has_no_derivative_is_refused_with_its_place() {
 }
 
 #[test]
+fn every_refused_place_is_told_with_the_way_to_it() {
+    let text = r#"func @f(%x: f64, %c: bool, %n: i64) {
+  %0: f64 = if %c {
+    %k: i64 = convert %x loc(1:10..11)
+    %a: f64 = convert %k loc(1:12..13)
+    yield %a
+  } else {
+    yield %x
+  }
+  %1: f64 = for %i < %n, %s: f64 = %0 {
+    %2: f64 = digamma %s loc(1:20..21)
+    yield %2
+  }
+  return %1
+}
+func @g(%x: f64, %c: bool, %n: i64, %ct: f64) {
+  %r: f64, %d: f64 = vjp @f(%x, %c, %n, %ct), wrt: [0] loc(1:30..31)
+  return %d
+}"#;
+    let module = tdl_ir::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    for op in ["vjp", "jvp"] {
+        let module =
+            if op == "vjp" { module.clone() } else { tdl_ir::parse(&text.replace("vjp", "jvp")).expect("parses") };
+        let Err(tdl_transform::Error::Program(errors)) = tdl_transform::differentiate(&module, &[FuncId(1)], true)
+        else {
+            panic!("must be refused");
+        };
+        let told: Vec<String> = errors
+            .iter()
+            .map(|d| {
+                let labels: Vec<String> = d.secondary.iter().map(|l| format!("{}: {}", l.span.start, l.text)).collect();
+                format!("{} {}", d.primary.span.start, labels.join(", "))
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "30 12: on the way from the parameter to the result, 0: the parameter `x`, 10: `k` depends on the parameter",
+                "30 20: on the way from the parameter to the result, 0: the parameter `x`, 10: `k` depends on the parameter, \
+                 12: `a` depends on the parameter, 0: `s` depends on the parameter",
+            ],
+            "{op}"
+        );
+    }
+}
+
+#[test]
 fn no_product_is_wasted_on_what_is_not_asked_for() {
     let text = r#"func @f(%w1: f64[4, 8], %w2: f64[8, 8], %w3: f64[8, 3], %x: f64[5, 4]) {
   %0: f64[5, 8] = contract %x, %w1, "ab,bc->ac"
