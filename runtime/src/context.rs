@@ -143,8 +143,8 @@ impl Ctx {
     /// A handle that lives as long as the context.
     pub fn keep_text(&mut self, text: String) -> *const c_void {
         self.texts.push(Box::new(text.into_boxed_str()));
-        let last: &Box<str> = self.texts.last().expect("just pushed");
-        std::ptr::from_ref(last).cast()
+        let last = self.texts.last().map_or(std::ptr::null(), |t| std::ptr::from_ref::<Box<str>>(t));
+        last.cast()
     }
 
     /// The text behind a handle.

@@ -5,6 +5,7 @@
 
 pub mod abi;
 mod context;
+mod draw;
 pub mod files;
 pub mod fmt;
 mod memory;
@@ -15,6 +16,7 @@ mod progress;
 #[path = "../../compiler/ir/src/random.rs"]
 #[allow(dead_code)]
 pub mod random;
+mod simd;
 pub mod sort;
 mod special;
 pub mod start;

@@ -68,7 +68,7 @@ impl Memory {
         let size = class_bytes(class);
         let header = match self.free[class].pop() {
             Some(h) => h,
-            None => self.from_system(class, size)?,
+            None => self.ask_system(class, size)?,
         };
         // SAFETY: `header` starts a block of ours that nobody uses
         unsafe {
@@ -86,7 +86,7 @@ impl Memory {
         NonNull::new(unsafe { header.add(1) }.cast())
     }
 
-    fn from_system(&mut self, class: usize, size: usize) -> Option<*mut Header> {
+    fn ask_system(&mut self, class: usize, size: usize) -> Option<*mut Header> {
         let total = size.checked_add(size_of::<Header>())?;
         let layout = layout(total)?;
         // SAFETY: the layout is not empty

@@ -2,8 +2,8 @@
 //! not either; who takes which chunk does not matter.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 thread_local! {
@@ -11,23 +11,27 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How often a waiting thread looks before it sleeps.
+/// How often a waiting thread looks before it sleeps: about 50 microseconds.
 const SPINS: usize = 2000;
 
 /// Threads that wait for work. The calling thread works too, so one thread means no other.
 pub struct Pool {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    /// Started at the first job that is cut into chunks.
+    threads: OnceLock<Vec<JoinHandle<()>>>,
     size: usize,
 }
 
 struct Shared {
     /// Counts jobs; workers wait for it to change.
     generation: AtomicU64,
-    stop: AtomicU64,
+    stop: AtomicBool,
+    /// Here while there may be work left. A worker that comes later has missed it, and nobody waits for it.
     job: Mutex<Option<Job>>,
     wake: Condvar,
+    /// Where the next chunk begins.
     next: AtomicI64,
+    /// Workers that have taken the job and are not done with it.
     busy: AtomicUsize,
 }
 
@@ -38,44 +42,50 @@ struct Job {
     grain: i64,
 }
 
-// SAFETY: the closure behind `f` is Sync and outlives the job: `chunks` waits for every worker
+// SAFETY: the closure behind `f` is Sync and outlives the job: `chunks` waits for every worker that took it
 unsafe impl Send for Job {}
 
 impl Pool {
-    /// A pool that uses `size` threads, the caller's among them. Threads start at the first job.
+    /// A pool that uses `size` threads, the caller's among them.
     pub fn new(size: usize) -> Pool {
         let shared = Arc::new(Shared {
             generation: AtomicU64::new(0),
-            stop: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
             job: Mutex::new(None),
             wake: Condvar::new(),
             next: AtomicI64::new(0),
             busy: AtomicUsize::new(0),
         });
-        let threads = (1..size.max(1))
-            .map_while(|_| {
-                let shared = Arc::clone(&shared);
-                std::thread::Builder::new().name("tdl".into()).spawn(move || worker(&shared)).ok()
-            })
-            .collect();
-        Pool { shared, threads, size: size.max(1) }
+        Pool { shared, threads: OnceLock::new(), size: size.max(1) }
     }
 
+    /// Number of threads, the caller's among them.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Calls `f(lo, hi)` for chunks of `grain` of `0..range`.
+    fn start(&self) -> Vec<JoinHandle<()>> {
+        (1..self.size)
+            .map_while(|_| {
+                let shared = Arc::clone(&self.shared);
+                std::thread::Builder::new().name("tdl".into()).spawn(move || worker(&shared)).ok()
+            })
+            .collect()
+    }
+
+    /// Calls `f(lo, hi)` for chunks of `grain` of `0..range`, each once, on any thread. Returns when all are done.
     pub fn chunks(&self, range: i64, grain: i64, f: &(dyn Fn(i64, i64) + Sync)) {
         let grain = grain.max(1);
         if range <= 0 {
             return;
         }
-        if range <= grain || self.threads.is_empty() || INSIDE.get() {
+        let alone = range <= grain || self.size == 1 || INSIDE.get();
+        if alone || self.threads.get_or_init(|| self.start()).is_empty() {
             let mut lo = 0;
             while lo < range {
-                f(lo, (lo + grain).min(range));
-                lo += grain;
+                let hi = range.min(lo.saturating_add(grain));
+                f(lo, hi);
+                lo = hi;
             }
             return;
         }
@@ -83,15 +93,15 @@ impl Pool {
         // SAFETY: only the lifetime is erased; this function returns after the last worker is done with it
         let f: *const (dyn Fn(i64, i64) + Sync) = unsafe { std::mem::transmute(f) };
         let job = Job { f, range, grain };
-        s.next.store(0, Ordering::Relaxed);
-        s.busy.store(self.threads.len(), Ordering::Relaxed);
         {
             let mut slot = lock(&s.job);
+            s.next.store(0, Ordering::Relaxed);
             *slot = Some(job);
             s.generation.fetch_add(1, Ordering::Release);
         }
         s.wake.notify_all();
         work(s, job);
+        *lock(&s.job) = None;
         let mut spins = 0;
         while s.busy.load(Ordering::Acquire) != 0 {
             spins += 1;
@@ -111,8 +121,8 @@ fn work(s: &Shared, job: Job) {
         if lo >= job.range {
             break;
         }
-        // SAFETY: the job's closure lives until every worker has said that it is done
-        unsafe { (*job.f)(lo, (lo + job.grain).min(job.range)) };
+        // SAFETY: the job's closure lives until every worker that took it has said that it is done
+        unsafe { (*job.f)(lo, job.range.min(lo + job.grain)) };
     }
     INSIDE.set(false);
 }
@@ -131,28 +141,30 @@ fn worker(s: &Shared) {
                 slot = s.wake.wait(slot).unwrap_or_else(std::sync::PoisonError::into_inner);
             }
             seen = s.generation.load(Ordering::Acquire);
+            if slot.is_some() {
+                s.busy.fetch_add(1, Ordering::Relaxed);
+            }
             *slot
         };
-        if s.stop.load(Ordering::Acquire) != 0 {
+        if s.stop.load(Ordering::Acquire) {
             return;
         }
         if let Some(job) = job {
             work(s, job);
+            s.busy.fetch_sub(1, Ordering::Release);
         }
-        s.busy.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.stop.store(1, Ordering::Release);
+        self.shared.stop.store(true, Ordering::Release);
         {
-            let mut slot = lock(&self.shared.job);
-            *slot = None;
+            let _slot = lock(&self.shared.job);
             self.shared.generation.fetch_add(1, Ordering::Release);
         }
         self.shared.wake.notify_all();
-        for t in self.threads.drain(..) {
+        for t in self.threads.take().into_iter().flatten() {
             let _ = t.join();
         }
     }

@@ -9,6 +9,7 @@ use std::ffi::c_void;
 
 use super::{Arg, Dtype, Entry, FAILED, Gemm, OK, Text};
 use crate::context::{Ctx, Failure, FailureKind};
+use crate::draw::Dist;
 use crate::files;
 use crate::fmt::{self, Piece};
 
@@ -223,24 +224,9 @@ pub unsafe extern "C" fn tdl_random(
     counter: i64,
     len: i64,
 ) {
-    use crate::random as r;
-    let base = dst as usize;
-    let fill = |lo: i64, hi: i64| {
-        for i in lo..hi {
-            let j = counter.wrapping_add(i);
-            let at = i as usize;
-            match (dist, Dtype::from_code(dtype)) {
-                (1, Some(Dtype::F32)) => *(base as *mut f32).add(at) = r::uniform_f32(r::word32(key, j)),
-                (1, Some(Dtype::F64)) => *(base as *mut f64).add(at) = r::uniform_f64(r::word64(key, j)),
-                (2, Some(Dtype::F32)) => *(base as *mut f32).add(at) = r::normal_f32(r::word32(key, j)),
-                (2, Some(Dtype::F64)) => *(base as *mut f64).add(at) = r::normal_f64(r::word64(key, j)),
-                (0, Some(d)) if d.size() == 8 => *(base as *mut u64).add(at) = r::word64(key, j),
-                (0, Some(d)) if d.size() == 4 => *(base as *mut u32).add(at) = r::word32(key, j),
-                _ => {}
-            }
-        }
-    };
-    (*ctx).pool.chunks(len, 4096, &fill);
+    if let (Some(dist), Some(dtype)) = (Dist::from_code(dist), Dtype::from_code(dtype)) {
+        crate::draw::fill(&(*ctx).pool, dst.cast(), dist, dtype, key, counter, len);
+    }
 }
 
 /// A growable row of bytes.

@@ -1,0 +1,235 @@
+//! Matrix products: floats by the crate `gemm`, by own loops where a matrix is only streamed through; integers by plain loops.
+//!
+//! The result does not depend on the number of threads: `c` is cut into blocks by the shape alone, and every element is
+//! summed in one block.
+
+mod dots;
+mod plain;
+mod stream;
+mod transpose;
+
+use std::cell::Cell;
+
+use gemm::Parallelism;
+
+use crate::abi::{Dtype, Gemm, Matrix};
+use crate::pool::Pool;
+
+/// Multiply-adds below which a product stays on one thread.
+const SMALL: i64 = 2 << 20;
+/// Multiply-adds of a block, while there are few blocks and when there are many.
+const BLOCK: i64 = 8 << 20;
+const LARGE_BLOCK: i64 = 64 << 20;
+
+/// One block: `c[m, n] = a[m, k] @ b[k, n]`. A matrix is its address and the strides of its rows and columns, in elements.
+#[derive(Clone, Copy)]
+struct Block<T> {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: View<T>,
+    b: View<T>,
+    c: View<T>,
+    accumulate: bool,
+}
+
+#[derive(Clone, Copy)]
+struct View<T> {
+    ptr: *mut T,
+    rows: isize,
+    cols: isize,
+}
+
+impl<T> View<T> {
+    fn transposed(self) -> View<T> {
+        View { ptr: self.ptr, rows: self.cols, cols: self.rows }
+    }
+
+    /// The address of element `(i, j)`.
+    #[inline(always)]
+    unsafe fn at(self, i: usize, j: usize) -> *mut T {
+        // SAFETY: the caller stays inside the matrix
+        unsafe { self.ptr.offset(i as isize * self.rows + j as isize * self.cols) }
+    }
+}
+
+impl<T> Block<T> {
+    /// The same product as `cᵀ = bᵀ @ aᵀ`.
+    fn transposed(self) -> Block<T> {
+        Block { m: self.n, n: self.m, a: self.b.transposed(), b: self.a.transposed(), c: self.c.transposed(), ..self }
+    }
+}
+
+/// Computes a product with all threads of the pool. See [`Gemm`] for the shapes.
+pub fn gemm(pool: &Pool, g: &Gemm) {
+    // SAFETY: generated code passes arrays of `batch_rank` extents and strides
+    let (extents, strides) = unsafe {
+        let of = |p: *const i64| {
+            if g.batch_rank == 0 { &[][..] } else { std::slice::from_raw_parts(p, g.batch_rank as usize) }
+        };
+        (of(g.batch), [of(g.a.batch), of(g.b.batch), of(g.c.batch)])
+    };
+    let items: i64 = extents.iter().product();
+    if items == 0 || g.m == 0 || g.n == 0 {
+        return;
+    }
+    let (m, n) = (g.m, g.n);
+    let work = m.saturating_mul(n).saturating_mul(g.k.max(1));
+    let shared = &Shared(*g);
+    if items > 1 {
+        let at = |mut item: i64| -> [i64; 3] {
+            let mut offsets = [0; 3];
+            for (axis, extent) in extents.iter().enumerate().rev() {
+                for (o, s) in offsets.iter_mut().zip(&strides) {
+                    *o += (item % extent) * s[axis];
+                }
+                item /= extent;
+            }
+            offsets
+        };
+        // whole products to a chunk, so that a chunk is worth waking a thread for
+        let grain = (SMALL / work.max(1)).max(1);
+        let run = |lo, hi| {
+            for item in lo..hi {
+                shared.block(at(item), [0, m], [0, n]);
+            }
+        };
+        pool.chunks(items, grain, &run);
+        return;
+    }
+    let [down, across] = grid(m, n, g.k, pool.size() as i64);
+    let (height, width) = (part(m, down), part(n, across));
+    let (down, across) = (ceil(m, height), ceil(n, width));
+    pool.chunks(down * across, 1, &|lo, hi| {
+        for i in lo..hi {
+            let (r, c) = (i / across * height, i % across * width);
+            shared.block([0; 3], [r, (r + height).min(m)], [c, (c + width).min(n)]);
+        }
+    });
+}
+
+fn ceil(a: i64, b: i64) -> i64 {
+    (a + b - 1) / b
+}
+
+/// The size of one of `parts` parts, which holds whole vectors.
+fn part(size: i64, parts: i64) -> i64 {
+    (ceil(ceil(size, parts), 32) * 32).min(size)
+}
+
+/// How many blocks a product is cut into, down and across: about square ones, which read least.
+fn grid(m: i64, n: i64, k: i64, threads: i64) -> [i64; 2] {
+    let work = m.saturating_mul(n).saturating_mul(k.max(1));
+    let (few, many) = (m.min(n), m.max(n));
+    if few <= stream::FEW as i64 {
+        // streamed: bound by memory, so worth sharing earlier. Every element is summed on its own, wherever the cuts are
+        let blocks = (work / few / (SMALL / 16)).clamp(1, 2 * threads).min(many / 256 + 1);
+        let blocks = if threads == 1 { 1 } else { blocks };
+        return if m < n { [1, blocks] } else { [blocks, 1] };
+    }
+    let mut blocks = if work < SMALL { 1 } else { (work / BLOCK).clamp(2, 16).max((work / LARGE_BLOCK).min(64)) };
+    let (mut down, mut across) = (1, 1);
+    while blocks > 1 {
+        if m / down > n / across {
+            down *= 2
+        } else {
+            across *= 2
+        }
+        blocks /= 2;
+    }
+    [down, across]
+}
+
+struct Shared(Gemm);
+
+// SAFETY: blocks of `c` are disjoint; `a` and `b` are only read
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Rows and columns `rows × cols` of the product at these batch offsets.
+    fn block(&self, offsets: [i64; 3], rows: [i64; 2], cols: [i64; 2]) {
+        // SAFETY: the ranges stay inside the operands, whose dtype is `dtype`
+        unsafe {
+            match Dtype::from_code(self.0.dtype) {
+                Some(Dtype::F32) => stream::f32(self.part(offsets, rows, cols)),
+                Some(Dtype::F64) => stream::f64(self.part(offsets, rows, cols)),
+                Some(Dtype::F16) => plain::f16(self.part(offsets, rows, cols)),
+                Some(Dtype::Bf16) => plain::bf16(self.part(offsets, rows, cols)),
+                Some(Dtype::I64 | Dtype::U64) => plain::i64(self.part(offsets, rows, cols)),
+                Some(Dtype::I32 | Dtype::U32) => plain::i32(self.part(offsets, rows, cols)),
+                Some(Dtype::I16) => plain::i16(self.part(offsets, rows, cols)),
+                Some(Dtype::I8 | Dtype::U8) => plain::i8(self.part(offsets, rows, cols)),
+                Some(Dtype::Bool) | None => {}
+            }
+        }
+    }
+
+    unsafe fn part<T>(&self, offsets: [i64; 3], rows: [i64; 2], cols: [i64; 2]) -> Block<T> {
+        let g = &self.0;
+        let view = |m: &Matrix, offset: i64, row: i64, col: i64| View {
+            // SAFETY: the caller stays inside the operand
+            ptr: unsafe { m.ptr.cast::<T>().offset((offset + row * m.rows + col * m.cols) as isize) },
+            rows: m.rows as isize,
+            cols: m.cols as isize,
+        };
+        Block {
+            m: (rows[1] - rows[0]) as usize,
+            n: (cols[1] - cols[0]) as usize,
+            k: g.k as usize,
+            a: view(&g.a, offsets[0], rows[0], 0),
+            b: view(&g.b, offsets[1], 0, cols[0]),
+            c: view(&g.c, offsets[2], rows[0], cols[0]),
+            accumulate: g.accumulate != 0,
+        }
+    }
+}
+
+/// The product by the crate `gemm`, on this thread.
+unsafe fn library<T: Copy + 'static>(p: &Block<T>, zero: T, one: T) {
+    // SAFETY: the matrices have these shapes and strides
+    unsafe {
+        gemm::gemm::<T>(
+            p.m,
+            p.n,
+            p.k,
+            p.c.ptr,
+            p.c.cols,
+            p.c.rows,
+            p.accumulate,
+            p.a.ptr,
+            p.a.cols,
+            p.a.rows,
+            p.b.ptr,
+            p.b.cols,
+            p.b.rows,
+            if p.accumulate { one } else { zero },
+            one,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+thread_local! {
+    /// Memory for packed operands, kept from product to product.
+    static SCRATCH: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `f` with room for `len` elements, which hold anything.
+fn scratch<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
+    let mut memory = SCRATCH.take();
+    // aligned to 64 bytes
+    let words = (len * size_of::<T>()).div_ceil(8) + 8;
+    if memory.len() < words {
+        memory = vec![0; words];
+    }
+    let start = memory.as_mut_ptr();
+    let result = f(start.cast::<u8>().wrapping_add(start.cast::<u8>().align_offset(64)).cast());
+    SCRATCH.set(memory);
+    result
+}
+
+#[cfg(test)]
+mod tests;

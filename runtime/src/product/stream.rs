@@ -1,0 +1,109 @@
+//! Products of floats: which way each goes, and the loops for few rows, where the other matrix is read once from memory
+//! and all that counts is reading it fast.
+
+use super::{Block, View, dots, library, scratch, transpose};
+use crate::simd::versions;
+
+/// Most rows that count as few.
+pub const FEW: usize = 8;
+/// Fewest rows for which a matrix is worth transposing first.
+const TRANSPOSE: usize = 9;
+/// Columns whose sums stay in the first-level cache.
+const TILE: usize = 1024;
+/// Rows of `b` that are added at a time.
+const UNROLL: usize = 8;
+
+macro_rules! product {
+    ($ty:ident, $stream:ident, $dots:path, $transpose:path) => {
+        /// One block of a product.
+        pub unsafe fn $ty(p: Block<$ty>) {
+            // rows of c contiguous if any axis is; one column is one row
+            let p = if p.n == 1 || (p.c.cols != 1 && p.c.rows == 1) { p.transposed() } else { p };
+            // SAFETY: the shapes are the caller's
+            unsafe {
+                if p.m <= FEW && p.b.cols == 1 && (p.c.cols == 1 || p.n == 1) {
+                    return $stream(p);
+                }
+                if p.m <= FEW && p.b.rows == 1 && dots::fast() {
+                    return with_rows(p, |p| $dots(&p));
+                }
+                if p.n <= FEW && p.a.cols == 1 && dots::fast() {
+                    return with_rows(p.transposed(), |p| $dots(&p));
+                }
+                if p.m >= TRANSPOSE && p.b.rows == 1 && p.b.cols != 1 {
+                    return scratch::<$ty, ()>(p.k * p.n, |room| {
+                        $transpose(room, p.b.ptr, p.n, p.k, p.b.cols);
+                        let b = View { ptr: room, rows: p.n as isize, cols: 1 };
+                        library(&Block { b, ..p }, 0.0, 1.0)
+                    });
+                }
+                library(&p, 0.0, 1.0)
+            }
+        }
+
+        versions! {
+            /// Few rows times a matrix with contiguous rows: sums of its rows.
+            unsafe fn $stream(p: Block<$ty>) {
+                // SAFETY: all indices are inside the block
+                unsafe {
+                    for lo in (0..p.n).step_by(TILE) {
+                        let width = TILE.min(p.n - lo);
+                        for i in 0..p.m {
+                            if !p.accumulate {
+                                std::slice::from_raw_parts_mut(p.c.at(i, lo), width).fill(0.0);
+                            }
+                        }
+                        let mut l = 0;
+                        while l + UNROLL <= p.k {
+                            for i in 0..p.m {
+                                let x: [$ty; UNROLL] = std::array::from_fn(|u| *p.a.at(i, l + u));
+                                let rows: [&[$ty]; UNROLL] =
+                                    std::array::from_fn(|u| std::slice::from_raw_parts(p.b.at(l + u, lo), width));
+                                let c = std::slice::from_raw_parts_mut(p.c.at(i, lo), width);
+                                for j in 0..width {
+                                    let mut sum = c[j];
+                                    for u in 0..UNROLL {
+                                        sum = x[u].mul_add(*rows[u].get_unchecked(j), sum);
+                                    }
+                                    c[j] = sum;
+                                }
+                            }
+                            l += UNROLL;
+                        }
+                        while l < p.k {
+                            for i in 0..p.m {
+                                let x = *p.a.at(i, l);
+                                let row = std::slice::from_raw_parts(p.b.at(l, lo), width);
+                                let c = std::slice::from_raw_parts_mut(p.c.at(i, lo), width);
+                                for j in 0..width {
+                                    c[j] = x.mul_add(row[j], c[j]);
+                                }
+                            }
+                            l += 1;
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Calls `f` with a block whose `a` has contiguous rows.
+unsafe fn with_rows<T: Copy>(p: Block<T>, f: impl FnOnce(Block<T>)) {
+    if p.a.cols == 1 {
+        return f(p);
+    }
+    scratch::<T, ()>(p.m * p.k, |room| {
+        let a = View { ptr: room, rows: p.k as isize, cols: 1 };
+        for i in 0..p.m {
+            for l in 0..p.k {
+                // SAFETY: all indices are inside the matrices
+                unsafe { *a.at(i, l) = *p.a.at(i, l) };
+            }
+        }
+        f(Block { a, ..p })
+    })
+}
+
+product!(f32, stream_f32, dots::f32, transpose::f32);
+product!(f64, stream_f64, dots::f64, transpose::f64);
