@@ -17,7 +17,7 @@ use tdl_source::{Diagnostic, InternalError};
 
 use crate::clone::{self, Map};
 use crate::grad::{self, Linear};
-use crate::{Error, cse, dce, simplify};
+use crate::{Error, cse, dce, hoist, simplify};
 
 /// A copy of the function without calls and without derivative ops.
 pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
@@ -72,6 +72,7 @@ impl Flattener<'_> {
         if purpose != Purpose::Run {
             simplify::function(&mut f);
             cse::function(&mut f);
+            hoist::function(&mut f);
             dce::function(&mut f);
         }
         let f = Rc::new(f);
