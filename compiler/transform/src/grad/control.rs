@@ -4,7 +4,7 @@
 use tdl_ir::{Builder, Dtype, Inst, Op, Type, ValueId};
 
 use super::linearize::{Linearizer, Scope};
-use super::residuals::{Item, Plan, plan};
+use super::residuals::{Item, Plan, Site, plan};
 use super::tape::{Branch, Kind, Replay, Step, Tan};
 use crate::clone::Map;
 
@@ -24,8 +24,9 @@ impl Linearizer<'_> {
             blocks.push(self.b.end_region(results));
             scopes.push(self.close_scope());
         }
+        let site = Site { index: None, typed: true, times: 1, floor: self.floor };
         let plans: Vec<Plan> =
-            blocks.iter().zip(&mut scopes).map(|(b, s)| plan(self.b, b, None, true, &mut s.tape)).collect();
+            blocks.iter().zip(&mut scopes).map(|(b, s)| plan(self.b, b, &site, &mut s.tape)).collect();
         self.b.span = i.span;
         // both branches yield: results, what `then` keeps, what `else` keeps
         for (side, plan) in plans.iter().enumerate() {

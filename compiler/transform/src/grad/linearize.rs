@@ -30,6 +30,8 @@ pub(super) struct Linearizer<'a> {
     scopes: Vec<Scope>,
     /// What is known of `from`'s stacks.
     pub stacks: FxHashMap<ValueId, StackInfo>,
+    /// The first value of the outermost loop that is being linearised.
+    pub floor: Option<u32>,
     grad_span: Span,
     errors: Vec<Diagnostic>,
 }
@@ -69,7 +71,19 @@ impl<'a> Linearizer<'a> {
         }
         let active = activity::active(from, wrt, wanted);
         let stacks = FxHashMap::default();
-        Linearizer { b, module, from, mode, map, active, scopes: vec![scope], stacks, grad_span, errors: Vec::new() }
+        Linearizer {
+            b,
+            module,
+            from,
+            mode,
+            map,
+            active,
+            scopes: vec![scope],
+            stacks,
+            floor: None,
+            grad_span,
+            errors: Vec::new(),
+        }
     }
 
     /// Emits everything; returns the primal results.

@@ -8,10 +8,13 @@ use tdl_ir::{BinaryOp, Block, Dim, Dtype, Inst, Op, Type, Update, ValueId};
 
 use super::control::zeros;
 use super::linearize::{Linearizer, Scope};
-use super::residuals::{Item, Plan, defined, plan};
+use super::residuals::{Item, Plan, Site, defined, plan};
 use super::stacks::{StackInfo, grows_by_one};
 use super::tape::{Kind, Loop, Replay, Step, Tan};
 use crate::clone;
+
+/// Iterations of a loop whose number is not known.
+const GUESSED_TRIPS: u64 = 64;
 
 /// A carried value that linearisation adds: before the loop, in its body, and for the next iteration.
 struct Extra {
@@ -48,6 +51,8 @@ impl Linearizer<'_> {
             }
         }
 
+        let outermost = self.floor.is_none();
+        self.floor.get_or_insert(self.b.next_value(0).0);
         self.b.begin_region();
         let outer = clone::params(self.b, self.from, body, &mut self.map);
         let mut extras = Vec::new();
@@ -79,9 +84,13 @@ impl Linearizer<'_> {
         let next = self.map.all(&body.results);
         let mut block = self.b.end_region(next);
         let mut scope = self.close_scope();
-        let plan = plan(self.b, &block, Some(index), false, &mut scope.tape);
-
         let trips = is_for.then(|| self.map.get(i.args[0]));
+        let times = trips.and_then(|t| self.b.as_i64(t)).map_or(GUESSED_TRIPS, |n| n.max(1) as u64);
+        if outermost {
+            self.floor = None;
+        }
+        let site = Site { index: Some(index), typed: false, times, floor: self.floor };
+        let plan = plan(self.b, &block, &site, &mut scope.tape);
         let opened = extras.len();
         let exits = self.keep(&mut block, &plan, index, trips, &mut extras);
         block.params.extend(extras[opened..].iter().map(|e| e.param));

@@ -32,11 +32,22 @@ pub(super) fn defined(block: &Block) -> FxHashSet<ValueId> {
     block.params.iter().chain(results).copied().collect()
 }
 
-/// Values of the region that the tape mentions; `free` (the iteration number) is at hand anyway. `typed`: what is kept must
-/// have a type outside, so the extents in it are kept too.
-pub(super) fn plan(b: &Builder, block: &Block, free: Option<ValueId>, typed: bool, tape: &mut Tape) -> Plan {
+/// What a plan is made for.
+pub(super) struct Site {
+    /// The iteration number, which is at hand anyway.
+    pub index: Option<ValueId>,
+    /// What is kept must have a type outside, so the extents in it are kept too.
+    pub typed: bool,
+    /// How often the region runs.
+    pub times: u64,
+    /// Values from this number on belong to a loop around the region: they must be kept there, if they are needed.
+    pub floor: Option<u32>,
+}
+
+/// Values of the region that the tape mentions.
+pub(super) fn plan(b: &Builder, block: &Block, site: &Site, tape: &mut Tape) -> Plan {
     let mut region = defined(block);
-    if let Some(v) = free {
+    if let Some(v) = site.index {
         region.remove(&v);
     }
     let mut needed = Vec::new();
@@ -46,8 +57,8 @@ pub(super) fn plan(b: &Builder, block: &Block, free: Option<ValueId>, typed: boo
             needed.push(*v);
         }
     });
-    let mut p =
-        Planner { b, region, defs: definitions(block), stored: FxHashSet::default(), done: FxHashSet::default() };
+    let (stored, done) = (FxHashSet::default(), FxHashSet::default());
+    let mut p = Planner { b, site, region, defs: definitions(block), stored, done };
     p.stored = p.cut(&needed);
     loop {
         let mut items = Vec::new();
@@ -61,7 +72,7 @@ pub(super) fn plan(b: &Builder, block: &Block, free: Option<ValueId>, typed: boo
             Dim::Const(_) => None,
         });
         let missing: Vec<ValueId> = extents.filter(|v| p.region.contains(v) && !kept.contains(v)).collect();
-        if !typed || missing.is_empty() {
+        if !site.typed || missing.is_empty() {
             return plan;
         }
         p.stored.extend(missing);
@@ -76,6 +87,7 @@ fn definitions(block: &Block) -> FxHashMap<ValueId, &Inst> {
 
 struct Planner<'a> {
     b: &'a Builder,
+    site: &'a Site,
     region: FxHashSet<ValueId>,
     defs: FxHashMap<ValueId, &'a Inst>,
     stored: FxHashSet<ValueId>,
@@ -83,13 +95,21 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Belongs to a loop around, and is no trifle.
+    fn surrounds(&self, v: ValueId) -> bool {
+        self.site.floor.is_some_and(|floor| v.0 >= floor)
+            && Some(v) != self.site.index
+            && self.b.rank(v) > 0
+            && self.b.as_splat(v).is_none()
+    }
+
     /// Operands and extents of an instruction that may be repeated.
     fn sources(&self, i: &Inst) -> Vec<ValueId> {
         let extents = self.b.ty(i.results[0]).dims().iter().filter_map(|d| match d {
             Dim::Val(v) => Some(*v),
             Dim::Const(_) => None,
         });
-        i.args.iter().copied().chain(extents).filter(|v| self.region.contains(v)).collect()
+        i.args.iter().copied().chain(extents).filter(|v| self.region.contains(v) || self.surrounds(*v)).collect()
     }
 
     fn cut(&self, needed: &[ValueId]) -> FxHashSet<ValueId> {
@@ -110,7 +130,8 @@ impl Planner<'_> {
         let (source, sink) = (2 * order.len(), 2 * order.len() + 1);
         let mut g = Graph::new(sink + 1);
         for (k, v) in order.iter().enumerate() {
-            g.edge(2 * k, 2 * k + 1, cost(self.b.ty(*v)));
+            let times = if self.region.contains(v) { self.site.times } else { 1 };
+            g.edge(2 * k, 2 * k + 1, cost(self.b.ty(*v)).saturating_mul(times).min(UNLIMITED / 1024));
             match self.defs.get(v) {
                 Some(i) => self.sources(i).iter().for_each(|a| g.edge(2 * number[a] + 1, 2 * k, UNLIMITED)),
                 None => g.edge(source, 2 * k, UNLIMITED),

@@ -226,3 +226,37 @@ fn shares_at_ties() {
     assert_eq!(slope(text, 0.0), 0.0);
     let _: Value = Value::int(0);
 }
+
+/// Arrays that grow in a loop are not kept whole for each iteration, also where a branch reads them.
+#[test]
+fn arrays_that_are_updated_in_place_are_not_kept() {
+    let text = r#"func @f(%x: f64[50], %n: i64) {
+  %y: f64[50] = for %i < %n, %b: f64[50] = %x {
+    %two: i64 = const 2
+    %r: i64 = rem %i, %two
+    %zero: i64 = const 0
+    %even: bool = eq %r, %zero
+    %0: f64[1] = if %even {
+      %1: f64[1] = slice %b, %i
+      %2: f64[1] = mul %1, %1
+      yield %2
+    } else {
+      %3: f64[1] = slice %b, %zero
+      %4: f64[1] = slice %b, %i
+      %5: f64[1] = mul %3, %4
+      yield %5
+    }
+    %6: f64[50] = update_slice %b, %0, %i, mode: set
+    yield %6
+  }
+  return %y
+}"#;
+    let args = vec![seeds(&[50], 1), Value::int(9)];
+    check(text, args.clone(), &[0]);
+    let module = derived(&case(text, args, &[0]), true);
+    let f = &module.funcs[0];
+    f.body.visit_insts(&mut |i| {
+        let whole = |r: &tdl_ir::ValueId| f.ty(*r).rank() == 2 && f.ty(*r).dims()[1] == tdl_ir::Dim::Const(50);
+        assert!(!i.results.iter().any(whole), "{}", tdl_ir::print(&module));
+    });
+}
