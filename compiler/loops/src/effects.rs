@@ -81,6 +81,7 @@ impl<'a> Lower<'a> {
             | Op::Select
             | Op::Convert
             | Op::StopGrad
+            | Op::Barrier
             | Op::Expand { .. }
             | Op::Reshape
             | Op::Permute { .. }

@@ -70,7 +70,7 @@ impl Lower<'_> {
                 let expr = elementwise(&inst.op, dtype, &dtypes, &args);
                 self.code().scalar(dtype, expr)
             }
-            Op::StopGrad => self.eval(x(0), idx),
+            Op::StopGrad | Op::Barrier => self.eval(x(0), idx),
             Op::Expand { axes } => {
                 let inner: Vec<Idx> =
                     idx.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, a)| a.clone()).collect();

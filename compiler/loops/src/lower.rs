@@ -156,7 +156,7 @@ impl<'a> Lower<'a> {
             self.scalars.insert(v, o);
             return o;
         }
-        if matches!(inst.op, Op::Reshape | Op::StopGrad) {
+        if matches!(inst.op, Op::Reshape | Op::StopGrad | Op::Barrier) {
             let o = self.scalar(inst.args[0]);
             self.scalars.insert(v, o);
             return o;

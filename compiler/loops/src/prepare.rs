@@ -114,7 +114,7 @@ impl Preparer<'_> {
     /// Another spelling of an instruction with one result.
     fn rewrite(&mut self, op: &Op, args: &[ValueId], ty: &Type) -> Option<ValueId> {
         match op {
-            Op::StopGrad => Some(args[0]),
+            Op::StopGrad | Op::Barrier => Some(args[0]),
             Op::Convert if self.b.ty(args[0]).dtype() == ty.dtype() => Some(args[0]),
             Op::Reshape if self.b.ty(args[0]) == ty => Some(args[0]),
             Op::Expand { axes } if axes.is_empty() => Some(args[0]),

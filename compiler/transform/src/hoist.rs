@@ -116,7 +116,8 @@ impl Hoister<'_> {
             | Op::Sort { .. }
             | Op::Contract { .. }
             | Op::Random { .. } => Motion::Always,
-            Op::Text(_)
+            Op::Barrier
+            | Op::Text(_)
             | Op::Slice { .. }
             | Op::UpdateSlice { .. }
             | Op::Nonzero

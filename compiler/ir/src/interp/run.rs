@@ -167,7 +167,7 @@ impl<'a> Frame<'a> {
             Op::Compare(op) => one(elementwise::compare(*op, tensor(&args[0])?, tensor(&args[1])?)?),
             Op::Select => one(elementwise::select(tensor(&args[0])?, tensor(&args[1])?, tensor(&args[2])?)?),
             Op::Convert => one(elementwise::convert(tensor(&args[0])?, out_dtype(0))),
-            Op::StopGrad => Ok(args),
+            Op::StopGrad | Op::Barrier => Ok(args),
             Op::Expand { axes } => one(movement::expand(tensor(&args[0])?, axes, self.shape(out(0))?)?),
             Op::Reshape => {
                 let shape = self.shape(out(0))?;

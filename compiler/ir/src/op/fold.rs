@@ -146,7 +146,8 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         },
         Op::Convert => Some(convert(c(0)?, from, to)),
         Op::StopGrad => c(0),
-        Op::Dense(_)
+        Op::Barrier
+        | Op::Dense(_)
         | Op::Text(_)
         | Op::Iota
         | Op::Expand { .. }

@@ -56,6 +56,8 @@ pub enum Op {
     Convert,
     /// Identity whose derivative is zero.
     StopGrad,
+    /// Identity that no pass looks through: what is computed from it is computed anew, even if an equal value is at hand.
+    Barrier,
 
     // --- movement
     /// Inserts axes: the result's axes listed in `axes` (ascending) are new, the others are the operand's in order.
@@ -256,6 +258,7 @@ impl Op {
             | Op::Select
             | Op::Convert
             | Op::StopGrad
+            | Op::Barrier
             | Op::Expand { .. }
             | Op::Reshape
             | Op::Permute { .. }

@@ -59,6 +59,7 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
         "select" => Op::Select,
         "convert" => Op::Convert,
         "stop_grad" => Op::StopGrad,
+        "barrier" => Op::Barrier,
         "expand" => Op::Expand { axes: numbers(p, items, "axes")? },
         "reshape" => Op::Reshape,
         "permute" => Op::Permute { perm: numbers(p, items, "perm")? },

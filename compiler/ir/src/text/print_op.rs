@@ -22,6 +22,7 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
         | Op::Select
         | Op::Convert
         | Op::StopGrad
+        | Op::Barrier
         | Op::Reshape
         | Op::Nonzero
         | Op::Gather

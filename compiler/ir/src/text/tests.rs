@@ -128,6 +128,7 @@ fn every_other_op() {
   %"odd name": i64[%n] = iota
   %"3": f32[%n, 8] = stop_grad %x
   %25: f32[%n, 8] = reshape %x
+  %26: f32[%n, 8] = barrier %x
   return %"odd name", %"3"
 }
 "#,

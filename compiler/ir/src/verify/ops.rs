@@ -159,7 +159,7 @@ impl<'m> Scope<'m> {
                 let ((_, from), (_, to)) = (self.operand(inst, 0)?, self.outcome(inst, 0)?);
                 ensure(dims_agree(from, to), || "the shape changes".into())
             }
-            Op::StopGrad => {
+            Op::StopGrad | Op::Barrier => {
                 self.shape(inst, 1, 1)?;
                 same("the result", self.result(inst, 0), self.arg(inst, 0))
             }

@@ -16,6 +16,7 @@ pub fn inlinable(op: &Op) -> bool {
             | Op::Select
             | Op::Convert
             | Op::StopGrad
+            | Op::Barrier
             | Op::Expand { .. }
             | Op::Reshape
             | Op::Permute { .. }
@@ -36,6 +37,7 @@ pub fn movement(op: &Op) -> bool {
             | Op::Slice { .. }
             | Op::Flip { .. }
             | Op::StopGrad
+            | Op::Barrier
     )
 }
 

@@ -92,7 +92,7 @@ impl<'a> Planner<'_, 'a> {
         match self.values.graph.inst(v) {
             None => true,
             Some((inst, _)) => match &inst.op {
-                Op::Reshape | Op::StopGrad => self.can_be_stored(inst.args[0]),
+                Op::Reshape | Op::StopGrad | Op::Barrier => self.can_be_stored(inst.args[0]),
                 op => !movement(op) || *op == Op::Iota,
             },
         }
@@ -136,7 +136,9 @@ impl<'a> Planner<'_, 'a> {
     fn is_lazy(&self, inst: &Inst) -> bool {
         match &inst.op {
             Op::Const(_) | Op::Text(_) => true,
-            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Convert | Op::StopGrad => true,
+            Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Convert | Op::StopGrad | Op::Barrier => {
+                true
+            }
             Op::Reshape => !self.is_tensor(inst.args[0]),
             Op::Iota | Op::Expand { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Flip { .. } => false,
             Op::Dense(_)

@@ -232,7 +232,8 @@ fn is_cheap(op: &Op) -> bool {
             | UnaryOp::Digamma => false,
         },
         Op::Binary(op) => !matches!(op, tdl_ir::BinaryOp::Pow | tdl_ir::BinaryOp::Atan2),
-        Op::Text(_)
+        Op::Barrier
+        | Op::Text(_)
         | Op::UpdateSlice { .. }
         | Op::Concat { .. }
         | Op::Reduce { .. }

@@ -34,7 +34,7 @@ impl Linearizer<'_> {
                 self.refuse(i, text);
             }
             Op::Expand { axes } => self.record(Kind::Expand(axes.clone()), first(), out),
-            Op::Reshape => self.record(Kind::Reshape, first(), out),
+            Op::Reshape | Op::Barrier => self.record(Kind::Reshape, first(), out),
             Op::Permute { perm } => self.record(Kind::Permute(perm.clone()), first(), out),
             Op::Flip { axes } => self.record(Kind::Flip(axes.clone()), first(), out),
             Op::Slice { steps } => {

@@ -358,7 +358,12 @@ impl Transpose<'_> {
                 }
             }
             Kind::Remat { func, wrt, args, results } => {
-                let mut all = args.clone();
+                // what is computed again must not be found to be at hand
+                let mut all: Vec<ValueId> = Vec::new();
+                for a in args {
+                    let ty = self.b.ty(*a).clone();
+                    all.push(if ty.is_float_tensor() { self.b.inst1(Op::Barrier, vec![*a], ty) } else { *a });
+                }
                 all.extend(cts);
                 let primal = results.iter().chain(wrt.iter().map(|k| &args[*k]));
                 let types = primal.map(|v| self.b.ty(*v).clone()).collect();

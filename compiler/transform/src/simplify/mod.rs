@@ -118,7 +118,8 @@ impl Simplifier {
             | Op::Concat { .. } => self.movement(b, op, args, ty),
             Op::Reduce { op, axes } => self.reduce(b, *op, axes, args[0], ty),
             Op::Contract { lhs, rhs, out } => self.contract(b, lhs, rhs, out, args, ty),
-            Op::Const(_)
+            Op::Barrier
+            | Op::Const(_)
             | Op::Dense(_)
             | Op::Text(_)
             | Op::Iota

@@ -92,6 +92,16 @@ func @f(%x: f64[3]) {
   return %1
 }"#;
     check(text, vec![seeds(&[3], 1)], &[0]);
+    // each layer's `exp` is computed twice, and with the second layer's input nothing else is kept
+    let module = derived(&case(text, vec![], &[0]), true);
+    let count = |module: &tdl_ir::Module, op: tdl_ir::UnaryOp| {
+        let mut n = 0;
+        module.funcs[0].body.visit_insts(&mut |i| n += usize::from(i.op == Op::Unary(op)));
+        n
+    };
+    assert_eq!(count(&module, tdl_ir::UnaryOp::Exp), 4);
+    let module = derived(&case(&text.replace(" remat", ""), vec![], &[0]), true);
+    assert_eq!(count(&module, tdl_ir::UnaryOp::Exp), 2);
 }
 
 #[test]
