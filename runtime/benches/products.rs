@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::time::Instant;
 
-use tdl_runtime::abi::calls::{tdl_gemm, tdl_random};
+use tdl_runtime::abi::calls::{tdl_gemm_f32, tdl_gemm_f64, tdl_gemm_int, tdl_random};
 use tdl_runtime::abi::{Dtype, Gemm, Matrix};
 use tdl_runtime::{Ctx, Output};
 
@@ -41,8 +41,13 @@ fn product(ctx: &mut Ctx, dtype: Dtype, [m, k, n]: [i64; 3], [ta, tb]: [bool; 2]
         b: matrix(&mut b, k, n, tb),
         c: matrix(&mut c, m, n, false),
     };
+    let gemm = match dtype {
+        Dtype::F64 => tdl_gemm_f64,
+        Dtype::I64 | Dtype::I32 => tdl_gemm_int,
+        _ => tdl_gemm_f32,
+    };
     // SAFETY: the buffers have the sizes that the strides need
-    best(|| unsafe { tdl_gemm(ctx, &g) })
+    best(|| unsafe { gemm(ctx, &g) })
 }
 
 fn main() {

@@ -118,6 +118,12 @@ macro_rules! fill {
                         i += 1;
                     }
                 }
+            } else {
+                for i in 0..n {
+                    let value = $value;
+                    // SAFETY: `out` has room for `n` numbers
+                    unsafe { *out.add(i) = value($word(key, first.wrapping_add(i as i64))) };
+                }
             }
         }
     };

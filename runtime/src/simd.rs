@@ -4,6 +4,12 @@
 /// body is ordinary Rust, whose loops LLVM vectorises, and gives the same bits in every version (only `mul_add` is fused).
 macro_rules! versions {
     ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+        crate::simd::versions! { $(#[$meta])* $vis unsafe fn $name($($arg: $ty),*) $body else {
+            // SAFETY: the caller's contract
+            unsafe { body($($arg),*) }
+        } }
+    };
+    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),*) $body:block else $plain:block) => {
         $(#[$meta])*
         #[allow(clippy::missing_safety_doc)]
         $vis unsafe fn $name($($arg: $ty),*) {
@@ -30,8 +36,7 @@ macro_rules! versions {
                     return unsafe { avx2($($arg),*) };
                 }
             }
-            // SAFETY: the caller's contract
-            unsafe { body($($arg),*) }
+            $plain
         }
     };
 }

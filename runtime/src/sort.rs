@@ -1,6 +1,6 @@
 //! Stable sorting of rows, NaN last.
-
-use std::cmp::Ordering;
+//!
+//! Elements of every dtype become `u64` keys that sort as they do, so there is one sort for all.
 
 use half::{bf16, f16};
 
@@ -19,93 +19,115 @@ pub unsafe fn rows(
     len: usize,
     descending: bool,
 ) {
-    // SAFETY: passed on
-    unsafe {
-        match dtype {
-            Dtype::F16 => {
-                typed::<f16>(src, values, indices, rows, len, descending, |a, b| float(a.to_f64(), b.to_f64()))
-            }
-            Dtype::Bf16 => {
-                typed::<bf16>(src, values, indices, rows, len, descending, |a, b| float(a.to_f64(), b.to_f64()))
-            }
-            Dtype::F32 => {
-                typed::<f32>(src, values, indices, rows, len, descending, |a, b| float((*a).into(), (*b).into()))
-            }
-            Dtype::F64 => typed::<f64>(src, values, indices, rows, len, descending, |a, b| float(*a, *b)),
-            Dtype::I8 => typed::<i8>(src, values, indices, rows, len, descending, |a, b| Some(a.cmp(b))),
-            Dtype::I16 => typed::<i16>(src, values, indices, rows, len, descending, |a, b| Some(a.cmp(b))),
-            Dtype::I32 => typed::<i32>(src, values, indices, rows, len, descending, |a, b| Some(a.cmp(b))),
-            Dtype::I64 => typed::<i64>(src, values, indices, rows, len, descending, |a, b| Some(a.cmp(b))),
-            Dtype::U8 | Dtype::Bool => typed::<u8>(src, values, indices, rows, len, descending, |a, b| Some(a.cmp(b))),
-            Dtype::U32 => typed::<u32>(src, values, indices, rows, len, descending, |a, b| Some(a.cmp(b))),
-            Dtype::U64 => typed::<u64>(src, values, indices, rows, len, descending, |a, b| Some(a.cmp(b))),
-        }
-    }
-}
-
-/// `None`: both or one is NaN; see `order`.
-fn float(a: f64, b: f64) -> Option<Ordering> {
-    match (a.is_nan(), b.is_nan()) {
-        (false, false) => a.partial_cmp(&b),
-        _ => None,
-    }
-}
-
-unsafe fn typed<T: Copy>(
-    src: *const u8,
-    values: *mut u8,
-    indices: *mut i64,
-    rows: usize,
-    len: usize,
-    descending: bool,
-    compare: fn(&T, &T) -> Option<Ordering>,
-) {
     if rows == 0 || len == 0 {
         return;
     }
-    // SAFETY: by contract of `rows`
-    let (src, values, indices) = unsafe {
-        let n = rows * len;
-        (
-            std::slice::from_raw_parts(src.cast::<T>(), n),
-            std::slice::from_raw_parts_mut(values.cast::<T>(), n),
-            std::slice::from_raw_parts_mut(indices, n),
-        )
-    };
-    let is_nan = |x: &T| compare(x, x).is_none();
-    for row in 0..rows {
-        let from = &src[row * len..][..len];
-        let order = &mut indices[row * len..][..len];
-        for (i, o) in order.iter_mut().enumerate() {
-            *o = i as i64;
+    // SAFETY: by contract; generated code aligns buffers
+    let indices = unsafe { std::slice::from_raw_parts_mut(indices, rows * len) };
+    let mut pairs: Vec<(u64, u64)> = Vec::with_capacity(len);
+    for (row, order) in indices.chunks_exact_mut(len).enumerate() {
+        pairs.clear();
+        for i in 0..len {
+            // SAFETY: by contract
+            let key = unsafe { key(dtype, src, row * len + i) };
+            let key = match key {
+                Some(k) if descending => !k,
+                Some(k) => k,
+                None => u64::MAX,
+            };
+            pairs.push((key, i as u64));
         }
-        order.sort_by(|a, b| {
-            let (x, y) = (&from[*a as usize], &from[*b as usize]);
-            match compare(x, y) {
-                Some(o) if descending => o.reverse(),
-                Some(o) => o,
-                None => is_nan(x).cmp(&is_nan(y)),
+        // positions differ, so this is stable
+        pairs.sort_unstable();
+        for (o, (_, i)) in order.iter_mut().zip(&pairs) {
+            *o = *i as i64;
+        }
+        // SAFETY: by contract
+        unsafe {
+            match dtype.size() {
+                1 => permute::<u8>(src, values, row * len, order),
+                2 => permute::<u16>(src, values, row * len, order),
+                4 => permute::<u32>(src, values, row * len, order),
+                _ => permute::<u64>(src, values, row * len, order),
             }
-        });
-        for (v, o) in values[row * len..][..len].iter_mut().zip(order.iter()) {
-            *v = from[*o as usize];
         }
     }
+}
+
+unsafe fn permute<T: Copy>(src: *const u8, dst: *mut u8, start: usize, order: &[i64]) {
+    for (i, o) in order.iter().enumerate() {
+        // SAFETY: positions within the row
+        unsafe { *dst.cast::<T>().add(start + i) = *src.cast::<T>().add(start + *o as usize) };
+    }
+}
+
+/// A number that orders as element `i` does; `None` for NaN. No float has the key 0 or `u64::MAX`.
+unsafe fn key(dtype: Dtype, src: *const u8, i: usize) -> Option<u64> {
+    // SAFETY: by contract of `rows`
+    unsafe {
+        match dtype {
+            Dtype::F16 => float((*src.cast::<f16>().add(i)).to_f64()),
+            Dtype::Bf16 => float((*src.cast::<bf16>().add(i)).to_f64()),
+            Dtype::F32 => float((*src.cast::<f32>().add(i)).into()),
+            Dtype::F64 => float(*src.cast::<f64>().add(i)),
+            Dtype::I8 => int((*src.cast::<i8>().add(i)).into()),
+            Dtype::I16 => int((*src.cast::<i16>().add(i)).into()),
+            Dtype::I32 => int((*src.cast::<i32>().add(i)).into()),
+            Dtype::I64 => int(*src.cast::<i64>().add(i)),
+            Dtype::U8 | Dtype::Bool => Some((*src.add(i)).into()),
+            Dtype::U32 => Some((*src.cast::<u32>().add(i)).into()),
+            Dtype::U64 => Some(*src.cast::<u64>().add(i)),
+        }
+    }
+}
+
+const SIGN: u64 = 1 << 63;
+
+fn int(x: i64) -> Option<u64> {
+    Some(x as u64 ^ SIGN)
+}
+
+/// The bits of a float order as integers do, backwards where it is negative; both zeros are equal.
+fn float(x: f64) -> Option<u64> {
+    let bits = (x + 0.0).to_bits();
+    (!x.is_nan()).then_some(if bits & SIGN == 0 { bits | SIGN } else { !bits })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Values and positions of one row.
+    fn sorted<T: Copy + Default>(dtype: Dtype, x: &[T], row: usize, descending: bool) -> (Vec<T>, Vec<i64>) {
+        let (mut values, mut indices) = (vec![T::default(); x.len()], vec![0; x.len()]);
+        let (from, to) = (x.as_ptr().cast(), values.as_mut_ptr().cast());
+        // SAFETY: the buffers have as many elements
+        unsafe { rows(dtype, from, to, indices.as_mut_ptr(), x.len() / row, row, descending) };
+        (values, indices)
+    }
+
     #[test]
     fn stable_with_nan_last() {
-        let src = [2.0f32, f32::NAN, 1.0, 2.0, -1.0, 0.0, 5.0, f32::NAN];
-        let (mut values, mut indices) = ([0.0f32; 8], [0i64; 8]);
-        // SAFETY: two rows of four elements
-        unsafe { rows(Dtype::F32, src.as_ptr().cast(), values.as_mut_ptr().cast(), indices.as_mut_ptr(), 2, 4, false) };
-        assert_eq!(indices, [2, 0, 3, 1, 0, 1, 2, 3]);
-        // SAFETY: as above
-        unsafe { rows(Dtype::F32, src.as_ptr().cast(), values.as_mut_ptr().cast(), indices.as_mut_ptr(), 2, 4, true) };
-        assert_eq!(indices, [0, 3, 2, 1, 2, 1, 0, 3]);
+        let src = [2.0f32, f32::NAN, 1.0, 2.0, -1.0, 0.0, 5.0, -f32::NAN];
+        assert_eq!(sorted(Dtype::F32, &src, 4, false).1, [2, 0, 3, 1, 0, 1, 2, 3]);
+        assert_eq!(sorted(Dtype::F32, &src, 4, true).1, [0, 3, 2, 1, 2, 1, 0, 3]);
+        assert_eq!(sorted(Dtype::F64, &[0.0f64, -0.0, 0.0, -0.0], 4, false).1, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn extremes() {
+        let x = [i64::MAX, 0, i64::MIN, -1, i64::MAX];
+        assert_eq!(sorted(Dtype::I64, &x, 5, false), (vec![i64::MIN, -1, 0, i64::MAX, i64::MAX], vec![2, 3, 1, 0, 4]));
+        assert_eq!(sorted(Dtype::I64, &x, 5, true).1, [0, 4, 1, 3, 2]);
+        let x = [u64::MAX, 0, 1 << 63];
+        assert_eq!(sorted(Dtype::U64, &x, 3, false).1, [1, 2, 0]);
+        assert_eq!(sorted(Dtype::U64, &x, 3, true).1, [0, 2, 1]);
+        let x = [f64::INFINITY, -5e-324, f64::NEG_INFINITY, f64::MAX, 5e-324, f64::NAN];
+        assert_eq!(sorted(Dtype::F64, &x, 6, false).1, [2, 1, 4, 3, 0, 5]);
+        assert_eq!(sorted(Dtype::F64, &x, 6, true).1, [0, 3, 4, 1, 2, 5]);
+        assert_eq!(sorted(Dtype::I8, &[3i8, -4, 127, -128], 4, false).0, [-128, -4, 3, 127]);
+        assert_eq!(sorted(Dtype::Bool, &[1u8, 0, 1, 0], 4, false).1, [1, 3, 0, 2]);
+        let half = [f16::from_f32(1.5), f16::from_f32(-2.0), f16::NAN, f16::from_f32(6e-8)];
+        assert_eq!(sorted(Dtype::F16, &half, 4, false).1, [1, 3, 0, 2]);
     }
 }

@@ -12,6 +12,7 @@ use crate::context::{Ctx, Failure, FailureKind};
 use crate::draw::Dist;
 use crate::files;
 use crate::fmt::{self, Piece};
+use crate::product;
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -61,9 +62,22 @@ pub unsafe extern "C" fn tdl_parallel(
     (*ctx).pool.chunks(range, grain, &|lo, hi| f(env as *mut c_void, lo, hi));
 }
 
+/// A product of f32, or of f16 or bf16.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_gemm(ctx: *mut Ctx, g: *const Gemm) {
-    crate::product::gemm(&(*ctx).pool, &*g);
+pub unsafe extern "C" fn tdl_gemm_f32(ctx: *mut Ctx, g: *const Gemm) {
+    product::gemm(&(*ctx).pool, &*g, product::Class::F32);
+}
+
+/// A product of f64.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_gemm_f64(ctx: *mut Ctx, g: *const Gemm) {
+    product::gemm(&(*ctx).pool, &*g, product::Class::F64);
+}
+
+/// A product of integers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_gemm_int(ctx: *mut Ctx, g: *const Gemm) {
+    product::gemm(&(*ctx).pool, &*g, product::Class::Int);
 }
 
 /// The user asked to stop.

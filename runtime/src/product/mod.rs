@@ -60,8 +60,40 @@ impl<T> Block<T> {
     }
 }
 
-/// Computes a product with all threads of the pool. See [`Gemm`] for the shapes.
-pub fn gemm(pool: &Pool, g: &Gemm) {
+/// Which products a program needs: a binary holds no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// f32, and f16 and bf16 through it.
+    F32,
+    F64,
+    Int,
+}
+
+/// Computes a product of a dtype of the class with all threads of the pool. See [`Gemm`] for the shapes.
+#[inline(always)]
+pub fn gemm(pool: &Pool, g: &Gemm, class: Class) {
+    let product = Shared(*g);
+    let product = &product;
+    // SAFETY: the ranges that `cut` passes stay inside the operands, whose dtype is `dtype`
+    let block = |o: [i64; 3], rows: [i64; 2], cols: [i64; 2]| unsafe {
+        match (class, Dtype::from_code(product.0.dtype)) {
+            (Class::F32, Some(Dtype::F16)) => plain::f16(product.part(o, rows, cols)),
+            (Class::F32, Some(Dtype::Bf16)) => plain::bf16(product.part(o, rows, cols)),
+            (Class::F32, _) => stream::f32(product.part(o, rows, cols)),
+            (Class::F64, _) => stream::f64(product.part(o, rows, cols)),
+            (Class::Int, d) => match d.map_or(8, Dtype::size) {
+                1 => plain::i8(product.part(o, rows, cols)),
+                2 => plain::i16(product.part(o, rows, cols)),
+                4 => plain::i32(product.part(o, rows, cols)),
+                _ => plain::i64(product.part(o, rows, cols)),
+            },
+        }
+    };
+    cut(pool, g, &block);
+}
+
+/// Calls `block(offsets of a, b and c, rows, columns)` for the parts of a product, on all threads.
+fn cut(pool: &Pool, g: &Gemm, block: &(dyn Fn([i64; 3], [i64; 2], [i64; 2]) + Sync)) {
     // SAFETY: generated code passes arrays of `batch_rank` extents and strides
     let (extents, strides) = unsafe {
         let of = |p: *const i64| {
@@ -75,26 +107,21 @@ pub fn gemm(pool: &Pool, g: &Gemm) {
     }
     let (m, n) = (g.m, g.n);
     let work = m.saturating_mul(n).saturating_mul(g.k.max(1));
-    let shared = &Shared(*g);
     if items > 1 {
-        let at = |mut item: i64| -> [i64; 3] {
-            let mut offsets = [0; 3];
-            for (axis, extent) in extents.iter().enumerate().rev() {
-                for (o, s) in offsets.iter_mut().zip(&strides) {
-                    *o += (item % extent) * s[axis];
-                }
-                item /= extent;
-            }
-            offsets
-        };
         // whole products to a chunk, so that a chunk is worth waking a thread for
         let grain = (SMALL / work.max(1)).max(1);
-        let run = |lo, hi| {
+        pool.chunks(items, grain, &|lo, hi| {
             for item in lo..hi {
-                shared.block(at(item), [0, m], [0, n]);
+                let (mut offsets, mut rest) = ([0; 3], item);
+                for (axis, extent) in extents.iter().enumerate().rev() {
+                    for (o, s) in offsets.iter_mut().zip(&strides) {
+                        *o += (rest % extent) * s[axis];
+                    }
+                    rest /= extent;
+                }
+                block(offsets, [0, m], [0, n]);
             }
-        };
-        pool.chunks(items, grain, &run);
+        });
         return;
     }
     let [down, across] = grid(m, n, g.k, pool.size() as i64);
@@ -103,7 +130,7 @@ pub fn gemm(pool: &Pool, g: &Gemm) {
     pool.chunks(down * across, 1, &|lo, hi| {
         for i in lo..hi {
             let (r, c) = (i / across * height, i % across * width);
-            shared.block([0; 3], [r, (r + height).min(m)], [c, (c + width).min(n)]);
+            block([0; 3], [r, (r + height).min(m)], [c, (c + width).min(n)]);
         }
     });
 }
@@ -147,23 +174,6 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     /// Rows and columns `rows × cols` of the product at these batch offsets.
-    fn block(&self, offsets: [i64; 3], rows: [i64; 2], cols: [i64; 2]) {
-        // SAFETY: the ranges stay inside the operands, whose dtype is `dtype`
-        unsafe {
-            match Dtype::from_code(self.0.dtype) {
-                Some(Dtype::F32) => stream::f32(self.part(offsets, rows, cols)),
-                Some(Dtype::F64) => stream::f64(self.part(offsets, rows, cols)),
-                Some(Dtype::F16) => plain::f16(self.part(offsets, rows, cols)),
-                Some(Dtype::Bf16) => plain::bf16(self.part(offsets, rows, cols)),
-                Some(Dtype::I64 | Dtype::U64) => plain::i64(self.part(offsets, rows, cols)),
-                Some(Dtype::I32 | Dtype::U32) => plain::i32(self.part(offsets, rows, cols)),
-                Some(Dtype::I16) => plain::i16(self.part(offsets, rows, cols)),
-                Some(Dtype::I8 | Dtype::U8) => plain::i8(self.part(offsets, rows, cols)),
-                Some(Dtype::Bool) | None => {}
-            }
-        }
-    }
-
     unsafe fn part<T>(&self, offsets: [i64; 3], rows: [i64; 2], cols: [i64; 2]) -> Block<T> {
         let g = &self.0;
         let view = |m: &Matrix, offset: i64, row: i64, col: i64| View {

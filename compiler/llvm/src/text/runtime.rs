@@ -192,7 +192,15 @@ impl Emit<'_> {
             let at = self.field(&slot, "%Gemm", k);
             self.matrix(&at, g, m);
         }
-        self.line(&format!("call void @tdl_gemm(ptr %ctx, ptr {slot})"));
+        // one entry for each class of dtypes, so that a binary holds only what it needs
+        let class = match g.dtype {
+            Dtype::F16 | Dtype::Bf16 | Dtype::F32 => "f32",
+            Dtype::F64 => "f64",
+            Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 | Dtype::U8 | Dtype::U32 | Dtype::U64 | Dtype::Bool => {
+                "int"
+            }
+        };
+        self.line(&format!("call void @tdl_gemm_{class}(ptr %ctx, ptr {slot})"));
     }
 
     fn matrix(&mut self, at: &str, g: &Gemm, m: &Matrix) {
