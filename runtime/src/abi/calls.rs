@@ -65,19 +65,19 @@ pub unsafe extern "C" fn tdl_parallel(
 /// A product of f32, or of f16 or bf16.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_gemm_f32(ctx: *mut Ctx, g: *const Gemm) {
-    product::gemm(&(*ctx).pool, &*g, product::Class::F32);
+    product::f32(&(*ctx).pool, &*g);
 }
 
 /// A product of f64.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_gemm_f64(ctx: *mut Ctx, g: *const Gemm) {
-    product::gemm(&(*ctx).pool, &*g, product::Class::F64);
+    product::f64(&(*ctx).pool, &*g);
 }
 
 /// A product of integers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_gemm_int(ctx: *mut Ctx, g: *const Gemm) {
-    product::gemm(&(*ctx).pool, &*g, product::Class::Int);
+    product::int(&(*ctx).pool, &*g);
 }
 
 /// The user asked to stop.

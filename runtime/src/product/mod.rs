@@ -60,36 +60,38 @@ impl<T> Block<T> {
     }
 }
 
-/// Which products a program needs: a binary holds no others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// f32, and f16 and bf16 through it.
-    F32,
-    F64,
-    Int,
+/// Computes a product of f32, or of f16 or bf16, with all threads of the pool. See [`Gemm`] for the shapes.
+pub fn f32(pool: &Pool, g: &Gemm) {
+    let p = &Shared(*g);
+    // SAFETY: the ranges that `cut` passes stay inside the operands, whose dtype is `dtype`
+    cut(pool, g, &|o, rows, cols| unsafe {
+        match Dtype::from_code(p.0.dtype) {
+            Some(Dtype::F16) => plain::f16(p.part(o, rows, cols)),
+            Some(Dtype::Bf16) => plain::bf16(p.part(o, rows, cols)),
+            _ => stream::f32(p.part(o, rows, cols)),
+        }
+    });
 }
 
-/// Computes a product of a dtype of the class with all threads of the pool. See [`Gemm`] for the shapes.
-#[inline(always)]
-pub fn gemm(pool: &Pool, g: &Gemm, class: Class) {
-    let product = Shared(*g);
-    let product = &product;
-    // SAFETY: the ranges that `cut` passes stay inside the operands, whose dtype is `dtype`
-    let block = |o: [i64; 3], rows: [i64; 2], cols: [i64; 2]| unsafe {
-        match (class, Dtype::from_code(product.0.dtype)) {
-            (Class::F32, Some(Dtype::F16)) => plain::f16(product.part(o, rows, cols)),
-            (Class::F32, Some(Dtype::Bf16)) => plain::bf16(product.part(o, rows, cols)),
-            (Class::F32, _) => stream::f32(product.part(o, rows, cols)),
-            (Class::F64, _) => stream::f64(product.part(o, rows, cols)),
-            (Class::Int, d) => match d.map_or(8, Dtype::size) {
-                1 => plain::i8(product.part(o, rows, cols)),
-                2 => plain::i16(product.part(o, rows, cols)),
-                4 => plain::i32(product.part(o, rows, cols)),
-                _ => plain::i64(product.part(o, rows, cols)),
-            },
+/// Computes a product of f64.
+pub fn f64(pool: &Pool, g: &Gemm) {
+    let p = &Shared(*g);
+    // SAFETY: as in `f32`
+    cut(pool, g, &|o, rows, cols| unsafe { stream::f64(p.part(o, rows, cols)) });
+}
+
+/// Computes a product of integers.
+pub fn int(pool: &Pool, g: &Gemm) {
+    let p = &Shared(*g);
+    // SAFETY: as in `f32`
+    cut(pool, g, &|o, rows, cols| unsafe {
+        match Dtype::from_code(p.0.dtype).map_or(8, Dtype::size) {
+            1 => plain::i8(p.part(o, rows, cols)),
+            2 => plain::i16(p.part(o, rows, cols)),
+            4 => plain::i32(p.part(o, rows, cols)),
+            _ => plain::i64(p.part(o, rows, cols)),
         }
-    };
-    cut(pool, g, &block);
+    });
 }
 
 /// Calls `block(offsets of a, b and c, rows, columns)` for the parts of a product, on all threads.

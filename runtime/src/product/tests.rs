@@ -68,12 +68,12 @@ fn product<T: Number>(
         b: matrix(&mut b, 1),
         c: matrix(&mut c, 2),
     };
-    let class = match T::DTYPE {
-        Dtype::F16 | Dtype::Bf16 | Dtype::F32 => Class::F32,
-        Dtype::F64 => Class::F64,
-        _ => Class::Int,
+    let compute = match T::DTYPE {
+        Dtype::F16 | Dtype::Bf16 | Dtype::F32 => super::f32,
+        Dtype::F64 => super::f64,
+        _ => super::int,
     };
-    gemm(&Pool::new(threads), &g, class);
+    compute(&Pool::new(threads), &g);
     let mut worst = 0.0f64;
     for item in 0..batch {
         for i in (0..m).step_by(1 + m / 7) {

@@ -1,6 +1,6 @@
 //! Statements that call the runtime; the structures they pass stand in the entry block's stack slots.
 
-use tdl_ir::{AssertKind, Dist, Piece};
+use tdl_ir::{AssertKind, Dist, Dtype, Piece};
 use tdl_loops::ir::{Arg, Gemm, Matrix, RuntimeCall, Stmt};
 
 use super::func::Emit;
