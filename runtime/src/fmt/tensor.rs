@@ -82,7 +82,15 @@ fn floats(numbers: &[Number], dtype: Dtype) -> Option<Vec<String>> {
         }
     };
     if scientific {
-        let places = finite.iter().map(|x| digits(*x, dtype).0.len() - 1).max().unwrap_or(0).min(PRECISION);
+        let places = |x: f64| match digits(x, dtype).0.len() - 1 {
+            n if n <= PRECISION => n,
+            _ => {
+                let text = format!("{x:.PRECISION$e}");
+                let mantissa = text.split('e').next().unwrap_or("").trim_end_matches('0');
+                mantissa.len().saturating_sub(2)
+            }
+        };
+        let places = finite.iter().map(|x| places(*x)).max().unwrap_or(0);
         let form = |x: f64| {
             let text = exponent(x, places);
             if places == 0 { text.replacen('e', ".e", 1) } else { text }
@@ -136,6 +144,7 @@ impl Layout {
         out
     }
 
+    /// The last axis. Every closing bracket that may follow takes a column, as in NumPy.
     fn row(&mut self, n: usize, indent: usize) -> String {
         let mut out = String::from("[");
         let mut column = indent;
@@ -145,7 +154,8 @@ impl Layout {
                 None => "...".into(),
             };
             let len = text.chars().count();
-            if k > 0 && column + 1 + len > LINE {
+            if k > 0 && column + 1 + len > LINE.saturating_sub(indent) && column > indent {
+                out.truncate(out.trim_end().len());
                 out.push('\n');
                 out.push_str(&" ".repeat(indent));
                 column = indent;
