@@ -2,7 +2,7 @@
 
 use tdl_ir::{Block, Builder, Function, Inst, Op, Scalar, ValueId};
 
-use super::Simplifier;
+use super::{Simplifier, name_after};
 use crate::clone::{self, Map};
 
 impl Simplifier {
@@ -23,7 +23,7 @@ impl Simplifier {
                 let ty = map.ty(b, from.ty(*r));
                 b.span = i.span;
                 let v = self.emit(b, Op::Select, vec![cond, x, y], ty);
-                b.copy_name(from.value(*r), v);
+                name_after(b, from, *r, v);
                 map.set(*r, v);
             }
             return;

@@ -55,7 +55,7 @@ impl Simplifier {
             let args = map.all(&i.args);
             let ty = map.ty(b, from.ty(*r));
             if let Some(v) = self.rewrite(b, &i.op, &args, &ty) {
-                b.copy_name(from.value(*r), v);
+                name_after(b, from, *r, v);
                 map.set(*r, v);
                 return;
             }
@@ -153,5 +153,12 @@ impl Simplifier {
         }
         let consts: Option<Vec<Scalar>> = args.iter().map(|a| b.as_splat(*a)).collect();
         fold(op, &consts?, b.ty(*args.last()?).dtype()?, ty.dtype()?)
+    }
+}
+
+/// The user's name for `old` goes to what stands for it, unless that has one.
+fn name_after(b: &mut Builder, from: &Function, old: ValueId, new: ValueId) {
+    if let Some(name) = &from.value(old).name {
+        b.name_value(new, name);
     }
 }
