@@ -134,7 +134,8 @@ impl Ctx {
         self.failure.get_or_insert(failure);
     }
 
-    /// The failure that ended the last call; the context is usable again, all memory of the call is freed.
+    /// The failure that ended the last call; the context is usable again. What the call allocated stays until the context goes
+    /// or [`Memory::free_all`].
     pub fn take_failure(&mut self) -> Option<Failure> {
         self.interrupt.store(0, Ordering::Relaxed);
         self.failure.take()

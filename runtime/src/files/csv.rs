@@ -14,48 +14,62 @@ pub struct Table {
 /// Reads a file of comma-separated numbers after `header` lines. All rows have the same number of values.
 pub fn read_csv(path: &str, header: usize, dtype: Dtype) -> Result<Table, String> {
     let text = super::read(path)?;
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_slice());
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&text);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
     let mut table = Table { rows: 0, cols: 0, bytes: Vec::new() };
     let mut record = csv::ByteRecord::new();
     let mut skipped = 0;
-    let mut first_line = 0;
+    let mut first = 0;
     loop {
         match reader.read_byte_record(&mut record) {
             Ok(true) => {}
+            Ok(false) if skipped < header || (header == 0 && table.rows == 0) => {
+                let found = if skipped == 0 { "it is empty" } else { "it ends in its header" };
+                return Err(format!("`{path}` holds no numbers: {found}"));
+            }
             Ok(false) => return Ok(table),
             Err(e) => return Err(format!("`{path}`: {e}")),
         }
         if skipped < header {
             skipped += 1;
+            // a table of no rows has its columns from the header
+            table.cols = record.len();
             continue;
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let start = record.position().map_or(0, csv::Position::byte) as usize;
         if table.rows == 0 {
             table.cols = record.len();
-            first_line = line;
+            first = start;
         } else if record.len() != table.cols {
             let s = if record.len() == 1 { "" } else { "s" };
-            return Err(format!(
-                "`{path}`: line {line} has {} value{s}, line {first_line} has {}",
-                record.len(),
-                table.cols
-            ));
+            let (line, first) = (line_of(text, start), line_of(text, first));
+            let found = record.len();
+            return Err(format!("`{path}`: line {line} has {found} value{s}, line {first} has {}", table.cols));
         }
         for (column, cell) in record.iter().enumerate() {
             let cell = String::from_utf8_lossy(cell);
-            push(&mut table.bytes, &cell, dtype)
-                .map_err(|e| format!("`{path}`, line {line}, column {}: {e}", column + 1))?;
+            push(&mut table.bytes, &cell, dtype).map_err(|e| {
+                let line = line_of(text, start);
+                let hint = if table.rows == 0 && header == 0 { " (is this line a header?)" } else { "" };
+                format!("`{path}`, line {line}, column {}: {e}{hint}", column + 1)
+            })?;
         }
         table.rows += 1;
     }
+}
+
+/// The line of a record that starts at or behind this offset. (The reader's own count is behind where lines end in CRLF.)
+fn line_of(text: &[u8], start: usize) -> usize {
+    let blank = text[start..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+    1 + text[..start + blank].iter().filter(|b| **b == b'\n').count()
 }
 
 fn push(out: &mut Vec<u8>, cell: &str, dtype: Dtype) -> Result<(), String> {
     if cell.is_empty() {
         return Err("no value".into());
     }
-    let no_number = || format!("`{cell}` is no number");
+    let shown = || cell.chars().take(40).collect::<String>().escape_debug().to_string();
+    let no_number = || format!("`{}` is no number", shown());
     let float = || cell.parse::<f64>().map_err(|_| no_number());
     let int = || {
         cell.parse::<i64>().or_else(|_| {
@@ -64,7 +78,7 @@ fn push(out: &mut Vec<u8>, cell: &str, dtype: Dtype) -> Result<(), String> {
             if x.fract() == 0.0 && x.abs() < 9.0e18 {
                 Ok(x as i64)
             } else {
-                Err(format!("`{cell}` is no {}", dtype.name()))
+                Err(format!("`{}` is no {}", shown(), dtype.name()))
             }
         })
     };
@@ -88,7 +102,7 @@ fn push(out: &mut Vec<u8>, cell: &str, dtype: Dtype) -> Result<(), String> {
         Dtype::Bool => match cell {
             "0" | "false" => out.push(0),
             "1" | "true" => out.push(1),
-            _ => return Err(format!("`{cell}` is no bool")),
+            _ => return Err(format!("`{}` is no bool", shown())),
         },
     }
     Ok(())

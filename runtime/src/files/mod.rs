@@ -84,6 +84,18 @@ mod tests {
         assert!(fails(0, Dtype::I64).contains("`2.5` is no i64"), "{}", fails(0, Dtype::I64));
         put("1,2\n3,");
         assert!(fails(0, Dtype::F32).contains("line 2, column 2: no value"), "{}", fails(0, Dtype::F32));
+        put("");
+        assert!(fails(0, Dtype::F32).contains("it is empty"), "{}", fails(0, Dtype::F32));
+        assert!(fails(1, Dtype::F32).contains("it is empty"), "{}", fails(1, Dtype::F32));
+        put("a,b,c\n");
+        let t = read_csv(&path, 1, Dtype::F32).expect("reads");
+        assert_eq!((t.rows, t.cols), (0, 3));
+        put("\u{feff}1, 2\r\n\r\n\"3\", 4\r\n");
+        assert_eq!(read_csv(&path, 0, Dtype::F32).expect("reads").bytes, f32s(&[1.0, 2.0, 3.0, 4.0]));
+        put("1,2\r\n\r\n3,x\r\n");
+        assert!(fails(0, Dtype::F32).contains("line 3, column 2: `x`"), "{}", fails(0, Dtype::F32));
+        put("1,2\r\n\r\n3\r\n");
+        assert!(fails(0, Dtype::F32).contains("line 3 has 1 value, line 1 has 2"), "{}", fails(0, Dtype::F32));
         assert!(read_csv("/no/such.csv", 0, Dtype::F32).err().is_some_and(|e| e.contains("no such file")));
     }
 
