@@ -2,10 +2,16 @@
 //!
 //! [`check`] is the whole interface. No IO happens here: the modules of a program come parsed.
 
+mod check;
 mod ids;
+pub mod show;
 pub mod size;
+pub mod subst;
 pub mod thir;
 pub mod ty;
 
+pub use check::{Binding, Checked, CheckedEntry, Module, check, check_entry};
+pub use show::type_to_string;
 pub use size::{SizeExpr, SizeVar};
+pub use subst::Subst;
 pub use ty::{Dim, Elem, GenericArg, Ty};

@@ -66,6 +66,8 @@ pub struct Program {
     pub tests: Vec<TestDef>,
     pub props: Vec<PropDef>,
     pub benches: Vec<BenchDef>,
+    /// What the sizes of `some` types are called, by the number of their [`SizeVar::Bound`].
+    pub bound_names: Vec<Rc<str>>,
 }
 
 #[derive(Clone, Debug)]

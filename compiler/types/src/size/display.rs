@@ -58,13 +58,18 @@ impl SizeExpr {
                 }
                 let quotient = SizeExpr::atom(atom.clone());
                 for c in [1, -1] {
-                    let whole = m.mul(&quotient).scale(-c);
-                    let has = |e: &SizeExpr| {
-                        e.terms().iter().all(|t| self.terms().iter().any(|(x, k)| *x == t.0 && (*k > 0) == (t.1 > 0)))
+                    let remainder = a.sub(&m.mul(&quotient)).scale(c);
+                    // how often it fits
+                    let times = |t: &(Monomial, i64)| {
+                        let same = self.terms().iter().find(|(x, k)| *x == t.0 && (*k > 0) == (t.1 > 0));
+                        same.map_or(0, |(_, k)| k.unsigned_abs() / t.1.unsigned_abs())
                     };
-                    if (*coefficient > 0) == (c < 0) && has(&whole) && has(&a.scale(c)) {
-                        let smaller = self.sub(&whole).sub(&a.scale(c));
-                        return Some(((**a).clone(), (**m).clone(), c, smaller));
+                    let times = remainder.terms().iter().map(times).min().unwrap_or(0);
+                    if let Ok(times) = i64::try_from(times)
+                        && times > 0
+                        && (*coefficient > 0) == (c < 0)
+                    {
+                        return Some(((**a).clone(), (**m).clone(), c * times, self.sub(&remainder.scale(times))));
                     }
                 }
             }

@@ -1,0 +1,376 @@
+//! Bodies: functions, constants, defaults; the search for recursion; entries of interactive sessions.
+
+use std::rc::Rc;
+
+use tdl_source::{Diagnostic, code};
+use tdl_syntax::ast;
+
+use super::errors::mk;
+use super::{Binding, BodyCx, Checker, Entry};
+use crate::ids::*;
+use crate::thir::{Expr, ExprKind, Param, Pattern, Stmt, StmtKind};
+use crate::ty::{Dim, Ty};
+
+impl<'a> Checker<'a> {
+    pub(super) fn check_bodies(&mut self) {
+        for i in 0..self.program.consts.len() {
+            if self.program.consts[i].value.is_none() {
+                let expected = self.program.consts[i].ty.clone();
+                self.check_const(ConstId(i as u32), Some(expected));
+            }
+        }
+        for i in 0..self.program.fns.len() {
+            self.check_fn(FnId(i as u32));
+        }
+        self.check_tests();
+        self.find_recursion();
+    }
+
+    pub(super) fn check_const(&mut self, id: ConstId, expected: Option<Ty>) {
+        let c = self.const_asts[id.index()];
+        self.module = self.program.consts[id.index()].module;
+        self.fresh_body();
+        let value = self.statement(|cx| match &expected {
+            Some(t) => cx.check_as(&c.value, t, &format!("`{}`", c.name.name)),
+            None => cx.expr(&c.value, None),
+        });
+        let ty = self.zonk(&value.ty);
+        if expected.is_none() {
+            self.program.consts[id.index()].ty = ty;
+        }
+        self.program.consts[id.index()].value = self.finish(value);
+    }
+
+    /// Enters a function's generics and parameters into a fresh body.
+    fn enter_fn(&mut self, id: FnId) {
+        let def = self.program.fns[id.index()].clone();
+        self.module = def.module;
+        self.fresh_body();
+        for g in &def.generics {
+            let name = self.program.generics[g.index()].name.clone();
+            self.bind_name(&name, Entry::Generic(*g));
+        }
+        // parameters of the impl that its header leaves out are not in scope
+        for (g, arg) in def.generics.iter().zip(&self.sigs[id.index()].self_args) {
+            if *arg != self.generic_as_arg(*g) {
+                let name = self.program.generics[g.index()].name.clone();
+                if let Some(frame) = self.body.names.last_mut() {
+                    frame.remove(&name);
+                }
+            }
+        }
+        self.body.io = def.io;
+        for p in &def.params {
+            let local = self.new_local(&p.name, p.ty.clone(), p.mutable, p.span);
+            self.bind_name(&p.name, Entry::Local(local));
+            self.body.params.push(local);
+        }
+        for clause in self.sigs[id.index()].clauses.clone() {
+            self.assume(&clause.fact);
+        }
+    }
+
+    fn check_fn(&mut self, id: FnId) {
+        let Some(ast) = self.sigs[id.index()].ast else { return };
+        // defaults first: they see generics and globals
+        for (i, p) in ast.params.iter().enumerate() {
+            let Some(default) = &p.default else { continue };
+            let Some(param) = self.program.fns[id.index()].params.get(i).cloned() else { continue };
+            self.enter_fn(id);
+            for q in &self.program.fns[id.index()].params {
+                if let Some(frame) = self.body.names.last_mut() {
+                    frame.remove(&q.name);
+                }
+            }
+            self.body.locals.clear();
+            self.body.local_sizes.clear();
+            self.body.local_depth.clear();
+            let value =
+                self.statement(|cx| cx.check_as(default, &param.ty, &format!("the default of `{}`", param.name)));
+            let body = self.finish(value);
+            self.program.fns[id.index()].params[i].default = body.map(Rc::new);
+        }
+        self.enter_fn(id);
+        let result = self.program.fns[id.index()].result.clone();
+        let Some(body) = &ast.body else {
+            let name = self.program.fns[id.index()].name.clone();
+            let span = self.program.fns[id.index()].name_span;
+            self.error(Diagnostic::error(
+                code::E0310,
+                format!("`{name}` has no body"),
+                span,
+                "only interfaces leave it out",
+            ));
+            return;
+        };
+        self.body.result = Some(result.clone());
+        let what = format!("the result of `{}`", self.program.fns[id.index()].name);
+        let value = if result.is_unit() && ast.result.is_none() {
+            self.unit_body(body)
+        } else {
+            self.statement(|cx| cx.check_as(body, &result, &what))
+        };
+        self.call_graph[id.index()] = std::mem::take(&mut self.body.calls);
+        self.program.fns[id.index()].body = self.finish(value);
+    }
+
+    /// The body of a function without a result type.
+    fn unit_body(&mut self, body: &ast::Expr) -> Expr {
+        let value = self.statement(|cx| cx.expr(body, None));
+        let t = self.zonk(&value.ty);
+        if t.is_unit() || matches!(t, Ty::Never | Ty::Error) {
+            return value;
+        }
+        let span = match &value.kind {
+            ExprKind::Block(b) => b.result.as_ref().map_or(value.span, |r| r.span),
+            _ => value.span,
+        };
+        self.unused(&t, span);
+        value
+    }
+
+    pub(super) fn find_recursion(&mut self) {
+        #[derive(Clone, Copy, PartialEq)]
+        enum Mark {
+            New,
+            Open,
+            Done,
+        }
+        fn visit(
+            cx: &Checker<'_>,
+            id: usize,
+            marks: &mut [Mark],
+            path: &mut Vec<(usize, tdl_source::Span)>,
+            found: &mut Vec<Vec<(usize, tdl_source::Span)>>,
+        ) {
+            marks[id] = Mark::Open;
+            for (callee, span) in &cx.call_graph[id] {
+                let c = callee.index();
+                match marks[c] {
+                    Mark::Open => {
+                        let from = path.iter().position(|(f, _)| *f == c).unwrap_or(path.len());
+                        let mut cycle = path[from..].to_vec();
+                        cycle.push((id, *span));
+                        found.push(cycle);
+                    }
+                    Mark::New => {
+                        path.push((id, *span));
+                        visit(cx, c, marks, path, found);
+                        path.pop();
+                    }
+                    Mark::Done => {}
+                }
+            }
+            marks[id] = Mark::Done;
+        }
+        let n = self.program.fns.len();
+        let (mut marks, mut found) = (vec![Mark::New; n], Vec::new());
+        for id in 0..n {
+            if marks[id] == Mark::New {
+                visit(self, id, &mut marks, &mut Vec::new(), &mut found);
+            }
+        }
+        for cycle in found {
+            let names: Vec<String> = cycle.iter().map(|(f, _)| format!("`{}`", self.program.fns[*f].name)).collect();
+            let first = cycle[0];
+            let back = names[0].clone();
+            let mut d = Diagnostic::error(
+                code::E0307,
+                format!("recursion: {} calls {}", names.join(" calls "), back),
+                first.1,
+                "part of the cycle",
+            )
+            .help("write a loop: `for` and `while` are differentiable too");
+            for (_, span) in &cycle[1..] {
+                d = d.label(*span, "and this call");
+            }
+            self.error(d);
+        }
+    }
+
+    /// An entry of an interactive session as a function of the earlier bindings.
+    pub(super) fn entry(
+        &mut self,
+        bindings: &[Binding],
+        stmts: &[ast::Stmt],
+    ) -> (Option<FnId>, Vec<Binding>, Option<Ty>) {
+        let errors = self.errors.len();
+        let module = ModuleId(self.asts.len().saturating_sub(1) as u32);
+        let span = stmts.first().map_or_else(Default::default, |s| s.span);
+        let func = self.new_fn(module, "<entry>".into(), None, None, span, span);
+        self.module = module;
+        self.fresh_body();
+        self.body.io = true;
+        let mut params = Vec::new();
+        for b in bindings {
+            let local = self.new_local(&b.name, b.ty.clone(), b.mutable, span);
+            self.bind_name(&b.name, Entry::Local(local));
+            self.body.params.push(local);
+            self.body.local_sizes[local.index()] = b.value.map(crate::SizeExpr::constant);
+            params.push(Param {
+                local,
+                name: b.name.clone(),
+                ty: b.ty.clone(),
+                mutable: b.mutable,
+                default: None,
+                span,
+            });
+        }
+        let first_new = self.body.locals.len();
+        let (last, head) = match stmts.split_last() {
+            Some((ast::Stmt { kind: ast::StmtKind::Expr(e), .. }, head)) => (Some(e), head),
+            Some(_) | None => (None, stmts),
+        };
+        let mut out: Vec<Stmt> = self.stmts(head);
+        let last = last.map(|e| {
+            if let ast::ExprKind::If { els: None, .. } = &e.kind {
+                let before = self.stmts(&stmts[stmts.len() - 1..]);
+                out.extend(before);
+                return mk(ExprKind::Tuple(Vec::new()), Ty::unit(), e.span);
+            }
+            self.statement(|cx| cx.expr(e, None))
+        });
+        // names still in scope at the end, in the order they were bound
+        let mut new: Vec<(Rc<str>, LocalId)> = Vec::new();
+        for frame in &self.body.names {
+            for (name, entry) in frame {
+                if let Entry::Local(id) = entry
+                    && id.index() >= first_new
+                {
+                    new.push((name.clone(), *id));
+                }
+            }
+        }
+        new.sort_by_key(|(_, id)| *id);
+        let mut items = Vec::new();
+        let mut made = Vec::new();
+        for (name, id) in new {
+            let local = self.body.locals[id.index()].clone();
+            let ty = self.zonk(&local.ty);
+            if matches!(ty, Ty::Fn(_)) {
+                continue;
+            }
+            made.push(Binding { name, ty: ty.clone(), mutable: local.mutable, value: None });
+            items.push(mk(ExprKind::Local(id), ty, local.span));
+        }
+        let mut value = None;
+        if let Some(e) = last {
+            let t = self.zonk(&e.ty);
+            if t.is_unit() || matches!(t, Ty::Never | Ty::Fn(_)) {
+                if t.is_unit() {
+                    out.push(Stmt { span: e.span, kind: StmtKind::Expr(e) });
+                } else {
+                    value = Some(t);
+                }
+            } else {
+                value = Some(t);
+                items.push(e);
+            }
+        }
+        let items = items.into_iter().map(|e| self.open(e, "")).collect::<Vec<_>>();
+        let ty = Ty::tuple(items.iter().map(|e| self.zonk(&e.ty)).collect());
+        let tuple = mk(ExprKind::Tuple(items), ty, span);
+        let tuple = self.pack_all(tuple);
+        let result = self.zonk(&tuple.ty);
+        let block = crate::thir::Block { stmts: out, result: Some(Box::new(tuple)), span };
+        let whole = mk(ExprKind::Block(block), result.clone(), span);
+        let calls = std::mem::take(&mut self.body.calls);
+        let body = self.finish(whole);
+        self.call_graph[func.index()] = calls;
+        let def = &mut self.program.fns[func.index()];
+        def.params = params;
+        def.result = result;
+        def.io = true;
+        def.body = body;
+        let _ = Pattern::Ignore;
+        ((self.errors.len() == errors).then_some(func), made, value)
+    }
+
+    /// Packs every size of a type that is not a number: the type of what a session keeps.
+    fn pack_all(&mut self, e: Expr) -> Expr {
+        let t = self.zonk(&e.ty);
+        let mut sizes: Vec<crate::SizeExpr> = Vec::new();
+        collect_open_sizes(&t, &mut sizes);
+        if sizes.is_empty() {
+            return e;
+        }
+        let mut vars = Vec::new();
+        for _ in &sizes {
+            self.program.bound_names.push("n".into());
+            vars.push(crate::SizeVar::Bound(self.program.bound_names.len() as u32 - 1));
+        }
+        let inner = replace_sizes(&t, &sizes, &vars);
+        let span = e.span;
+        mk(ExprKind::Pack { value: Box::new(e), witnesses: sizes }, Ty::exists(vars, inner), span)
+    }
+
+    pub(super) fn take_body(&mut self) -> BodyCx {
+        std::mem::take(&mut self.body)
+    }
+}
+
+fn collect_open_sizes(t: &Ty, out: &mut Vec<crate::SizeExpr>) {
+    let mut dims = |s: &[Dim]| {
+        for d in s {
+            if let Dim::Size(e) = d
+                && e.as_const().is_none()
+                && !out.contains(e)
+            {
+                out.push(e.clone());
+            }
+        }
+    };
+    match t {
+        Ty::Tensor(_, s) => dims(s),
+        Ty::Stack(s, elem) => {
+            dims(s);
+            collect_open_sizes(elem, out);
+        }
+        Ty::Tuple(items) => items.iter().for_each(|t| collect_open_sizes(t, out)),
+        Ty::Struct(_, args) => {
+            for a in args {
+                match a {
+                    crate::ty::GenericArg::Size(e) => {
+                        if e.as_const().is_none() && !out.contains(e) {
+                            out.push(e.clone());
+                        }
+                    }
+                    crate::ty::GenericArg::Ty(t) => collect_open_sizes(t, out),
+                    crate::ty::GenericArg::Shape(_)
+                    | crate::ty::GenericArg::Dtype(_)
+                    | crate::ty::GenericArg::Fn(_) => {}
+                }
+            }
+        }
+        Ty::Error | Ty::Never | Ty::Param(_) | Ty::Fn(_) | Ty::Str | Ty::Rng | Ty::Exists(..) | Ty::Infer(_) => {}
+    }
+}
+
+fn replace_sizes(t: &Ty, sizes: &[crate::SizeExpr], vars: &[crate::SizeVar]) -> Ty {
+    let size = |e: &crate::SizeExpr| match sizes.iter().position(|s| s == e) {
+        Some(i) => crate::SizeExpr::var(vars[i]),
+        None => e.clone(),
+    };
+    let dims = |s: &[Dim]| -> Vec<Dim> {
+        s.iter()
+            .map(|d| match d {
+                Dim::Size(e) => Dim::Size(size(e)),
+                Dim::Spread(_) => d.clone(),
+            })
+            .collect()
+    };
+    match t {
+        Ty::Tensor(e, s) => Ty::Tensor(*e, dims(s)),
+        Ty::Stack(s, elem) => Ty::stack(dims(s), replace_sizes(elem, sizes, vars)),
+        Ty::Tuple(items) => Ty::Tuple(items.iter().map(|t| replace_sizes(t, sizes, vars)).collect()),
+        Ty::Struct(id, args) => {
+            let arg = |a: &crate::ty::GenericArg| match a {
+                crate::ty::GenericArg::Size(e) => crate::ty::GenericArg::Size(size(e)),
+                crate::ty::GenericArg::Ty(t) => crate::ty::GenericArg::Ty(replace_sizes(t, sizes, vars)),
+                other => other.clone(),
+            };
+            Ty::Struct(*id, args.iter().map(arg).collect())
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,853 @@
+//! Calls: of functions, methods, function values, callable structs; pipes.
+
+use tdl_source::{Diagnostic, Span, code};
+use tdl_syntax::ast::{self, ExprKind as A, Ident};
+
+use super::errors::{error_expr, mk};
+use super::field::Base;
+use super::lower::count;
+use super::store::{Mismatch, has_spread};
+use super::{Checker, Def, Entry};
+use crate::ids::*;
+use crate::subst::Bindings;
+use crate::thir::{Arg, Callee, Expr, ExprKind, Method};
+use crate::ty::{Dim, Dtype, Elem, FnParam, FnTy, GenericArg, Kind, Ty};
+
+/// An argument: still to be checked, or a piped value.
+pub(super) struct CallArg<'e> {
+    pub label: Option<&'e Ident>,
+    pub value: ArgValue<'e>,
+}
+
+pub(super) enum ArgValue<'e> {
+    Ast(&'e ast::Expr),
+    Ready(Box<Expr>),
+}
+
+impl<'e> CallArg<'e> {
+    pub fn from_ast(arg: &'e ast::Arg) -> CallArg<'e> {
+        CallArg { label: arg.label.as_ref(), value: ArgValue::Ast(&arg.value) }
+    }
+
+    pub fn span(&self) -> Span {
+        match &self.value {
+            ArgValue::Ast(e) => e.span,
+            ArgValue::Ready(e) => e.span,
+        }
+    }
+
+    pub fn is_lambda(&self) -> bool {
+        matches!(&self.value, ArgValue::Ast(e) if matches!(e.kind, A::Lambda { .. }))
+    }
+}
+
+pub(super) type Args<'e> = Vec<CallArg<'e>>;
+
+/// What a call is made to, for messages.
+struct Target<'t> {
+    name: &'t str,
+    params: &'t [FnParam],
+    /// Places of the parameters' declarations.
+    spans: Vec<Option<Span>>,
+    defaults: Vec<bool>,
+    size_params: Vec<Option<crate::SizeExpr>>,
+}
+
+impl Checker<'_> {
+    pub(super) fn pipe(&mut self, value: &ast::Expr, target: &ast::Expr, hint: Option<&Ty>, span: Span) -> Expr {
+        let v = self.expr(value, None);
+        if let A::Call { callee, args, .. } = &target.kind
+            && args.iter().any(|a| matches!(a.value.kind, A::Placeholder))
+        {
+            let args = args.iter().map(CallArg::from_ast).collect();
+            self.body.piped.push(Some(v));
+            let e = self.call(callee, args, hint, span);
+            self.body.piped.pop();
+            return e;
+        }
+        self.call(target, vec![CallArg { label: None, value: ArgValue::Ready(Box::new(v)) }], hint, span)
+    }
+
+    pub(super) fn call(&mut self, callee: &ast::Expr, args: Args<'_>, hint: Option<&Ty>, span: Span) -> Expr {
+        match &callee.kind {
+            A::Name(name) => match self.entry_of(&name.name) {
+                Some(Entry::Generic(id)) => {
+                    if let Kind::Dtype(_) = self.program.generics[id.index()].kind {
+                        return self.conversion(Elem::Param(id), args, span);
+                    }
+                    let f = self.expr(callee, None);
+                    self.apply(f, args, hint, span)
+                }
+                Some(Entry::Local(_) | Entry::Size(_)) => {
+                    let f = self.expr(callee, None);
+                    self.apply(f, args, hint, span)
+                }
+                None => match self.def_of(&name.name) {
+                    Some(Def::Fn(id)) => self.call_fn(id, None, None, args, hint, span, callee.span),
+                    Some(_) => {
+                        let f = self.expr(callee, None);
+                        self.apply(f, args, hint, span)
+                    }
+                    None => {
+                        if let Some(d) = Dtype::from_name(&name.name) {
+                            return self.conversion(Elem::Dtype(d), args, span);
+                        }
+                        if let Some(row) = super::builtin::find(&name.name) {
+                            return self.call_builtin(row, args, hint, span);
+                        }
+                        self.unknown_name(name, "function");
+                        self.check_loosely(args);
+                        error_expr(span)
+                    }
+                },
+            },
+            A::Field { base, name } => match self.base_of(base) {
+                Base::Module(m) => match self.member(m, name) {
+                    Some(Def::Fn(id)) => self.call_fn(id, None, None, args, hint, span, callee.span),
+                    Some(def) => {
+                        let f = self.def_value(def, &name.name, callee.span);
+                        self.apply(f, args, hint, span)
+                    }
+                    None => {
+                        self.check_loosely(args);
+                        error_expr(span)
+                    }
+                },
+                Base::Struct(id, sargs) => match self.method_of(id, &name.name) {
+                    Some(func) => self.call_fn(func, Some(&sargs), None, args, hint, span, callee.span),
+                    None => {
+                        self.unknown_method(id, name);
+                        self.check_loosely(args);
+                        error_expr(span)
+                    }
+                },
+                Base::Tree => {
+                    let full = format!("tree.{}", name.name);
+                    match super::builtin::find(&full) {
+                        Some(row) => self.call_builtin(row, args, hint, span),
+                        None => {
+                            let mut d =
+                                Diagnostic::error(code::E0203, format!("there is no `{full}`"), name.span, "not known");
+                            let all = super::builtin::names().filter_map(|n| n.strip_prefix("tree."));
+                            if let Some(near) = super::names::nearest(&name.name, all) {
+                                d = d.fix(format!("did you mean `{near}`?"), name.span, near);
+                            }
+                            self.error(d);
+                            error_expr(span)
+                        }
+                    }
+                }
+                Base::Error => {
+                    self.check_loosely(args);
+                    error_expr(span)
+                }
+                Base::Value => self.method_call(base, name, args, hint, span),
+            },
+            A::Index { base, items, .. } => {
+                // explicit arguments: `blank[Mlp[128]]()`
+                if let A::Name(n) = &base.kind
+                    && self.entry_of(&n.name).is_none()
+                    && let Some(Def::Fn(id)) = self.def_of(&n.name)
+                {
+                    let as_type = ast::Expr { kind: callee.kind.clone(), span: callee.span };
+                    let _ = items;
+                    let generics = self.program.fns[id.index()].generics.clone();
+                    if let Some(t) = super::lower::expr_to_type(&as_type)
+                        && let ast::TypeKind::Path { args: groups, .. } = &t.kind
+                        && let Some(group) = groups.first()
+                    {
+                        let defaults = vec![None; generics.len()];
+                        let given = self.generic_args(
+                            &generics,
+                            &defaults,
+                            group,
+                            &n.name,
+                            callee.span,
+                            super::lower::Omitted::Infer,
+                        );
+                        return match given {
+                            Some(given) => self.call_fn(id, Some(&given), None, args, hint, span, callee.span),
+                            None => {
+                                self.check_loosely(args);
+                                error_expr(span)
+                            }
+                        };
+                    }
+                }
+                let f = self.expr(callee, None);
+                self.apply(f, args, hint, span)
+            }
+            _ => {
+                let f = self.expr(callee, None);
+                self.apply(f, args, hint, span)
+            }
+        }
+    }
+
+    /// For the errors in them alone.
+    pub(super) fn check_loosely(&mut self, args: Args<'_>) {
+        for a in args {
+            if let ArgValue::Ast(e) = a.value
+                && !matches!(e.kind, A::Lambda { .. })
+            {
+                self.expr(e, None);
+            }
+        }
+    }
+
+    /// Applies a value: a function, or a struct with a method `call`.
+    pub(super) fn apply(&mut self, f: Expr, args: Args<'_>, hint: Option<&Ty>, span: Span) -> Expr {
+        let t = self.zonk(&f.ty);
+        match &t {
+            Ty::Error | Ty::Never => {
+                self.check_loosely(args);
+                error_expr(span)
+            }
+            Ty::Fn(ft) => {
+                if let ExprKind::Fn { func, generics } = &f.kind {
+                    // a function item that was piped to, or named through a module
+                    let (func, generics) = (*func, generics.clone());
+                    return self.call_fn(func, Some(&generics), None, args, hint, span, f.span);
+                }
+                self.call_value(f, &ft.clone(), args, hint, span)
+            }
+            Ty::Struct(id, sargs) => match self.method_of(*id, "call") {
+                Some(func) => {
+                    let sargs = sargs.clone();
+                    self.call_fn(func, Some(&sargs), Some(Arg::Value(f)), args, hint, span, span)
+                }
+                None => {
+                    let name = self.program.structs[id.index()].name.clone();
+                    let text = format!("`{name}` cannot be called: it has no method `call`");
+                    self.error(Diagnostic::error(code::E0304, text, f.span, format!("this is {}", self.show_ty(&t))));
+                    self.check_loosely(args);
+                    error_expr(span)
+                }
+            },
+            Ty::Param(id) => {
+                let name = Ident { name: "call".into(), span: f.span };
+                self.interface_call(*id, f, &name, args, hint, span)
+            }
+            Ty::Infer(i) => {
+                // a value whose type is not known, applied: a function of these arguments
+                let mut values = Vec::new();
+                for a in args {
+                    match a.value {
+                        ArgValue::Ast(e) => values.push(self.expr(e, None)),
+                        ArgValue::Ready(e) => values.push(*e),
+                    }
+                }
+                let params = values.iter().map(|v| FnParam { name: None, ty: v.ty.clone(), mutable: false }).collect();
+                let result = self.body.store.new_ty();
+                let ft = Ty::Fn(FnTy { generics: Vec::new(), params, result: result.clone(), io: false }.into());
+                self.body.store.tys[*i as usize] = Some(ft);
+                let args = values.into_iter().map(Arg::Value).collect();
+                mk(ExprKind::CallValue { callee: Box::new(f), args }, result, span)
+            }
+            Ty::Tensor(..) | Ty::Tuple(_) | Ty::Stack(..) | Ty::Str | Ty::Rng | Ty::Exists(..) => {
+                let text = format!("{} cannot be called", self.show_ty(&t));
+                let mut d = Diagnostic::error(code::E0304, text, f.span, "not a function");
+                if matches!(t, Ty::Tensor(..)) {
+                    d = d.help("to index write `x[i]`, to multiply write `*`");
+                }
+                self.error(d);
+                self.check_loosely(args);
+                error_expr(span)
+            }
+        }
+    }
+
+    fn call_value(&mut self, f: Expr, ft: &FnTy, args: Args<'_>, hint: Option<&Ty>, span: Span) -> Expr {
+        let generics = self.fresh_args(&ft.generics);
+        let ft = ft.subst(&Bindings::new(&ft.generics, &generics));
+        let name = match &f.kind {
+            ExprKind::Local(id) => self.body.locals[id.index()].name.to_string(),
+            _ => "this function".into(),
+        };
+        let n = ft.params.len();
+        let target = Target {
+            name: &name,
+            params: &ft.params,
+            spans: vec![None; n],
+            defaults: vec![false; n],
+            size_params: vec![None; n],
+        };
+        let result = ft.result.clone();
+        let Some(args) = self.arguments(&target, 0, Vec::new(), args, span, Some((&result, hint))) else {
+            return error_expr(span);
+        };
+        self.run_pending();
+        let ty = self.zonk(&result);
+        self.call_io(ft.io, &name, span);
+        let e = mk(ExprKind::CallValue { callee: Box::new(f), args }, ty, span);
+        self.open(e, &format!("`{name}`"))
+    }
+
+    fn call_io(&mut self, io: bool, name: &str, span: Span) {
+        if io && !self.body.io {
+            self.error(
+                Diagnostic::error(
+                    code::E0313,
+                    format!("`{name}` touches files, the clock or the network, so only an `io fn` may call it"),
+                    span,
+                    "called from a pure function",
+                )
+                .help("declare the calling function `io fn`, or call it in `main` and pass the value on"),
+            );
+        }
+    }
+
+    pub(super) fn require_io(&mut self, name: &str, span: Span) {
+        self.call_io(true, name, span);
+    }
+
+    /// Calls a function item. `given`: known arguments in brackets; `receiver`: the value of `self`.
+    pub(super) fn call_fn(
+        &mut self,
+        id: FnId,
+        given: Option<&[GenericArg]>,
+        receiver: Option<Arg>,
+        args: Args<'_>,
+        hint: Option<&Ty>,
+        span: Span,
+        callee_span: Span,
+    ) -> Expr {
+        self.body.calls.push((id, span));
+        let inst = self.instantiate(id, given);
+        if self.program.fns[id.index()].self_struct.is_none()
+            && let Some(given) = given
+        {
+            for (own, known) in inst.args.iter().zip(given) {
+                let _ = self.unify_arg(own, known);
+            }
+        }
+        let def = &self.program.fns[id.index()];
+        let (name, io) = (def.name.clone(), def.io);
+        let generics = def.generics.clone();
+        let is_method = def.params.first().is_some_and(|p| &*p.name == "self");
+        let spans = def.params.iter().map(|p| Some(p.span)).collect();
+        let asts = self.sigs[id.index()].ast;
+        let has_default = |i: usize| asts.is_some_and(|f| f.params.get(i).is_some_and(|p| p.default.is_some()));
+        let defaults = (0..inst.params.len()).map(has_default).collect();
+        if receiver.is_some() && !is_method {
+            let text = format!("`{name}` takes no `self`: call it on the struct");
+            let short = name.split('.').next().unwrap_or("S").to_string();
+            self.error(
+                Diagnostic::error(code::E0303, text, callee_span, "called on a value")
+                    .help(format!("write `{short}.{}(…)`", name.rsplit('.').next().unwrap_or(""))),
+            );
+            return error_expr(span);
+        }
+        let mut done = Vec::new();
+        if let Some(r) = receiver {
+            if let Arg::Value(v) = &r
+                && let Err(why) = self.unify(&inst.params[0].ty, &v.ty)
+            {
+                self.mismatch(&inst.params[0].ty.clone(), &v.ty.clone(), &why, v.span, "`self`");
+            }
+            done.push(r);
+        }
+        // `i64` parameters that are sizes, and their defaults
+        let target =
+            Target { name: &name, params: &inst.params, spans, defaults, size_params: inst.size_params.clone() };
+        let skip = done.len();
+        let checked = self.arguments(&target, skip, done, args, span, Some((&inst.result, hint)));
+        let Some(args) = checked else {
+            let t = self.zonk(&inst.result);
+            // the result is still of use if it does not depend on what failed
+            let known = !super::errors::has_error(&t) && !mentions_infer(&t) && !matches!(t, Ty::Exists(..));
+            return mk(ExprKind::Error, if known { t } else { Ty::Error }, span);
+        };
+        for (i, arg) in args.iter().enumerate() {
+            if let (Arg::Default, Some(size)) = (arg, &inst.size_params[i])
+                && let Some(value) = asts.and_then(|f| f.params[i].default.as_ref())
+                && let Some(known) = self.pure_size(value)
+            {
+                let _ = self.unify_size(size, &known);
+            }
+        }
+        self.check_kinds(&generics, &inst.args, &inst.bindings, span);
+        if let Some(h) = hint {
+            let _ = self.try_unify(h, &inst.result);
+        }
+        self.run_pending();
+        if let Err(why) = self.solve_pending() {
+            let t = self.zonk(&inst.result);
+            self.mismatch(&t, &t, &why, span, &format!("sizes of `{name}`"));
+        }
+        let clauses = self.sigs[id.index()].clauses.clone();
+        self.prove_clauses(&clauses, &inst.bindings, &name, span);
+        self.call_io(io, &name, span);
+        let ty = self.zonk(&inst.result);
+        let sizes: Vec<crate::SizeExpr> = inst
+            .args
+            .iter()
+            .filter_map(|a| match a {
+                GenericArg::Size(e) => Some(e.clone()),
+                GenericArg::Shape(_) | GenericArg::Dtype(_) | GenericArg::Ty(_) | GenericArg::Fn(_) => None,
+            })
+            .collect();
+        let mut result_sizes = sizes;
+        if let Ty::Tensor(_, dims) | Ty::Stack(dims, _) = &ty {
+            result_sizes.extend(dims.iter().filter_map(|d| match d {
+                Dim::Size(e) => Some(e.clone()),
+                Dim::Spread(_) => None,
+            }));
+        }
+        result_sizes.dedup();
+        let e = mk(ExprKind::Call { callee: Callee::Fn(id), generics: inst.args, args }, ty, span);
+        let e = self.guard_sizes(e, &result_sizes, span);
+        self.open(e, &format!("`{name}`"))
+    }
+
+    fn method_call(&mut self, base: &ast::Expr, name: &Ident, args: Args<'_>, hint: Option<&Ty>, span: Span) -> Expr {
+        // a place first, so that `mut self` and generators can be written back
+        let place = self.try_place(base);
+        let t = match &place {
+            Some(p) => self.zonk(&p.ty),
+            None => Ty::Error,
+        };
+        if place.is_some() && t == Ty::Rng {
+            return self.rng_method(place, None, name, args, span);
+        }
+        if let (Some(p), Ty::Struct(id, sargs)) = (&place, &t)
+            && let Some(func) = self.method_of(*id, &name.name)
+            && self.program.fns[func.index()].params.first().is_some_and(|q| q.mutable)
+        {
+            let (p, sargs) = (p.clone(), sargs.clone());
+            if !self.require_mutable(&p) {
+                return error_expr(span);
+            }
+            return self.call_fn(func, Some(&sargs), Some(Arg::Place(p)), args, hint, span, name.span);
+        }
+        let value = self.expr(base, None);
+        let t = self.zonk(&value.ty);
+        match &t {
+            Ty::Error | Ty::Never => {
+                self.check_loosely(args);
+                error_expr(span)
+            }
+            Ty::Rng => self.rng_method(None, Some(value), name, args, span),
+            Ty::Struct(id, sargs) => {
+                if let Some(func) = self.method_of(*id, &name.name) {
+                    if self.program.fns[func.index()].params.first().is_some_and(|q| q.mutable) {
+                        let text = format!("`{}` changes its receiver, which must be a mutable variable", name.name);
+                        self.error(
+                            Diagnostic::error(code::E0306, text, base.span, "not a variable that may change")
+                                .help("bind it first: `let mut s = …`"),
+                        );
+                        return error_expr(span);
+                    }
+                    let sargs = sargs.clone();
+                    return self.call_fn(func, Some(&sargs), Some(Arg::Value(value)), args, hint, span, name.span);
+                }
+                if self.field_type(*id, sargs, &name.name).is_some() {
+                    let f = self.field_of(value, name, base.span.to(name.span));
+                    return self.apply(f, args, hint, span);
+                }
+                self.unknown_method(*id, name);
+                self.check_loosely(args);
+                error_expr(span)
+            }
+            Ty::Param(id) => self.interface_call(*id, value, name, args, hint, span),
+            Ty::Stack(..) => {
+                let f = self.field_of(value, name, base.span.to(name.span));
+                self.apply(f, args, hint, span)
+            }
+            Ty::Tensor(..) | Ty::Tuple(_) | Ty::Fn(_) | Ty::Str | Ty::Exists(..) | Ty::Infer(_) => {
+                let text = if let Ty::Infer(_) = t {
+                    "the type of this value is not known yet".to_string()
+                } else {
+                    format!("{} has no methods", self.show_ty(&t))
+                };
+                let mut d = Diagnostic::error(code::E0203, text, name.span, "no such method");
+                if super::builtin::find(&name.name).is_some() || self.def_of(&name.name).is_some() {
+                    d = d.help(format!("it is a function: `{}(x)`, or `x |> {}`", name.name, name.name));
+                } else if let Ty::Infer(_) = t {
+                    d = d.help("annotate the lambda's parameter: `|m: Mlp[128]| …`");
+                }
+                self.error(d);
+                self.check_loosely(args);
+                error_expr(span)
+            }
+        }
+    }
+
+    fn interface_call(
+        &mut self,
+        param: GenericId,
+        value: Expr,
+        name: &Ident,
+        args: Args<'_>,
+        hint: Option<&Ty>,
+        span: Span,
+    ) -> Expr {
+        let Kind::Interface(id, iargs) = self.program.generics[param.index()].kind.clone() else {
+            let text = format!("nothing is known about the methods of `{}`", self.program.generics[param.index()].name);
+            self.error(
+                Diagnostic::error(code::E0203, text, name.span, "a type parameter")
+                    .help("give it an interface: `[O: Optimizer[M]]`"),
+            );
+            self.check_loosely(args);
+            return error_expr(span);
+        };
+        let def = self.program.interfaces[id.index()].clone();
+        let Some(index) = def.methods.iter().position(|m| *m.name == *name.name) else {
+            let text = format!("interface `{}` has no method `{}`", def.name, name.name);
+            let mut d = Diagnostic::error(code::E0203, text, name.span, "no such method");
+            if let Some(near) = super::names::nearest(&name.name, def.methods.iter().map(|m| &*m.name)) {
+                d = d.fix(format!("did you mean `{near}`?"), name.span, near);
+            }
+            self.error(d);
+            self.check_loosely(args);
+            return error_expr(span);
+        };
+        let sig = &def.methods[index];
+        let own = self.fresh_args(&sig.generics);
+        let mut bindings = Bindings::new(&def.generics, &iargs);
+        bindings.generics.insert(def.self_generic, GenericArg::Ty(value.ty.clone()));
+        bindings.generics.extend(sig.generics.iter().copied().zip(own.iter().cloned()));
+        let params: Vec<FnParam> = sig
+            .params
+            .iter()
+            .map(|p| FnParam { name: p.name.clone(), ty: p.ty.subst(&bindings), mutable: p.mutable })
+            .collect();
+        let result = sig.result.subst(&bindings);
+        let n = params.len();
+        let full = format!("{}.{}", def.name, name.name);
+        let target = Target {
+            name: &full,
+            params: &params,
+            spans: vec![Some(sig.span); n],
+            defaults: vec![false; n],
+            size_params: vec![None; n],
+        };
+        let receiver = value.ty.clone();
+        let checked = self.arguments(&target, 1, vec![Arg::Value(value)], args, span, Some((&result, hint)));
+        let Some(args) = checked else { return error_expr(span) };
+        self.call_io(sig.io, &full, span);
+        let ty = self.zonk(&result);
+        let callee = Callee::Method(Method { interface: id, index, receiver });
+        let e = mk(ExprKind::Call { callee, generics: own, args }, ty, span);
+        self.open(e, &format!("`{full}`"))
+    }
+
+    /// Matches arguments with parameters from `skip` on and checks them; lambdas last, when the rest has settled types.
+    fn arguments(
+        &mut self,
+        target: &Target<'_>,
+        skip: usize,
+        mut done: Vec<Arg>,
+        args: Args<'_>,
+        span: Span,
+        result: Option<(&Ty, Option<&Ty>)>,
+    ) -> Option<Vec<Arg>> {
+        let n = target.params.len();
+        let mut slots: Vec<Option<CallArg<'_>>> = (0..n).map(|_| None).collect();
+        let (mut next, mut failed) = (skip, false);
+        let total = args.len();
+        for a in args {
+            let at = match a.label {
+                Some(label) => {
+                    let found = target.params.iter().position(|p| p.name.as_deref() == Some(&*label.name));
+                    match found.filter(|i| *i >= skip) {
+                        Some(i) => i,
+                        None => {
+                            let text = format!("`{}` has no parameter `{}`", target.name, label.name);
+                            let mut d = Diagnostic::error(code::E0303, text, label.span, "unknown label");
+                            let names: Vec<&str> =
+                                target.params[skip..].iter().filter_map(|p| p.name.as_deref()).collect();
+                            if let Some(near) = super::names::nearest(&label.name, names.iter().copied()) {
+                                d = d.fix(format!("did you mean `{near}`?"), label.span, near);
+                            } else if !names.is_empty() {
+                                d = d.help(format!("its parameters are {}", super::expr::quoted(&names)));
+                            }
+                            self.error(d);
+                            failed = true;
+                            continue;
+                        }
+                    }
+                }
+                None => {
+                    next += 1;
+                    next - 1
+                }
+            };
+            if at >= n {
+                let text = format!("`{}` takes {}, got {total}", target.name, count(n - skip, "argument"));
+                self.error(Diagnostic::error(code::E0303, text, a.span(), "too many"));
+                return None;
+            }
+            if slots[at].is_some() {
+                let pname = target.params[at].name.clone().unwrap_or_else(|| "?".into());
+                let text = format!("parameter `{pname}` of `{}` is given twice", target.name);
+                self.error(Diagnostic::error(code::E0303, text, a.span(), "a second time"));
+                failed = true;
+                continue;
+            }
+            slots[at] = Some(a);
+        }
+        let missing: Vec<String> = (skip..n)
+            .filter(|i| slots[*i].is_none() && !target.defaults[*i])
+            .map(|i| target.params[i].name.as_deref().unwrap_or("?").to_string())
+            .collect();
+        if !missing.is_empty() && !failed {
+            let names: Vec<&str> = missing.iter().map(|s| &**s).collect();
+            let text = format!("`{}` lacks {}", target.name, super::expr::quoted(&names));
+            let first = (skip..n).find(|i| slots[*i].is_none() && !target.defaults[*i]);
+            let mut d = Diagnostic::error(
+                code::E0303,
+                text,
+                span,
+                format!("takes {}, got {total}", count(n - skip, "argument")),
+            );
+            if let Some(Some(at)) = first.map(|i| target.spans[i]) {
+                d = d.label(at, "this parameter");
+            }
+            self.error(d);
+            failed = true;
+        }
+        let mut out: Vec<Option<Arg>> = (0..n).map(|_| None).collect();
+        let mut lambdas = Vec::new();
+        let mut places: Vec<crate::thir::Place> = Vec::new();
+        for (i, slot) in slots.into_iter().enumerate().skip(skip) {
+            let Some(a) = slot else {
+                out[i] = Some(Arg::Default);
+                continue;
+            };
+            if a.is_lambda() {
+                lambdas.push((i, a));
+                continue;
+            }
+            match self.argument(target, i, a) {
+                Some(arg) => {
+                    if let Arg::Place(p) = &arg {
+                        places.push(p.clone());
+                    }
+                    out[i] = Some(arg);
+                }
+                None => failed = true,
+            }
+        }
+        for d in &done {
+            if let Arg::Place(p) = d {
+                places.insert(0, p.clone());
+            }
+        }
+        self.overlaps(&places);
+        if let Some((result, Some(hint))) = result {
+            let _ = self.try_unify(hint, result);
+        }
+        for (i, a) in lambdas {
+            if failed {
+                break;
+            }
+            match self.argument(target, i, a) {
+                Some(arg) => out[i] = Some(arg),
+                None => failed = true,
+            }
+        }
+        if failed || missing.len() + done.len() > n && !missing.is_empty() {
+            return None;
+        }
+        done.extend(out.into_iter().skip(skip).flatten());
+        Some(done)
+    }
+
+    fn argument(&mut self, target: &Target<'_>, i: usize, a: CallArg<'_>) -> Option<Arg> {
+        let param = &target.params[i];
+        let pname = param.name.clone().unwrap_or_else(|| format!("#{}", i + 1).into());
+        if param.mutable {
+            return self.mut_argument(&param.ty, &pname, target.name, a);
+        }
+        let span = a.span();
+        let errors = self.errors.len();
+        let e = match a.value {
+            ArgValue::Ast(e) => {
+                let expected = self.zonk(&param.ty);
+                let special = matches!(e.kind, A::Lambda { .. } | A::If { .. } | A::Block(_));
+                if special || matches!(expected, Ty::Exists(..)) {
+                    self.check_as(e, &expected, &format!("argument `{pname}` of `{}`", target.name))
+                } else {
+                    let e = self.expr(e, Some(&expected));
+                    self.fit_argument(target, i, e, &pname)
+                }
+            }
+            ArgValue::Ready(e) => self.fit_argument(target, i, *e, &pname),
+        };
+        if self.errors.len() > errors || e.ty.is_error() {
+            let _ = span;
+            return None;
+        }
+        if let Some(size) = &target.size_params[i] {
+            let e = self.size_argument(e, size);
+            return Some(Arg::Value(e));
+        }
+        Some(Arg::Value(e))
+    }
+
+    /// An `i64` that occurs in the call's types: its value gets a name if it is no size by its form.
+    fn size_argument(&mut self, e: Expr, size: &crate::SizeExpr) -> Expr {
+        let span = e.span;
+        let value = match self.size_value(&e) {
+            Some(v) => v,
+            None => {
+                let id = self.temp(e);
+                let v = crate::SizeExpr::var(crate::SizeVar::Local(id));
+                let _ = self.unify_size(size, &v);
+                return mk(ExprKind::Local(id), Ty::I64, span);
+            }
+        };
+        if let Err(why) = self.unify_size(size, &value) {
+            self.mismatch(&Ty::I64, &Ty::I64, &why, span, "a number that is also a size");
+        }
+        e
+    }
+
+    fn fit_argument(&mut self, target: &Target<'_>, i: usize, e: Expr, pname: &str) -> Expr {
+        let expected = self.zonk(&target.params[i].ty);
+        if matches!(expected, Ty::Exists(..)) {
+            return self.coerce(e, &expected, &format!("argument `{pname}` of `{}`", target.name));
+        }
+        let found = self.zonk(&e.ty);
+        if let (Ty::Fn(want), Ty::Fn(_)) = (&expected, &found)
+            && !want.generics.is_empty()
+        {
+            // checked for all: the type's own parameters are rigid here
+            let plain = Ty::Fn(FnTy { generics: Vec::new(), ..(**want).clone() }.into());
+            return match self.unify(&plain, &found) {
+                Ok(()) => e,
+                Err(why) => {
+                    self.mismatch(&expected, &found, &why, e.span, &format!("argument `{pname}` of `{}`", target.name));
+                    error_expr(e.span)
+                }
+            };
+        }
+        match self.unify(&expected, &found) {
+            Ok(()) => {
+                self.run_pending();
+                e
+            }
+            Err(why) => {
+                self.argument_mismatch(target, i, &expected, &found, &why, e.span, pname);
+                error_expr(e.span)
+            }
+        }
+    }
+
+    fn argument_mismatch(
+        &mut self,
+        target: &Target<'_>,
+        i: usize,
+        expected: &Ty,
+        found: &Ty,
+        why: &Mismatch,
+        span: Span,
+        pname: &str,
+    ) {
+        let before = self.errors.len();
+        let (expected, found) = (self.zonk(expected), self.zonk(found));
+        // "`Linear.call` needs the last axis to be 784, got 28"
+        let last_axis = match (&expected, &found, why) {
+            (Ty::Tensor(_, want), Ty::Tensor(_, have), Mismatch::Size { expected: x, found: y })
+                if want.len() == have.len() || has_spread(want) =>
+            {
+                let back = (1..=want.len().min(have.len())).find(|k| {
+                    matches!((&want[want.len() - k], &have[have.len() - k]), (Dim::Size(a), Dim::Size(b))
+                        if !self.facts.equal(a, b) && (a == x || b == y))
+                });
+                back.map(|k| (k, have.len(), x.clone(), y.clone()))
+            }
+            _ => None,
+        };
+        self.mismatch(&expected, &found, why, span, &format!("argument `{pname}` of `{}`", target.name));
+        if self.errors.len() == before {
+            return;
+        }
+        if let Some((k, rank, x, y)) = last_axis {
+            let axis = match (k, rank) {
+                (1, 1) => "the length".to_string(),
+                (1, _) => "the last axis".to_string(),
+                (k, rank) => format!("axis {}", rank - k),
+            };
+            let text = format!(
+                "`{}` needs {axis} to be {}, got {}",
+                target.name,
+                self.show().size(&self.zonk_size(&x)),
+                self.show().size(&self.zonk_size(&y))
+            );
+            if let Some(d) = self.errors.last_mut() {
+                d.message = text;
+            }
+        }
+        let takes = format!("`{pname}` takes {}", self.show_ty(&expected));
+        if let (Some(at), Some(d)) = (target.spans[i], self.errors.last_mut()) {
+            d.secondary.push(tdl_source::Label { span: at, text: takes });
+        }
+    }
+
+    fn mut_argument(&mut self, ty: &Ty, pname: &str, callee: &str, a: CallArg<'_>) -> Option<Arg> {
+        let span = a.span();
+        let what = format!("argument `{pname}` of `{callee}`");
+        let e = match a.value {
+            ArgValue::Ast(e) => {
+                if let Some(place) = self.try_place(e) {
+                    if !self.require_mutable(&place) {
+                        return None;
+                    }
+                    let found = place.ty.clone();
+                    if let Err(why) = self.unify(ty, &found) {
+                        self.mismatch(ty, &found, &why, span, &what);
+                        return None;
+                    }
+                    return Some(Arg::Place(place));
+                }
+                let v = self.expr(e, Some(ty));
+                self.coerce(v, ty, &what)
+            }
+            ArgValue::Ready(e) => self.coerce(*e, ty, &what),
+        };
+        if e.ty.is_error() {
+            return None;
+        }
+        if self.zonk(&e.ty) == Ty::Rng {
+            return Some(Arg::Value(e));
+        }
+        let text = format!("{what} is changed by the call, so it must be a variable");
+        self.error(
+            Diagnostic::error(code::E0306, text, span, "a temporary value").help("bind it first: `let mut x = …`"),
+        );
+        None
+    }
+}
+
+fn mentions_infer(t: &Ty) -> bool {
+    match t {
+        Ty::Infer(_) => true,
+        Ty::Tensor(e, dims) => {
+            let mut found = matches!(e, Elem::Infer(_));
+            for d in dims {
+                match d {
+                    Dim::Size(s) => s.visit_vars(&mut |v| found |= matches!(v, crate::SizeVar::Infer(_))),
+                    Dim::Spread(crate::ty::Spread::Infer(_)) => found = true,
+                    Dim::Spread(crate::ty::Spread::Param(_)) => {}
+                }
+            }
+            found
+        }
+        Ty::Tuple(items) => items.iter().any(mentions_infer),
+        Ty::Struct(_, args) => args.iter().any(|a| match a {
+            GenericArg::Ty(t) => mentions_infer(t),
+            GenericArg::Dtype(e) => matches!(e, Elem::Infer(_)),
+            GenericArg::Size(s) => {
+                let mut found = false;
+                s.visit_vars(&mut |v| found |= matches!(v, crate::SizeVar::Infer(_)));
+                found
+            }
+            GenericArg::Shape(_) | GenericArg::Fn(_) => true,
+        }),
+        Ty::Stack(_, t) | Ty::Exists(_, t) => mentions_infer(t),
+        Ty::Fn(_) => true,
+        Ty::Error | Ty::Never | Ty::Param(_) | Ty::Str | Ty::Rng => false,
+    }
+}

@@ -1,0 +1,661 @@
+//! Items of all modules: names and imports, then structs and interfaces, then signatures.
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use tdl_source::{Diagnostic, Span, code};
+use tdl_syntax::ast::{self, ItemKind};
+
+use super::{Alias, BodyCx, Checked, Checker, Def, Entry, Module, Sig, StructInfo};
+use crate::ids::*;
+use crate::size::Facts;
+use crate::thir::*;
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(modules: &[Module<'a>]) -> Checker<'a> {
+        Checker {
+            program: Program::default(),
+            asts: modules.to_vec(),
+            scopes: vec![FxHashMap::default(); modules.len()],
+            aliases: Vec::new(),
+            sigs: Vec::new(),
+            struct_infos: Vec::new(),
+            const_sizes: Vec::new(),
+            const_asts: Vec::new(),
+            call_graph: Vec::new(),
+            facts: Facts::default(),
+            errors: Vec::new(),
+            module: ModuleId(0),
+            body: BodyCx::default(),
+        }
+    }
+
+    pub(super) fn into_checked(self) -> Checked {
+        let mut errors = self.errors;
+        let order = |d: &Diagnostic| (d.primary.span.file, d.primary.span.start, d.code);
+        errors.sort_by_key(order);
+        errors.dedup();
+        Checked { program: self.program, errors }
+    }
+
+    fn items(&self) -> Vec<(ModuleId, &'a ast::Item)> {
+        let modules = self.asts.iter().enumerate();
+        modules.flat_map(|(i, m)| m.ast.items.iter().map(move |item| (ModuleId(i as u32), item))).collect()
+    }
+
+    /// Enters everything that bodies refer to.
+    pub(super) fn collect(&mut self) {
+        for (i, m) in self.asts.iter().enumerate() {
+            self.program.modules.push(ModuleDef { name: m.name.into(), main: None });
+            debug_assert_eq!(self.program.modules.len(), i + 1);
+        }
+        let items = self.items();
+        for (module, item) in &items {
+            self.enter_names(*module, item);
+        }
+        for (module, item) in &items {
+            if let ItemKind::Import(import) = &item.kind {
+                self.import(*module, import);
+            }
+        }
+        let mut structs = Vec::new();
+        let mut interfaces = Vec::new();
+        for (module, item) in &items {
+            self.module = *module;
+            match &item.kind {
+                ItemKind::Struct(s) => {
+                    if let Some(Def::Struct(id)) = self.scopes[module.index()].get(&*s.name.name)
+                        && self.program.structs[id.index()].span == s.name.span
+                    {
+                        structs.push((*module, *id, s));
+                    }
+                }
+                ItemKind::Interface(s) => {
+                    if let Some(Def::Interface(id)) = self.scopes[module.index()].get(&*s.name.name)
+                        && self.program.interfaces[id.index()].span == s.name.span
+                    {
+                        interfaces.push((*module, *id, s));
+                    }
+                }
+                ItemKind::Import(_)
+                | ItemKind::Const(_)
+                | ItemKind::TypeAlias(_)
+                | ItemKind::Impl(_)
+                | ItemKind::Fn(_)
+                | ItemKind::Test(_)
+                | ItemKind::Prop(_)
+                | ItemKind::Bench(_) => {}
+            }
+        }
+        for (module, id, s) in &interfaces {
+            self.interface_generics(*module, *id, s);
+        }
+        let mut frames = Vec::new();
+        for (module, id, s) in &structs {
+            self.module = *module;
+            self.fresh_body();
+            let generics = self.declare_generics(&s.generics);
+            self.program.structs[id.index()].generics = generics;
+            frames.push(std::mem::take(&mut self.body.names));
+        }
+        for (_, item) in items.iter().filter(|(_, i)| matches!(i.kind, ItemKind::Const(_))) {
+            if let ItemKind::Const(c) = &item.kind {
+                self.literal_const(c);
+            }
+        }
+        for ((module, id, s), names) in structs.iter().zip(&frames) {
+            self.module = *module;
+            self.fresh_body();
+            self.body.names = names.clone();
+            let generics = self.program.structs[id.index()].generics.clone();
+            let mut defaults = Vec::new();
+            for (g, gid) in s.generics.iter().zip(&generics) {
+                let kind = self.program.generics[gid.index()].kind.clone();
+                defaults.push(g.default.as_ref().and_then(|d| self.generic_default(d, &kind)));
+            }
+            self.struct_infos[id.index()].defaults = defaults;
+            self.struct_infos[id.index()].clauses = self.where_clauses(&s.facts);
+        }
+        for (module, id, s) in &interfaces {
+            self.interface_methods(*module, *id, s);
+        }
+        for ((module, id, s), names) in structs.iter().zip(&frames) {
+            self.module = *module;
+            self.fresh_body();
+            self.body.names = names.clone();
+            for clause in self.struct_infos[id.index()].clauses.clone() {
+                self.assume(&clause.fact);
+            }
+            let mut fields: Vec<FieldDef> = Vec::new();
+            for f in &s.fields {
+                if fields.iter().any(|g| *g.name == *f.name.name) {
+                    self.duplicate(&f.name, "field");
+                    continue;
+                }
+                let ty = self.lower(&f.ty);
+                let name = f.name.name.as_ref().into();
+                fields.push(FieldDef { name, ty, state: f.mutable, doc: f.doc.clone(), span: f.name.span });
+            }
+            self.program.structs[id.index()].fields = fields;
+        }
+        self.struct_cycles();
+        for (module, item) in &items {
+            self.module = *module;
+            match &item.kind {
+                ItemKind::Fn(f) => {
+                    if let Some(Def::Fn(id)) = self.scopes[module.index()].get(&*f.name.name).copied()
+                        && self.program.fns[id.index()].name_span == f.name.span
+                    {
+                        self.fresh_body();
+                        self.signature(id, f, &item.annotations);
+                    }
+                }
+                ItemKind::Impl(i) => self.impl_signatures(i),
+                ItemKind::Const(c) => self.const_type(c),
+                ItemKind::TypeAlias(_)
+                | ItemKind::Import(_)
+                | ItemKind::Struct(_)
+                | ItemKind::Interface(_)
+                | ItemKind::Test(_)
+                | ItemKind::Prop(_)
+                | ItemKind::Bench(_) => {}
+            }
+        }
+        // aliases nobody uses are lowered once, for their errors
+        for i in 0..self.aliases.len() {
+            if self.aliases[i].ast.generics.is_empty() {
+                self.module = self.aliases[i].module;
+                self.fresh_body();
+                let ast = self.aliases[i].ast;
+                self.lower(&ast.ty);
+            }
+        }
+    }
+
+    pub(super) fn fresh_body(&mut self) {
+        self.body = BodyCx::default();
+        self.body.names.push(FxHashMap::default());
+        self.facts = Facts::default();
+    }
+
+    pub(super) fn duplicate(&mut self, name: &ast::Ident, what: &str) {
+        self.errors.push(Diagnostic::error(
+            code::E0202,
+            format!("a second {what} named `{}`", name.name),
+            name.span,
+            "already defined",
+        ));
+    }
+
+    fn define(&mut self, module: ModuleId, name: &ast::Ident, def: Def) -> bool {
+        let scope = &mut self.scopes[module.index()];
+        if scope.contains_key(&*name.name) {
+            self.duplicate(name, "item");
+            return false;
+        }
+        scope.insert(name.name.as_ref().into(), def);
+        true
+    }
+
+    fn enter_names(&mut self, module: ModuleId, item: &'a ast::Item) {
+        match &item.kind {
+            ItemKind::Const(c) => {
+                let id = ConstId(self.program.consts.len() as u32);
+                let name: Rc<str> = c.name.name.as_ref().into();
+                self.program.consts.push(ConstDef { name, module, ty: Ty::Error, value: None, span: c.name.span });
+                self.const_sizes.push(None);
+                self.const_asts.push(c);
+                self.define(module, &c.name, Def::Const(id));
+            }
+            ItemKind::TypeAlias(t) => {
+                self.aliases.push(Alias { module, ast: t, active: false });
+                self.define(module, &t.name, Def::Alias(self.aliases.len() - 1));
+            }
+            ItemKind::Struct(s) => {
+                let id = StructId(self.program.structs.len() as u32);
+                self.program.structs.push(StructDef {
+                    name: s.name.name.as_ref().into(),
+                    module,
+                    generics: Vec::new(),
+                    fields: Vec::new(),
+                    methods: Vec::new(),
+                    doc: item.doc.clone(),
+                    span: s.name.span,
+                });
+                self.struct_infos.push(StructInfo::default());
+                self.define(module, &s.name, Def::Struct(id));
+            }
+            ItemKind::Interface(s) => {
+                let id = InterfaceId(self.program.interfaces.len() as u32);
+                self.program.interfaces.push(InterfaceDef {
+                    name: s.name.name.as_ref().into(),
+                    module,
+                    self_generic: GenericId(0),
+                    generics: Vec::new(),
+                    methods: Vec::new(),
+                    span: s.name.span,
+                });
+                self.define(module, &s.name, Def::Interface(id));
+            }
+            ItemKind::Fn(f) => {
+                let id =
+                    self.new_fn(module, f.name.name.as_ref().into(), Some(f), item.doc.clone(), f.name.span, item.span);
+                if self.define(module, &f.name, Def::Fn(id)) && &*f.name.name == "main" {
+                    self.program.modules[module.index()].main = Some(id);
+                }
+            }
+            ItemKind::Import(_) | ItemKind::Impl(_) | ItemKind::Test(_) | ItemKind::Prop(_) | ItemKind::Bench(_) => {}
+        }
+    }
+
+    pub(super) fn new_fn(
+        &mut self,
+        module: ModuleId,
+        name: Rc<str>,
+        ast: Option<&'a ast::Fn>,
+        doc: Option<std::sync::Arc<str>>,
+        name_span: Span,
+        span: Span,
+    ) -> FnId {
+        let id = FnId(self.program.fns.len() as u32);
+        self.program.fns.push(FnDef {
+            name,
+            module,
+            io: false,
+            generics: Vec::new(),
+            self_generics: 0,
+            self_struct: None,
+            params: Vec::new(),
+            result: Ty::Error,
+            clauses: Vec::new(),
+            remat: false,
+            body: None,
+            doc,
+            name_span,
+            span,
+        });
+        self.sigs.push(Sig { ast, clauses: Vec::new(), self_args: Vec::new() });
+        self.call_graph.push(Vec::new());
+        id
+    }
+
+    fn import(&mut self, module: ModuleId, import: &'a ast::Import) {
+        let find = |cx: &Checker<'_>, path: &[ast::Ident]| {
+            let dotted: Vec<&str> = path.iter().map(|p| &*p.name).collect();
+            let dotted = dotted.join(".");
+            cx.asts.iter().position(|m| m.name == dotted).map(|i| ModuleId(i as u32))
+        };
+        let Some(last) = import.path.last() else { return };
+        let bind = |cx: &mut Checker<'a>, name: &ast::Ident, def: Def| {
+            // importing the same thing twice is harmless
+            if cx.scopes[module.index()].get(&*name.name) != Some(&def) {
+                cx.define(module, name, def);
+            }
+        };
+        if let Some(target) = find(self, &import.path) {
+            match &import.names {
+                None => bind(self, import.alias.as_ref().unwrap_or(last), Def::Module(target)),
+                Some(names) => {
+                    for n in names {
+                        if let Some(def) = self.member(target, &n.name) {
+                            bind(self, n.alias.as_ref().unwrap_or(&n.name), def);
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        // import optim.Adam
+        if import.names.is_none()
+            && import.path.len() > 1
+            && let Some(target) = find(self, &import.path[..import.path.len() - 1])
+        {
+            if let Some(def) = self.member(target, last) {
+                bind(self, import.alias.as_ref().unwrap_or(last), def);
+            }
+            return;
+        }
+        let dotted: Vec<&str> = import.path.iter().map(|p| &*p.name).collect();
+        let span = import.path[0].span.to(last.span);
+        let mut d = Diagnostic::error(
+            code::E0204,
+            format!("there is no module `{}`", dotted.join(".")),
+            span,
+            "neither in the standard library nor beside this file",
+        );
+        let known: Vec<&str> = self.asts.iter().map(|m| m.name).filter(|n| !n.is_empty()).collect();
+        if let Some(near) = super::names::nearest(&dotted.join("."), known.into_iter()) {
+            d = d.help(format!("did you mean `{near}`?"));
+        }
+        self.errors.push(d);
+    }
+
+    fn generic_default(&mut self, d: &ast::Expr, kind: &Kind) -> Option<GenericArg> {
+        match kind {
+            Kind::Size => self.lower_size(d).map(GenericArg::Size),
+            Kind::Dtype(_) | Kind::Tree(_) | Kind::Interface(..) => {
+                let Some(t) = super::lower::expr_to_type(d) else {
+                    self.errors.push(Diagnostic::error(code::E0309, "a type is needed here", d.span, "not a type"));
+                    return None;
+                };
+                let t = self.lower(&t);
+                match (kind, t) {
+                    (Kind::Dtype(_), Ty::Tensor(e, dims)) if dims.is_empty() => Some(GenericArg::Dtype(e)),
+                    (Kind::Dtype(_), _) => None,
+                    (_, t) => Some(GenericArg::Ty(t)),
+                }
+            }
+            Kind::Shape => None,
+            Kind::Fn(_) => {
+                self.not_yet("functions as parameters of structs", d.span);
+                None
+            }
+        }
+    }
+
+    fn interface_generics(&mut self, module: ModuleId, id: InterfaceId, s: &'a ast::Interface) {
+        self.module = module;
+        self.fresh_body();
+        let generics = self.declare_generics(&s.generics);
+        // a bare capital is a type here, as in `interface Optimizer[M]`
+        for (g, gid) in s.generics.iter().zip(&generics) {
+            if g.kind.is_none() && !g.variadic && g.name.name.starts_with(|c: char| c.is_uppercase()) {
+                self.program.generics[gid.index()].kind = Kind::Tree(None);
+            }
+        }
+        let self_generic = GenericId(self.program.generics.len() as u32);
+        let args = generics.iter().map(|g| self.generic_as_arg(*g)).collect();
+        let kind = Kind::Interface(id, args);
+        self.program.generics.push(GenericDef { name: "Self".into(), kind, span: s.name.span });
+        let def = &mut self.program.interfaces[id.index()];
+        def.generics = generics;
+        def.self_generic = self_generic;
+    }
+
+    fn interface_methods(&mut self, module: ModuleId, id: InterfaceId, s: &'a ast::Interface) {
+        let def = self.program.interfaces[id.index()].clone();
+        for item in &s.items {
+            let ItemKind::Fn(f) = &item.kind else { continue };
+            self.module = module;
+            self.fresh_body();
+            for g in &def.generics {
+                let name = self.program.generics[g.index()].name.clone();
+                self.bind_name(&name, Entry::Generic(*g));
+            }
+            self.bind_name("Self", Entry::Generic(def.self_generic));
+            let generics = self.declare_generics(&f.generics);
+            let mut params = Vec::new();
+            for p in &f.params {
+                let ty = match (&p.ty, &*p.name.name) {
+                    (None, "self") => Ty::Param(def.self_generic),
+                    (None, _) => {
+                        self.missing_type(p);
+                        Ty::Error
+                    }
+                    (Some(t), _) => self.lower(t),
+                };
+                self.bind_local(&p.name, ty.clone(), p.mutable);
+                params.push(FnParam { name: Some(p.name.name.as_ref().into()), ty, mutable: p.mutable });
+            }
+            let result = f.result.as_ref().map_or(Ty::unit(), |t| self.lower(t));
+            self.program.interfaces[id.index()].methods.push(MethodSig {
+                name: f.name.name.as_ref().into(),
+                generics,
+                params,
+                result,
+                io: f.io,
+                span: f.name.span,
+            });
+        }
+    }
+
+    pub(super) fn generic_as_arg(&self, g: GenericId) -> GenericArg {
+        match self.program.generics[g.index()].kind {
+            Kind::Size => GenericArg::Size(SizeExpr::var(SizeVar::Param(g))),
+            Kind::Shape => GenericArg::Shape(vec![Dim::Spread(Spread::Param(g))]),
+            Kind::Dtype(_) => GenericArg::Dtype(Elem::Param(g)),
+            Kind::Tree(_) | Kind::Interface(..) => GenericArg::Ty(Ty::Param(g)),
+            Kind::Fn(_) => GenericArg::Fn(Rc::new(FnArg::Param(g))),
+        }
+    }
+
+    fn missing_type(&mut self, p: &ast::Param) {
+        self.errors.push(
+            Diagnostic::error(
+                code::E0309,
+                format!("parameter `{}` needs a type", p.name.name),
+                p.span,
+                "no type given",
+            )
+            .help(format!("write `{}: f32[n]`, for instance", p.name.name)),
+        );
+    }
+
+    fn impl_signatures(&mut self, i: &'a ast::Impl) {
+        let Some(Def::Struct(sid)) = self.def_of(&i.name.name) else {
+            self.unknown_name(&i.name, "struct");
+            return;
+        };
+        let module = self.module;
+        let struct_generics = self.program.structs[sid.index()].generics.clone();
+        let defaults = self.struct_infos[sid.index()].defaults.clone();
+        if i.generics.len() > struct_generics.len() {
+            let text = format!(
+                "`{}` has {}, got {}",
+                i.name.name,
+                super::lower::count(struct_generics.len(), "parameter"),
+                i.generics.len()
+            );
+            self.errors.push(Diagnostic::error(code::E0303, text, i.name.span, "too many in brackets"));
+            return;
+        }
+        for item in &i.items {
+            let ItemKind::Fn(f) = &item.kind else { continue };
+            let known = &self.program.structs[sid.index()].methods;
+            if known.iter().any(|(n, _)| **n == *f.name.name) {
+                self.duplicate(&f.name, "method");
+                continue;
+            }
+            let name = format!("{}.{}", i.name.name, f.name.name);
+            let id = self.new_fn(module, name.into(), Some(f), item.doc.clone(), f.name.span, item.span);
+            self.program.structs[sid.index()].methods.push((f.name.name.as_ref().into(), id));
+            self.fresh_body();
+            // each method has its own copy of the impl's generics, with the kinds of the struct's
+            let mut own = Vec::new();
+            let mut self_args: Vec<GenericArg> = Vec::new();
+            for (at, sg) in struct_generics.iter().enumerate() {
+                let gid = GenericId(self.program.generics.len() as u32);
+                let mut def = self.program.generics[sg.index()].clone();
+                let given = i.generics.get(at);
+                if let Some(g) = given {
+                    def.name = g.name.name.as_ref().into();
+                    def.span = g.span;
+                }
+                self.program.generics.push(def);
+                own.push(gid);
+                match (given, defaults.get(at).cloned().flatten()) {
+                    (Some(g), _) => {
+                        self.bind_name(&g.name.name, Entry::Generic(gid));
+                        self_args.push(self.generic_as_arg(gid));
+                    }
+                    (None, Some(d)) => {
+                        self_args.push(d.subst(&crate::subst::Bindings::new(&struct_generics[..at], &self_args)));
+                    }
+                    (None, None) => {
+                        let missing = self.program.generics[sg.index()].name.clone();
+                        let text = format!("`impl {}` leaves out the parameter `{missing}`", i.name.name);
+                        self.errors.push(Diagnostic::error(code::E0303, text, i.name.span, "it has no default"));
+                        return;
+                    }
+                }
+            }
+            let rename = crate::subst::Bindings::new(
+                &struct_generics,
+                &own.iter().map(|g| self.generic_as_arg(*g)).collect::<Vec<_>>(),
+            );
+            for gid in &own {
+                let kind = match self.program.generics[gid.index()].kind.clone() {
+                    Kind::Tree(Some(e)) => Kind::Tree(Some(crate::subst::subst_elem(e, &rename))),
+                    Kind::Interface(id, args) => Kind::Interface(id, args.iter().map(|a| a.subst(&rename)).collect()),
+                    other @ (Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(None) | Kind::Fn(_)) => other,
+                };
+                self.program.generics[gid.index()].kind = kind;
+            }
+            let def = &mut self.program.fns[id.index()];
+            def.self_struct = Some(sid);
+            def.self_generics = own.len();
+            def.generics = own;
+            let to_impl = crate::subst::Bindings::new(&struct_generics, &self_args);
+            let inherited = self.struct_infos[sid.index()].clauses.clone();
+            let inherited = inherited.into_iter().map(|c| super::Clause {
+                fact: c.fact.map(&|e| e.subst(&|v| crate::subst::Subst::size(&to_impl, v))),
+                span: c.span,
+            });
+            self.sigs[id.index()].clauses = inherited.collect();
+            self.sigs[id.index()].self_args = self_args;
+            let clauses = self.where_clauses(&i.facts);
+            self.sigs[id.index()].clauses.extend(clauses);
+            self.signature(id, f, &item.annotations);
+        }
+    }
+
+    /// Lowers generics, parameters and result. The scope holds the impl's generics.
+    fn signature(&mut self, id: FnId, f: &'a ast::Fn, annotations: &[ast::Annotation]) {
+        let generics = self.declare_generics(&f.generics);
+        for clause in self.sigs[id.index()].clauses.clone() {
+            self.assume(&clause.fact);
+        }
+        self.program.fns[id.index()].generics.extend(generics);
+        self.program.fns[id.index()].io =
+            f.io || (&*f.name.name == "main" && self.program.fns[id.index()].self_struct.is_none());
+        for a in annotations {
+            match &*a.name.name {
+                "remat" => self.program.fns[id.index()].remat = true,
+                "vjp" => self.not_yet("derivative rules of one's own (`@vjp`)", a.span),
+                other => self.errors.push(Diagnostic::error(
+                    code::E0201,
+                    format!("unknown annotation `@{other}`"),
+                    a.span,
+                    "not known",
+                )),
+            }
+        }
+        let mut params: Vec<Param> = Vec::new();
+        for p in &f.params {
+            let ty = match (&p.ty, &*p.name.name, self.program.fns[id.index()].self_struct) {
+                (None, "self", Some(sid)) => Ty::Struct(sid, self.sigs[id.index()].self_args.clone()),
+                (None, "self", None) => {
+                    self.errors.push(Diagnostic::error(
+                        code::E0309,
+                        "`self` outside of an `impl`",
+                        p.span,
+                        "only methods have it",
+                    ));
+                    Ty::Error
+                }
+                (None, ..) => {
+                    self.missing_type(p);
+                    Ty::Error
+                }
+                (Some(t), ..) => self.lower(t),
+            };
+            if params.iter().any(|q| *q.name == *p.name.name) {
+                self.duplicate(&p.name, "parameter");
+            }
+            let local = self.bind_local(&p.name, ty.clone(), p.mutable);
+            let name = p.name.name.as_ref().into();
+            params.push(Param { local, name, ty, mutable: p.mutable, default: None, span: p.span });
+        }
+        // clauses may speak about `i64` parameters
+        let clauses = self.where_clauses(&f.facts);
+        for clause in &clauses {
+            self.assume(&clause.fact);
+        }
+        self.sigs[id.index()].clauses.extend(clauses);
+        let result = f.result.as_ref().map_or(Ty::unit(), |t| self.lower(t));
+        let spans = self.sigs[id.index()].clauses.iter().map(|c| c.span).collect();
+        let def = &mut self.program.fns[id.index()];
+        def.params = params;
+        def.result = result;
+        def.clauses = spans;
+    }
+
+    fn literal_const(&mut self, c: &ast::Const) {
+        let Some(Def::Const(id)) = self.scopes_const(c) else { return };
+        let value = self.pure_size(&c.value);
+        if let Some(v) = value.filter(|v| v.as_const().is_some()) {
+            let i64_or_none = c.ty.as_ref().is_none_or(|t| {
+                matches!(&t.kind, ast::TypeKind::Path { path, args } if args.is_empty() && path.len() == 1 && &*path[0].name == "i64")
+            });
+            if i64_or_none {
+                self.const_sizes[id.index()] = Some(v);
+            }
+        }
+    }
+
+    fn scopes_const(&mut self, c: &ast::Const) -> Option<Def> {
+        let i = self.program.consts.iter().position(|d| d.span == c.name.span)?;
+        self.module = self.program.consts[i].module;
+        self.fresh_body();
+        Some(Def::Const(ConstId(i as u32)))
+    }
+
+    fn const_type(&mut self, c: &'a ast::Const) {
+        let Some(Def::Const(id)) = self.scopes_const(c) else { return };
+        let ty = match &c.ty {
+            Some(t) => self.lower(t),
+            // without a type the value says it: its body is checked now
+            None => {
+                self.check_const(id, None);
+                return;
+            }
+        };
+        self.program.consts[id.index()].ty = ty;
+    }
+
+    /// A struct cannot contain itself.
+    fn struct_cycles(&mut self) {
+        fn visit(cx: &Checker<'_>, t: &Ty, path: &mut Vec<StructId>) -> Option<StructId> {
+            match t {
+                Ty::Struct(id, args) => {
+                    if path.contains(id) {
+                        return Some(*id);
+                    }
+                    path.push(*id);
+                    let fields = &cx.program.structs[id.index()].fields;
+                    let inner = fields.iter().find_map(|f| visit(cx, &f.ty, path));
+                    path.pop();
+                    inner.or_else(|| {
+                        args.iter().find_map(|a| match a {
+                            GenericArg::Ty(t) => visit(cx, t, path),
+                            GenericArg::Size(_) | GenericArg::Shape(_) | GenericArg::Dtype(_) | GenericArg::Fn(_) => {
+                                None
+                            }
+                        })
+                    })
+                }
+                Ty::Tuple(items) => items.iter().find_map(|t| visit(cx, t, path)),
+                Ty::Stack(_, t) | Ty::Exists(_, t) => visit(cx, t, path),
+                Ty::Error
+                | Ty::Never
+                | Ty::Tensor(..)
+                | Ty::Param(_)
+                | Ty::Fn(_)
+                | Ty::Str
+                | Ty::Rng
+                | Ty::Infer(_) => None,
+            }
+        }
+        for i in 0..self.program.structs.len() {
+            let id = StructId(i as u32);
+            let fields = self.program.structs[i].fields.clone();
+            for (at, f) in fields.iter().enumerate() {
+                if visit(self, &f.ty, &mut vec![id]) == Some(id) {
+                    let text = format!("struct `{}` contains itself", self.program.structs[i].name);
+                    self.errors.push(Diagnostic::error(code::E0307, text, f.span, "here"));
+                    self.program.structs[i].fields[at].ty = Ty::Error;
+                }
+            }
+        }
+    }
+}

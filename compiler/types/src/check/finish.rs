@@ -1,0 +1,402 @@
+//! The end of a body: every unknown is replaced by its solution, captures are found, what stayed open is an error.
+
+use tdl_source::{Diagnostic, Span, code};
+
+use super::{Checker, Later};
+use crate::ids::*;
+use crate::size::{SizeExpr, SizeVar};
+use crate::thir::*;
+
+/// What the walk finds.
+#[derive(Default)]
+struct Found {
+    /// An expression whose type stayed open.
+    open: Option<(Span, Ty)>,
+    error: bool,
+    locals: Vec<LocalId>,
+}
+
+impl Checker<'_> {
+    /// Ends a body. None if it has errors.
+    pub(super) fn finish(&mut self, value: Expr) -> Option<Body> {
+        self.run_pending();
+        if let Err(why) = self.solve_pending() {
+            self.mismatch(&Ty::I64, &Ty::I64, &why, value.span, "sizes");
+        }
+        self.default_unknowns(0, 0);
+        self.run_pending();
+        self.run_later(true);
+        for p in std::mem::take(&mut self.body.pending) {
+            self.error(
+                Diagnostic::error(
+                    code::E0309,
+                    "the types of this lambda's parameters are not known",
+                    p.ast.span,
+                    "never applied",
+                )
+                .help("annotate them: `|x: f32[3]| …`"),
+            );
+        }
+        let mut value = value;
+        let mut found = Found::default();
+        self.zonk_expr(&mut value, &mut found);
+        let mut lambdas = Vec::new();
+        for i in 0..self.body.lambdas.len() {
+            let Some(mut lambda) = self.body.lambdas[i].clone() else {
+                found.error = true;
+                continue;
+            };
+            let mut inner = Found::default();
+            self.zonk_expr(&mut lambda.body, &mut inner);
+            found.error |= inner.error;
+            found.open = found.open.or(inner.open);
+            lambda.captures = inner.locals;
+            lambdas.push(lambda);
+        }
+        // a lambda inside a lambda captures through it
+        for i in (0..lambdas.len()).rev() {
+            let mut nested = Vec::new();
+            mentioned_lambdas(&lambdas[i].body, &mut nested);
+            for id in nested {
+                if let Some(inner) = lambdas.get(id.index()) {
+                    let more = inner.captures.clone();
+                    lambdas[i].captures.extend(more);
+                }
+            }
+            let depth = self.body.lambda_depth[i];
+            let locals = std::mem::take(&mut lambdas[i].captures);
+            for l in locals {
+                if self.body.local_depth[l.index()] <= depth && !lambdas[i].captures.contains(&l) {
+                    lambdas[i].captures.push(l);
+                }
+            }
+        }
+        if let (Some((span, ty)), false) = (&found.open, found.error) {
+            let text = format!("the type of this cannot be inferred: {}", self.show().ty(ty));
+            self.error(
+                Diagnostic::error(code::E0309, text, *span, "not known wholly")
+                    .help("say the type: `let x: T = …`, or give the parameters in brackets"),
+            );
+            found.error = true;
+        }
+        for i in 0..self.body.locals.len() {
+            let ty = self.zonk(&self.body.locals[i].ty.clone());
+            self.body.locals[i].ty = ty;
+        }
+        let cx = self.take_body();
+        if found.error {
+            return None;
+        }
+        let body = Body { locals: cx.locals, opens: cx.opens, lambdas, value };
+        let errors = self.errors.len();
+        super::moves::check(&body, &mut self.errors);
+        (self.errors.len() == errors).then_some(body)
+    }
+
+    /// Checks conditions whose types have become known; `last`: what is still unknown is dropped.
+    pub(super) fn run_later(&mut self, last: bool) {
+        let later = std::mem::take(&mut self.body.later);
+        for l in later {
+            match l {
+                Later::Loss { result, loss, extra, span, func } => {
+                    let r = self.zonk(&result);
+                    if matches!(r, Ty::Infer(_)) {
+                        if !last {
+                            self.body.later.push(Later::Loss { result, loss, extra, span, func });
+                        }
+                        continue;
+                    }
+                    self.check_loss(&r, &loss, extra.as_ref(), span, func);
+                }
+                Later::Floats { ty, span, name } => {
+                    let t = self.zonk(&ty);
+                    if matches!(t, Ty::Infer(_)) {
+                        if !last {
+                            self.body.later.push(Later::Floats { ty, span, name });
+                        }
+                        continue;
+                    }
+                    self.check_floats(&t, span, &name);
+                }
+            }
+        }
+    }
+
+    fn zonk_final(&self, t: &Ty, span: Span, found: &mut Found) -> Ty {
+        let t = self.zonk(t);
+        if super::errors::has_error(&t) {
+            found.error = true;
+        } else if found.open.is_none() && stays_open(&t) {
+            found.open = Some((span, t.clone()));
+        }
+        t.visit_sizes(&mut |v| {
+            if let SizeVar::Local(l) = v {
+                found.locals.push(l);
+            }
+        });
+        t
+    }
+
+    fn zonk_sizes(&self, e: &mut SizeExpr, found: &mut Found) {
+        *e = self.zonk_size(e);
+        e.visit_vars(&mut |v| {
+            if let SizeVar::Local(l) = v {
+                found.locals.push(l);
+            }
+        });
+    }
+
+    fn zonk_args(&self, args: &mut [GenericArg], span: Span, found: &mut Found) {
+        for a in args {
+            *a = a.subst(&self.body.store);
+            match a {
+                GenericArg::Ty(t) => *t = self.zonk_final(t, span, found),
+                GenericArg::Size(e) => {
+                    self.zonk_sizes(e, found);
+                    let mut open = false;
+                    e.visit_vars(&mut |v| open |= matches!(v, SizeVar::Infer(_)));
+                    if open && found.open.is_none() {
+                        found.open = Some((span, Ty::Tensor(Elem::Dtype(Dtype::I64), vec![Dim::Size(e.clone())])));
+                    }
+                }
+                GenericArg::Dtype(e) => {
+                    if matches!(e, Elem::Infer(_)) && found.open.is_none() {
+                        found.open = Some((span, Ty::scalar(*e)));
+                    }
+                }
+                GenericArg::Shape(s) => {
+                    if s.iter().any(|d| matches!(d, Dim::Spread(Spread::Infer(_)))) && found.open.is_none() {
+                        found.open = Some((span, Ty::Tensor(Elem::Dtype(Dtype::F32), s.clone())));
+                    }
+                }
+                GenericArg::Fn(_) => {}
+            }
+        }
+    }
+
+    fn zonk_block(&self, b: &mut Block, found: &mut Found) {
+        for s in &mut b.stmts {
+            self.zonk_stmt(s, found);
+        }
+        if let Some(e) = &mut b.result {
+            self.zonk_expr(e, found);
+        }
+    }
+
+    fn zonk_stmt(&self, s: &mut Stmt, found: &mut Found) {
+        match &mut s.kind {
+            StmtKind::Let { value, .. } => self.zonk_expr(value, found),
+            StmtKind::Assign { target, value } => {
+                self.zonk_target(target, found);
+                self.zonk_expr(value, found);
+            }
+            StmtKind::Update { place, value, .. } => {
+                self.zonk_place(place, found);
+                self.zonk_expr(value, found);
+            }
+            StmtKind::For { from, to, body, .. } => {
+                self.zonk_expr(from, found);
+                self.zonk_expr(to, found);
+                self.zonk_block(body, found);
+            }
+            StmtKind::While { cond, body, .. } => {
+                self.zonk_expr(cond, found);
+                self.zonk_block(body, found);
+            }
+            StmtKind::Assert { cond, message } => {
+                self.zonk_expr(cond, found);
+                self.zonk_text(message, found);
+            }
+            StmtKind::Expr(e) => self.zonk_expr(e, found),
+        }
+    }
+
+    fn zonk_text(&self, pieces: &mut [TextPiece], found: &mut Found) {
+        for p in pieces {
+            match p {
+                TextPiece::Text(_) => {}
+                TextPiece::Value { value, .. } => self.zonk_expr(value, found),
+            }
+        }
+    }
+
+    fn zonk_target(&self, t: &mut Target, found: &mut Found) {
+        match t {
+            Target::Place(p) => self.zonk_place(p, found),
+            Target::Tuple(items) => items.iter_mut().for_each(|t| self.zonk_target(t, found)),
+            Target::Ignore => {}
+        }
+    }
+
+    fn zonk_place(&self, p: &mut Place, found: &mut Found) {
+        found.locals.push(p.root);
+        p.ty = self.zonk_final(&p.ty, p.span, found);
+        for step in &mut p.path {
+            match step {
+                Projection::Field(_) | Projection::TupleField(_) => {}
+                Projection::Index(subs) => self.zonk_subscripts(subs, found),
+            }
+        }
+    }
+
+    fn zonk_subscripts(&self, subs: &mut [Subscript], found: &mut Found) {
+        for s in subs {
+            match s {
+                Subscript::Index { index, .. } => self.zonk_expr(index, found),
+                Subscript::Slice { from, to, len, .. } => {
+                    self.zonk_sizes(from, found);
+                    self.zonk_sizes(to, found);
+                    self.zonk_sizes(len, found);
+                }
+                Subscript::Gather { ids, .. } => self.zonk_expr(ids, found),
+                Subscript::Mask { mask } => self.zonk_expr(mask, found),
+                Subscript::Full | Subscript::New | Subscript::Rest => {}
+            }
+        }
+    }
+
+    fn zonk_arg(&self, a: &mut Arg, found: &mut Found) {
+        match a {
+            Arg::Value(e) => self.zonk_expr(e, found),
+            Arg::Place(p) => self.zonk_place(p, found),
+            Arg::Default => {}
+        }
+    }
+
+    fn zonk_expr(&self, e: &mut Expr, found: &mut Found) {
+        e.ty = self.zonk_final(&e.ty, e.span, found);
+        let span = e.span;
+        match &mut e.kind {
+            ExprKind::Int(_)
+            | ExprKind::Float(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Const(_)
+            | ExprKind::BuiltinFn(_)
+            | ExprKind::Lambda(_)
+            | ExprKind::Break
+            | ExprKind::Continue => {}
+            ExprKind::Text(pieces) => self.zonk_text(pieces, found),
+            ExprKind::Local(id) => found.locals.push(*id),
+            ExprKind::Size(s) => self.zonk_sizes(s, found),
+            ExprKind::Fn { generics, .. } => self.zonk_args(generics, span, found),
+            ExprKind::Bound { generics, receiver, method } => {
+                self.zonk_args(generics, span, found);
+                self.zonk_expr(receiver, found);
+                method.receiver = self.zonk_final(&method.receiver, span, found);
+            }
+            ExprKind::Tuple(items) | ExprKind::Array(items) => items.iter_mut().for_each(|e| self.zonk_expr(e, found)),
+            ExprKind::Struct { generics, fields, .. } => {
+                self.zonk_args(generics, span, found);
+                fields.iter_mut().for_each(|e| self.zonk_expr(e, found));
+            }
+            ExprKind::StructStack { fields } => fields.iter_mut().for_each(|e| self.zonk_expr(e, found)),
+            ExprKind::Field { base, .. } | ExprKind::TupleField { base, .. } => self.zonk_expr(base, found),
+            ExprKind::Unary { operand, .. } | ExprKind::TreeUnary { operand, .. } => self.zonk_expr(operand, found),
+            ExprKind::Binary { left, right, .. }
+            | ExprKind::Compare { left, right, .. }
+            | ExprKind::Logic { left, right, .. }
+            | ExprKind::MatMul { left, right }
+            | ExprKind::TreeBinary { left, right, .. } => {
+                self.zonk_expr(left, found);
+                self.zonk_expr(right, found);
+            }
+            ExprKind::Index { base, subscripts } => {
+                self.zonk_expr(base, found);
+                self.zonk_subscripts(subscripts, found);
+            }
+            ExprKind::Call { callee, generics, args } => {
+                if let Callee::Method(m) = callee {
+                    m.receiver = self.zonk_final(&m.receiver, span, found);
+                }
+                self.zonk_args(generics, span, found);
+                args.iter_mut().for_each(|a| self.zonk_arg(a, found));
+            }
+            ExprKind::CallValue { callee, args } => {
+                self.zonk_expr(callee, found);
+                args.iter_mut().for_each(|a| self.zonk_arg(a, found));
+            }
+            ExprKind::Builtin { args, .. } => args.iter_mut().for_each(|e| self.zonk_expr(e, found)),
+            ExprKind::Random { rng, args, .. } => {
+                self.zonk_arg(rng, found);
+                args.iter_mut().for_each(|e| self.zonk_expr(e, found));
+            }
+            ExprKind::Convert(inner) => self.zonk_expr(inner, found),
+            ExprKind::As { value, checks } => {
+                self.zonk_expr(value, found);
+                for c in checks {
+                    self.zonk_sizes(&mut c.actual, found);
+                    self.zonk_sizes(&mut c.expected, found);
+                }
+            }
+            ExprKind::CheckSizes { sizes, value } => {
+                sizes.iter_mut().for_each(|s| self.zonk_sizes(s, found));
+                self.zonk_expr(value, found);
+            }
+            ExprKind::If { cond, then, els } => {
+                self.zonk_expr(cond, found);
+                self.zonk_block(then, found);
+                if let Some(b) = els {
+                    self.zonk_block(b, found);
+                }
+            }
+            ExprKind::Block(b) => self.zonk_block(b, found),
+            ExprKind::Derivative(d) => self.zonk_expr(&mut d.func, found),
+            ExprKind::Vjp { func, args, .. } => {
+                self.zonk_expr(func, found);
+                args.iter_mut().for_each(|e| self.zonk_expr(e, found));
+            }
+            ExprKind::Jvp { func, args, tangents, .. } => {
+                self.zonk_expr(func, found);
+                args.iter_mut().chain(tangents).for_each(|e| self.zonk_expr(e, found));
+            }
+            ExprKind::Pack { value, witnesses } => {
+                self.zonk_expr(value, found);
+                witnesses.iter_mut().for_each(|s| self.zonk_sizes(s, found));
+            }
+            ExprKind::Open { value, .. } => self.zonk_expr(value, found),
+            ExprKind::Return(value) => {
+                if let Some(v) = value {
+                    self.zonk_expr(v, found);
+                }
+            }
+            ExprKind::Error => found.error = true,
+        }
+    }
+}
+
+fn stays_open(t: &Ty) -> bool {
+    let shape = |s: &[Dim]| {
+        s.iter().any(|d| match d {
+            Dim::Size(e) => {
+                let mut open = false;
+                e.visit_vars(&mut |v| open |= matches!(v, SizeVar::Infer(_)));
+                open
+            }
+            Dim::Spread(s) => matches!(s, Spread::Infer(_)),
+        })
+    };
+    match t {
+        Ty::Infer(_) => true,
+        Ty::Tensor(e, s) => matches!(e, Elem::Infer(_)) || shape(s),
+        Ty::Tuple(items) => items.iter().any(stays_open),
+        Ty::Struct(_, args) => args.iter().any(|a| match a {
+            GenericArg::Ty(t) => stays_open(t),
+            GenericArg::Size(e) => shape(&[Dim::Size(e.clone())]),
+            GenericArg::Shape(s) => shape(s),
+            GenericArg::Dtype(e) => matches!(e, Elem::Infer(_)),
+            GenericArg::Fn(_) => false,
+        }),
+        Ty::Stack(s, t) => shape(s) || stays_open(t),
+        Ty::Exists(_, t) => stays_open(t),
+        Ty::Fn(f) => f.params.iter().any(|p| stays_open(&p.ty)) || stays_open(&f.result),
+        Ty::Error | Ty::Never | Ty::Param(_) | Ty::Str | Ty::Rng => false,
+    }
+}
+
+fn mentioned_lambdas(e: &Expr, out: &mut Vec<LambdaId>) {
+    super::moves::visit(e, &mut |e| {
+        if let ExprKind::Lambda(id) = &e.kind {
+            out.push(*id);
+        }
+    });
+}

@@ -1,0 +1,348 @@
+//! Indexing: integers, slices, gathers, masks, `...` and `new`.
+
+use tdl_source::{Diagnostic, Span, code};
+use tdl_syntax::ast::{self, ExprKind as A, IndexItem};
+
+use super::Checker;
+use super::errors::{error_expr, mk};
+use crate::size::{SizeExpr, SizeVar};
+use crate::thir::{Expr, ExprKind, Subscript};
+use crate::ty::{Dim, Dtype, DtypeBound, Elem, Shape, Ty};
+
+/// An entry after looking at its type.
+enum Item {
+    Index(Expr, Option<i64>),
+    Slice { from: Option<Expr>, to: Option<Expr>, step: i64, span: Span },
+    Rest,
+    New,
+    Gather(Expr, Shape),
+    Mask(Expr, Shape),
+}
+
+impl Checker<'_> {
+    pub(super) fn index(&mut self, base: &ast::Expr, items: &[IndexItem], span: Span) -> Expr {
+        let base_span = base.span;
+        let base = self.expr(base, None);
+        let t = self.zonk(&base.ty);
+        match &t {
+            Ty::Error | Ty::Never => return error_expr(span),
+            Ty::Tensor(..) | Ty::Stack(..) => {}
+            other => {
+                let text = format!("{} cannot be indexed", self.show_ty(other));
+                let mut d = Diagnostic::error(code::E0308, text, base_span, format!("this is {}", self.show_ty(other)));
+                if let Ty::Tuple(_) = other {
+                    d = d.help("fields of a tuple are `t.0`, `t.1`");
+                }
+                self.error(d);
+                return error_expr(span);
+            }
+        }
+        let Some((subscripts, ty)) = self.subscripts(&t, items, span) else { return error_expr(span) };
+        let e = mk(ExprKind::Index { base: Box::new(base), subscripts }, ty, span);
+        self.open(e, "the mask")
+    }
+
+    /// The subscripts of a tensor or stack and the type they give.
+    pub(super) fn subscripts(&mut self, t: &Ty, items: &[IndexItem], span: Span) -> Option<(Vec<Subscript>, Ty)> {
+        let (dims, rebuild): (Shape, Box<dyn Fn(Shape) -> Ty>) = match t {
+            Ty::Tensor(e, dims) => {
+                let e = *e;
+                (dims.clone(), Box::new(move |dims| Ty::Tensor(e, dims)))
+            }
+            Ty::Stack(dims, elem) => {
+                let elem = elem.clone();
+                (dims.clone(), Box::new(move |dims| Ty::stack(dims, (*elem).clone())))
+            }
+            _ => return None,
+        };
+        let mut parsed = Vec::new();
+        for item in items {
+            parsed.push(self.index_item(item)?);
+        }
+        let uses = |i: &Item| match i {
+            Item::Index(..) | Item::Slice { .. } | Item::Gather(..) => 1,
+            Item::Mask(_, shape) => shape.len(),
+            Item::Rest | Item::New => 0,
+        };
+        let used: usize = parsed.iter().map(uses).sum();
+        let spread = dims.iter().position(|d| matches!(d, Dim::Spread(_)));
+        let known = dims.len() - usize::from(spread.is_some());
+        if used > known {
+            let text = format!("{} has {known} axes here, and {used} are indexed", self.show_ty(t));
+            let mut d = Diagnostic::error(code::E0406, text, span, "too many");
+            if spread.is_some() {
+                d = d.note("axes hidden in `..` cannot be indexed");
+            }
+            self.error(d);
+            return None;
+        }
+        let rest_at = parsed.iter().position(|i| matches!(i, Item::Rest));
+        if parsed.iter().filter(|i| matches!(i, Item::Rest)).count() > 1 {
+            self.error(Diagnostic::error(code::E0406, "`...` stands once", span, "a second one here"));
+            return None;
+        }
+        let before: usize = parsed[..rest_at.unwrap_or(parsed.len())].iter().map(uses).sum();
+        let after = used - before;
+        if let Some(at) = spread
+            && (before > at || after > dims.len() - at - 1)
+        {
+            let text = format!("the first axes of {} are hidden in `..`", self.show_ty(t));
+            self.error(
+                Diagnostic::error(code::E0406, text, span, "cannot be indexed").help("index from the end: `x[..., i]`"),
+            );
+            return None;
+        }
+        let mut axis = 0;
+        let mut out_dims: Shape = Vec::new();
+        let mut subs = Vec::new();
+        let mut gather: Option<(usize, Shape)> = None;
+        let mut mask_var = None;
+        let count = parsed.len();
+        for (at, item) in parsed.into_iter().enumerate() {
+            match item {
+                Item::New => {
+                    out_dims.push(Dim::Size(SizeExpr::constant(1)));
+                    subs.push(Subscript::New);
+                }
+                Item::Rest => {
+                    let end = dims.len() - after;
+                    out_dims.extend(dims[axis..end].iter().cloned());
+                    axis = end;
+                    subs.push(Subscript::Rest);
+                }
+                Item::Index(e, literal) => {
+                    let n = dim_size(&dims[axis])?;
+                    subs.push(self.integer_subscript(e, literal, &n)?);
+                    axis += 1;
+                }
+                Item::Slice { from: None, to: None, step: 1, .. } => {
+                    out_dims.push(dims[axis].clone());
+                    subs.push(Subscript::Full);
+                    axis += 1;
+                }
+                Item::Slice { from, to, step, span } => {
+                    let n = dim_size(&dims[axis])?;
+                    let (sub, len) = self.slice_subscript(from, to, step, &n, span)?;
+                    out_dims.push(Dim::Size(len));
+                    subs.push(sub);
+                    axis += 1;
+                }
+                Item::Gather(ids, shape) => {
+                    match &gather {
+                        None => {
+                            gather = Some((out_dims.len(), shape.clone()));
+                            out_dims.extend(shape);
+                        }
+                        Some((_, first)) => {
+                            let first = first.clone();
+                            if let Err(why) = self.unify_shape(&first, &shape) {
+                                let (a, b) = (Ty::Tensor(Elem::Dtype(Dtype::I64), first), ids.ty.clone());
+                                self.mismatch(&a, &b, &why, ids.span, "index tensors pair elementwise");
+                                return None;
+                            }
+                        }
+                    }
+                    subs.push(Subscript::Gather { ids, proved: false });
+                    axis += 1;
+                }
+                Item::Mask(mask, shape) => {
+                    let here = dims[axis..axis + shape.len()].to_vec();
+                    if let Err(why) = self.unify_shape(&here, &shape) {
+                        let want = Ty::Tensor(Elem::Dtype(Dtype::Bool), here);
+                        let have = mask.ty.clone();
+                        self.mismatch(&want, &have, &why, mask.span, "a mask covers its axes");
+                        return None;
+                    }
+                    if mask_var.is_some() {
+                        self.error(Diagnostic::error(code::E0406, "one mask an index", mask.span, "a second one"));
+                        return None;
+                    }
+                    self.program.bound_names.push("k".into());
+                    let var = SizeVar::Bound(self.program.bound_names.len() as u32 - 1);
+                    mask_var = Some(var);
+                    out_dims.push(Dim::Size(SizeExpr::var(var)));
+                    axis += shape.len();
+                    subs.push(Subscript::Mask { mask });
+                }
+            }
+            let _ = (at, count);
+        }
+        out_dims.extend(dims[axis..].iter().cloned());
+        let ty = rebuild(out_dims);
+        Some((subs, Ty::exists(mask_var.into_iter().collect(), ty)))
+    }
+
+    fn index_item(&mut self, item: &IndexItem) -> Option<Item> {
+        match item {
+            IndexItem::Ellipsis(_) => Some(Item::Rest),
+            IndexItem::New(_) => Some(Item::New),
+            IndexItem::Spread(_, span) => {
+                self.error(Diagnostic::error(code::E0301, "`..s` stands in types only", *span, "not an index"));
+                None
+            }
+            IndexItem::Slice { from, to, step, span } => {
+                let step = match step.as_ref().map(|s| (&s.kind, s.span)) {
+                    None => 1,
+                    Some((A::Int(v), _)) if *v >= 1 && *v < i128::from(i64::MAX) => *v as i64,
+                    Some((_, span)) => {
+                        self.error(
+                            Diagnostic::error(
+                                code::E0405,
+                                "a slice's step is a literal of at least 1",
+                                span,
+                                "not one",
+                            )
+                            .help("to go backwards write `flip(x, axis: 0)`"),
+                        );
+                        return None;
+                    }
+                };
+                let from = match from {
+                    Some(e) => Some(self.bound(e)?),
+                    None => None,
+                };
+                let to = match to {
+                    Some(e) => Some(self.bound(e)?),
+                    None => None,
+                };
+                Some(Item::Slice { from, to, step, span: *span })
+            }
+            IndexItem::Expr(e) => {
+                let literal = literal_int(e);
+                let value = self.expr(e, None);
+                let t = self.zonk(&value.ty);
+                match &t {
+                    Ty::Error | Ty::Never => None,
+                    Ty::Tensor(Elem::Dtype(Dtype::Bool), shape) => {
+                        if shape.is_empty() {
+                            self.error(Diagnostic::error(code::E0308, "a single bool is no index", e.span, "a bool"));
+                            return None;
+                        }
+                        let shape = shape.clone();
+                        Some(Item::Mask(value, shape))
+                    }
+                    Ty::Tensor(elem, shape) => {
+                        if matches!(elem, Elem::Infer(_)) {
+                            let _ = self.unify_elem(Elem::Dtype(Dtype::I64), *elem);
+                        }
+                        if !self.elem_within(*elem, DtypeBound::Int) {
+                            let text = format!("an index is an integer, got {}", self.show_ty(&t));
+                            self.error(
+                                Diagnostic::error(code::E0302, text, e.span, format!("this is {}", self.show_ty(&t)))
+                                    .help("convert it: `i64(…)`"),
+                            );
+                            return None;
+                        }
+                        let shape = shape.clone();
+                        if shape.is_empty() {
+                            Some(Item::Index(value, literal))
+                        } else {
+                            Some(Item::Gather(value, shape))
+                        }
+                    }
+                    other => {
+                        let text = format!("an index is an integer, got {}", self.show_ty(other));
+                        self.error(Diagnostic::error(code::E0308, text, e.span, "not an index"));
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    fn bound(&mut self, e: &ast::Expr) -> Option<Expr> {
+        let out = self.check_as(e, &Ty::I64, "the bound of a slice");
+        (!out.ty.is_error()).then_some(out)
+    }
+
+    fn integer_subscript(&mut self, e: Expr, literal: Option<i64>, n: &SizeExpr) -> Option<Subscript> {
+        let span = e.span;
+        if let Some(v) = literal {
+            let index = if v < 0 { n.add(&SizeExpr::constant(v)) } else { SizeExpr::constant(v) };
+            let inside = self.facts.nonneg(&index) && self.facts.le(&index.add(&SizeExpr::constant(1)), n);
+            let reduced = self.facts.reduce(n);
+            if !inside && reduced.as_const().is_some() {
+                let text = format!("index {v} is outside of an axis of size {}", self.show().size(&reduced));
+                self.error(
+                    Diagnostic::error(code::E0405, text, span, "out of range")
+                        .note(format!("indices go from 0 to {}", reduced.as_const().unwrap_or(1) - 1)),
+                );
+                return None;
+            }
+            let index = mk(ExprKind::Size(index), Ty::I64, span);
+            let index = if v >= 0 { Expr { kind: ExprKind::Int(v.into()), ..index } } else { index };
+            return Some(Subscript::Index { index, proved: inside });
+        }
+        let proved = self
+            .size_value(&e)
+            .is_some_and(|i| self.facts.nonneg(&i) && self.facts.le(&i.add(&SizeExpr::constant(1)), n));
+        Some(Subscript::Index { index: e, proved })
+    }
+
+    fn slice_subscript(
+        &mut self,
+        from: Option<Expr>,
+        to: Option<Expr>,
+        step: i64,
+        n: &SizeExpr,
+        span: Span,
+    ) -> Option<(Subscript, SizeExpr)> {
+        let end = |cx: &mut Self, e: Option<Expr>, default: SizeExpr| match e {
+            None => default,
+            Some(e) => {
+                let literal = match e.kind {
+                    ExprKind::Int(v) => i64::try_from(v).ok(),
+                    _ => None,
+                };
+                match literal {
+                    Some(v) if v < 0 => n.add(&SizeExpr::constant(v)),
+                    Some(v) => SizeExpr::constant(v),
+                    None => cx.size_or_temp(e),
+                }
+            }
+        };
+        let from = end(self, from, SizeExpr::default());
+        let to = end(self, to, n.clone());
+        let len = to.sub(&from);
+        let proved = self.facts.nonneg(&from) && self.facts.le(&from, &to) && self.facts.le(&to, n);
+        if !proved {
+            // known to be wrong?
+            let one = SizeExpr::constant(1);
+            let wrong = if self.facts.le(&from.add(&one), &SizeExpr::default()) {
+                Some(format!("it starts at {}", self.show().size(&from)))
+            } else if self.facts.le(&to.add(&one), &from) {
+                Some(format!("it starts at {}, after its end at {}", self.show().size(&from), self.show().size(&to)))
+            } else if self.facts.le(&n.add(&one), &to) {
+                Some(format!("it ends at {}", self.show().size(&to)))
+            } else {
+                None
+            };
+            if let Some(why) = wrong {
+                let text = format!("this slice leaves an axis of size {}: {why}", self.show().size(n));
+                self.error(
+                    Diagnostic::error(code::E0405, text, span, "out of range")
+                        .note("slices are not clamped, as they are in NumPy"),
+                );
+                return None;
+            }
+        }
+        let count =
+            if step == 1 { len } else { len.add(&SizeExpr::constant(step - 1)).floor_div(&SizeExpr::constant(step)) };
+        Some((Subscript::Slice { from, to, step, len: count.clone(), proved }, count))
+    }
+}
+
+fn dim_size(d: &Dim) -> Option<SizeExpr> {
+    match d {
+        Dim::Size(e) => Some(e.clone()),
+        Dim::Spread(_) => None,
+    }
+}
+
+fn literal_int(e: &ast::Expr) -> Option<i64> {
+    match &e.kind {
+        A::Int(v) => i64::try_from(*v).ok(),
+        A::Unary { op: ast::UnaryOp::Neg, operand, .. } => literal_int(operand).map(|v| -v),
+        _ => None,
+    }
+}

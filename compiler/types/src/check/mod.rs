@@ -1,0 +1,202 @@
+//! The checker: one struct whose methods, in the files beside this one, go over items, types and bodies.
+//!
+//! Order: [`collect`] enters all items of all modules, lowers structs and signatures; then each body is checked once, for
+//! all sizes. Expected types flow inwards as hints; what is unknown is solved within the statement ([`store`]).
+
+mod body;
+mod builtin;
+mod call;
+mod clause;
+mod collect;
+mod convert;
+mod derive;
+mod errors;
+mod expr;
+mod field;
+mod finish;
+mod index;
+mod instantiate;
+mod lambda;
+mod lower;
+mod moves;
+mod names;
+mod ops;
+mod place;
+mod stmt;
+mod store;
+mod tests_items;
+mod tree;
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use tdl_source::{Diagnostic, Span};
+use tdl_syntax::ast;
+
+use crate::ids::*;
+use crate::size::{Facts, SizeExpr};
+use crate::thir::{Expr, Lambda, LocalDef, OpenDef, Program, Stmt};
+use crate::ty::{GenericArg, Ty};
+use clause::Clause;
+use store::Store;
+
+/// A parsed file. `name` is its import path (`nn`, `a.b`), `prelude` for the prelude, empty for the program itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Module<'a> {
+    pub name: &'a str,
+    pub ast: &'a ast::Module,
+}
+
+/// What [`check`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Complete only if there are no errors.
+    pub program: Program,
+    /// In the order of modules, then of places.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Checks a program: the prelude, the modules it imports (in any order), and the program itself.
+pub fn check(modules: &[Module<'_>]) -> Checked {
+    let mut cx = Checker::new(modules);
+    cx.collect();
+    cx.check_bodies();
+    cx.into_checked()
+}
+
+/// A variable that an earlier entry of an interactive session made.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    pub name: Rc<str>,
+    /// Closed: its sizes are numbers. `ids` in it are those of a program with the same modules in the same order.
+    pub ty: Ty,
+    pub mutable: bool,
+    /// The value of an immutable `i64`, which is a size.
+    pub value: Option<i64>,
+}
+
+/// A checked entry of an interactive session: function `func` of the program takes the earlier bindings as its
+/// parameters, in order (mutable ones as `mut`), and returns the tuple of the new bindings' values followed, if
+/// `value` is some, by the value of the entry's last expression. Unknown sizes are packed.
+#[derive(Clone, Debug)]
+pub struct CheckedEntry {
+    pub checked: Checked,
+    pub func: Option<FnId>,
+    /// What the entry binds: their types are those in the function's result.
+    pub bindings: Vec<Binding>,
+    pub value: Option<Ty>,
+}
+
+/// Checks statements of an interactive session after the items of `modules`.
+pub fn check_entry(modules: &[Module<'_>], bindings: &[Binding], stmts: &[ast::Stmt]) -> CheckedEntry {
+    let mut cx = Checker::new(modules);
+    cx.collect();
+    cx.check_bodies();
+    let (func, bindings, value) = cx.entry(bindings, stmts);
+    CheckedEntry { checked: cx.into_checked(), func, bindings, value }
+}
+
+/// What a name of a module means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Def {
+    Fn(FnId),
+    Struct(StructId),
+    Interface(InterfaceId),
+    Const(ConstId),
+    Alias(usize),
+    Module(ModuleId),
+}
+
+/// What a name inside an item means.
+#[derive(Clone, Debug)]
+enum Entry {
+    Local(LocalId),
+    Generic(GenericId),
+    /// `let [k] y`.
+    Size(SizeExpr),
+}
+
+struct Alias<'a> {
+    module: ModuleId,
+    ast: &'a ast::TypeAlias,
+    /// Being expanded: a second visit is a cycle.
+    active: bool,
+}
+
+/// The part of a signature that the typed AST does not show.
+struct Sig<'a> {
+    ast: Option<&'a ast::Fn>,
+    clauses: Vec<Clause>,
+    /// The arguments of the struct in the impl's header; empty for functions.
+    self_args: Vec<GenericArg>,
+}
+
+#[derive(Default)]
+struct StructInfo {
+    clauses: Vec<Clause>,
+    /// Of its generics, over its generics.
+    defaults: Vec<Option<GenericArg>>,
+}
+
+/// A lambda that waits for the types of its parameters.
+struct Pending {
+    id: LambdaId,
+    ast: Rc<ast::Expr>,
+    params: Vec<Ty>,
+    result: Ty,
+    names: Vec<FxHashMap<Rc<str>, Entry>>,
+    depth: u32,
+    generics: Vec<GenericId>,
+}
+
+/// A condition on a type that is not known yet.
+enum Later {
+    /// A differentiated function's output must be a float scalar (or a pair of one and something with `aux`).
+    Loss { result: Ty, loss: Ty, extra: Option<Ty>, span: Span, func: Span },
+    /// What is differentiated must have floats.
+    Floats { ty: Ty, span: Span, name: String },
+}
+
+/// The state of the body being checked.
+#[derive(Default)]
+struct BodyCx {
+    locals: Vec<LocalDef>,
+    /// The value of an immutable `i64` that is a size itself.
+    local_sizes: Vec<Option<SizeExpr>>,
+    /// How many lambdas enclose the local's binding.
+    local_depth: Vec<u32>,
+    opens: Vec<OpenDef>,
+    lambdas: Vec<Option<Lambda>>,
+    lambda_depth: Vec<u32>,
+    names: Vec<FxHashMap<Rc<str>, Entry>>,
+    store: Store,
+    temps: Vec<Stmt>,
+    pending: Vec<Pending>,
+    later: Vec<Later>,
+    depth: u32,
+    /// The enclosing function's result; none in constants and defaults.
+    result: Option<Ty>,
+    in_loop: bool,
+    io: bool,
+    /// The value of a pipe, for `_`.
+    piped: Vec<Option<Expr>>,
+    /// Calls of user functions, for the search for recursion.
+    calls: Vec<(FnId, Span)>,
+    params: Vec<LocalId>,
+}
+
+struct Checker<'a> {
+    program: Program,
+    asts: Vec<Module<'a>>,
+    scopes: Vec<FxHashMap<Rc<str>, Def>>,
+    aliases: Vec<Alias<'a>>,
+    sigs: Vec<Sig<'a>>,
+    struct_infos: Vec<StructInfo>,
+    const_sizes: Vec<Option<SizeExpr>>,
+    const_asts: Vec<&'a ast::Const>,
+    call_graph: Vec<Vec<(FnId, Span)>>,
+    facts: Facts,
+    errors: Vec<Diagnostic>,
+    module: ModuleId,
+    body: BodyCx,
+}

@@ -1,0 +1,352 @@
+//! Generators move, never copy: after `let b = rng`, `rng` is gone. Runs on the finished body.
+
+use rustc_hash::FxHashMap;
+use tdl_source::{Diagnostic, Span, code};
+
+use crate::thir::*;
+
+/// Where each moved generator went.
+type Moved = FxHashMap<LocalId, Span>;
+
+struct Moves<'a> {
+    body: &'a Body,
+    moved: Moved,
+    errors: &'a mut Vec<Diagnostic>,
+    reported: Vec<LocalId>,
+}
+
+pub(super) fn check(body: &Body, errors: &mut Vec<Diagnostic>) {
+    if !body.locals.iter().any(|l| is_rng(&l.ty)) {
+        return;
+    }
+    let mut cx = Moves { body, moved: Moved::default(), errors, reported: Vec::new() };
+    cx.expr(&body.value);
+    for lambda in &body.lambdas {
+        cx.moved = Moved::default();
+        cx.expr(&lambda.body);
+    }
+}
+
+fn is_rng(t: &Ty) -> bool {
+    match t {
+        Ty::Rng => true,
+        Ty::Stack(_, e) => is_rng(e),
+        Ty::Tuple(items) => items.iter().any(is_rng),
+        Ty::Error
+        | Ty::Never
+        | Ty::Tensor(..)
+        | Ty::Struct(..)
+        | Ty::Param(_)
+        | Ty::Fn(_)
+        | Ty::Str
+        | Ty::Exists(..)
+        | Ty::Infer(_) => false,
+    }
+}
+
+impl Moves<'_> {
+    /// A use of a variable; a generator as a value is a move.
+    fn used(&mut self, id: LocalId, span: Span, moves: bool) {
+        let local = &self.body.locals[id.index()];
+        if !is_rng(&local.ty) {
+            return;
+        }
+        if let Some(at) = self.moved.get(&id) {
+            if !self.reported.contains(&id) {
+                self.reported.push(id);
+                let text = format!("`{}` has moved", local.name);
+                let mut d = Diagnostic::error(code::E0311, text, span, "used after it moved");
+                d = if *at == span {
+                    d.note("the next round of the loop uses it again")
+                } else {
+                    d.label(*at, "moved here")
+                };
+                self.errors.push(d.help(format!("take an independent child instead: `{}.split()`", local.name)));
+            }
+            return;
+        }
+        if moves {
+            self.moved.insert(id, span);
+        }
+    }
+
+    fn block(&mut self, b: &Block) {
+        for s in &b.stmts {
+            self.stmt(s);
+        }
+        if let Some(e) = &b.result {
+            self.expr(e);
+        }
+    }
+
+    fn stmt(&mut self, s: &Stmt) {
+        match &s.kind {
+            StmtKind::Let { value, .. } => self.expr(value),
+            StmtKind::Assign { target, value } => {
+                self.expr(value);
+                self.target(target);
+            }
+            StmtKind::Update { place, value, .. } => {
+                self.place(place, false);
+                self.expr(value);
+            }
+            StmtKind::For { from, to, body, .. } => {
+                self.expr(from);
+                self.expr(to);
+                self.twice(|cx| cx.block(body));
+            }
+            StmtKind::While { cond, body, .. } => self.twice(|cx| {
+                cx.expr(cond);
+                cx.block(body);
+            }),
+            StmtKind::Assert { cond, message } => {
+                self.expr(cond);
+                for p in message {
+                    if let TextPiece::Value { value, .. } = p {
+                        self.expr(value);
+                    }
+                }
+            }
+            StmtKind::Expr(e) => self.expr(e),
+        }
+    }
+
+    fn twice(&mut self, f: impl Fn(&mut Self)) {
+        f(self);
+        f(self);
+    }
+
+    fn target(&mut self, t: &Target) {
+        match t {
+            Target::Place(p) => {
+                if p.path.is_empty() {
+                    self.moved.remove(&p.root);
+                } else {
+                    self.place(p, false);
+                }
+            }
+            Target::Tuple(items) => items.iter().for_each(|t| self.target(t)),
+            Target::Ignore => {}
+        }
+    }
+
+    fn place(&mut self, p: &Place, moves: bool) {
+        self.used(p.root, p.span, moves);
+        for step in &p.path {
+            if let Projection::Index(subs) = step {
+                subs.iter().for_each(|s| self.subscript(s));
+            }
+        }
+    }
+
+    fn subscript(&mut self, s: &Subscript) {
+        match s {
+            Subscript::Index { index, .. } => self.expr(index),
+            Subscript::Gather { ids, .. } => self.expr(ids),
+            Subscript::Mask { mask } => self.expr(mask),
+            Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest => {}
+        }
+    }
+
+    fn arg(&mut self, a: &Arg) {
+        match a {
+            Arg::Value(e) => self.expr(e),
+            Arg::Place(p) => self.place(p, false),
+            Arg::Default => {}
+        }
+    }
+
+    fn expr(&mut self, e: &Expr) {
+        match &e.kind {
+            ExprKind::Local(id) => self.used(*id, e.span, true),
+            // a part of a generator stack or of a tuple: the parts move one by one, which indices cannot tell
+            ExprKind::Index { base, subscripts } => {
+                match &base.kind {
+                    ExprKind::Local(id) => self.used(*id, base.span, false),
+                    _ => self.expr(base),
+                }
+                subscripts.iter().for_each(|s| self.subscript(s));
+            }
+            ExprKind::TupleField { base, .. } | ExprKind::Field { base, .. } => match &base.kind {
+                ExprKind::Local(id) => self.used(*id, base.span, false),
+                _ => self.expr(base),
+            },
+            ExprKind::If { cond, then, els } => {
+                self.expr(cond);
+                let before = self.moved.clone();
+                self.block(then);
+                let after = std::mem::replace(&mut self.moved, before);
+                if let Some(b) = els {
+                    self.block(b);
+                }
+                self.moved.extend(after);
+            }
+            ExprKind::Block(b) => self.block(b),
+            ExprKind::Random { rng, args, .. } => {
+                self.arg(rng);
+                args.iter().for_each(|e| self.expr(e));
+            }
+            ExprKind::Call { args, .. } => args.iter().for_each(|a| self.arg(a)),
+            ExprKind::CallValue { callee, args, .. } => {
+                self.expr(callee);
+                args.iter().for_each(|a| self.arg(a));
+            }
+            _ => children(e, &mut |c| self.expr(c)),
+        }
+    }
+}
+
+/// Calls `f` with an expression and all below it, outside of lambdas.
+pub(super) fn visit(e: &Expr, f: &mut dyn FnMut(&Expr)) {
+    f(e);
+    children(e, &mut |c| visit(c, f));
+}
+
+fn block_children(b: &Block, f: &mut dyn FnMut(&Expr)) {
+    for s in &b.stmts {
+        match &s.kind {
+            StmtKind::Let { value, .. } => f(value),
+            StmtKind::Assign { target, value } => {
+                f(value);
+                target_children(target, f);
+            }
+            StmtKind::Update { place, value, .. } => {
+                place_children(place, f);
+                f(value);
+            }
+            StmtKind::For { from, to, body, .. } => {
+                f(from);
+                f(to);
+                block_children(body, f);
+            }
+            StmtKind::While { cond, body, .. } => {
+                f(cond);
+                block_children(body, f);
+            }
+            StmtKind::Assert { cond, message } => {
+                f(cond);
+                text_children(message, f);
+            }
+            StmtKind::Expr(e) => f(e),
+        }
+    }
+    if let Some(e) = &b.result {
+        f(e);
+    }
+}
+
+fn text_children(pieces: &[TextPiece], f: &mut dyn FnMut(&Expr)) {
+    for p in pieces {
+        match p {
+            TextPiece::Text(_) => {}
+            TextPiece::Value { value, .. } => f(value),
+        }
+    }
+}
+
+fn target_children(t: &Target, f: &mut dyn FnMut(&Expr)) {
+    match t {
+        Target::Place(p) => place_children(p, f),
+        Target::Tuple(items) => items.iter().for_each(|t| target_children(t, f)),
+        Target::Ignore => {}
+    }
+}
+
+fn place_children(p: &Place, f: &mut dyn FnMut(&Expr)) {
+    for step in &p.path {
+        match step {
+            Projection::Field(_) | Projection::TupleField(_) => {}
+            Projection::Index(subs) => subs.iter().for_each(|s| subscript_children(s, f)),
+        }
+    }
+}
+
+fn subscript_children(s: &Subscript, f: &mut dyn FnMut(&Expr)) {
+    match s {
+        Subscript::Index { index, .. } => f(index),
+        Subscript::Gather { ids, .. } => f(ids),
+        Subscript::Mask { mask } => f(mask),
+        Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest => {}
+    }
+}
+
+fn arg_children(a: &Arg, f: &mut dyn FnMut(&Expr)) {
+    match a {
+        Arg::Value(e) => f(e),
+        Arg::Place(p) => place_children(p, f),
+        Arg::Default => {}
+    }
+}
+
+/// Calls `f` with the expressions directly below.
+pub(super) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
+    match &e.kind {
+        ExprKind::Int(_)
+        | ExprKind::Float(_)
+        | ExprKind::Bool(_)
+        | ExprKind::Local(_)
+        | ExprKind::Const(_)
+        | ExprKind::Size(_)
+        | ExprKind::Fn { .. }
+        | ExprKind::BuiltinFn(_)
+        | ExprKind::Lambda(_)
+        | ExprKind::Break
+        | ExprKind::Continue
+        | ExprKind::Error => {}
+        ExprKind::Text(pieces) => text_children(pieces, f),
+        ExprKind::Bound { receiver, .. } => f(receiver),
+        ExprKind::Tuple(items) | ExprKind::Array(items) => items.iter().for_each(f),
+        ExprKind::Struct { fields, .. } | ExprKind::StructStack { fields } => fields.iter().for_each(f),
+        ExprKind::Field { base, .. } | ExprKind::TupleField { base, .. } => f(base),
+        ExprKind::Unary { operand, .. } | ExprKind::TreeUnary { operand, .. } => f(operand),
+        ExprKind::Binary { left, right, .. }
+        | ExprKind::Compare { left, right, .. }
+        | ExprKind::Logic { left, right, .. }
+        | ExprKind::MatMul { left, right }
+        | ExprKind::TreeBinary { left, right, .. } => {
+            f(left);
+            f(right);
+        }
+        ExprKind::Index { base, subscripts } => {
+            f(base);
+            subscripts.iter().for_each(|s| subscript_children(s, f));
+        }
+        ExprKind::Call { args, .. } => args.iter().for_each(|a| arg_children(a, f)),
+        ExprKind::CallValue { callee, args, .. } => {
+            f(callee);
+            args.iter().for_each(|a| arg_children(a, f));
+        }
+        ExprKind::Builtin { args, .. } => args.iter().for_each(f),
+        ExprKind::Random { rng, args, .. } => {
+            arg_children(rng, f);
+            args.iter().for_each(f);
+        }
+        ExprKind::Convert(inner) => f(inner),
+        ExprKind::As { value, .. }
+        | ExprKind::CheckSizes { value, .. }
+        | ExprKind::Pack { value, .. }
+        | ExprKind::Open { value, .. } => f(value),
+        ExprKind::If { cond, then, els } => {
+            f(cond);
+            block_children(then, f);
+            if let Some(b) = els {
+                block_children(b, f);
+            }
+        }
+        ExprKind::Block(b) => block_children(b, f),
+        ExprKind::Derivative(d) => f(&d.func),
+        ExprKind::Vjp { func, args, .. } => {
+            f(func);
+            args.iter().for_each(f);
+        }
+        ExprKind::Jvp { func, args, tangents, .. } => {
+            f(func);
+            args.iter().chain(tangents).for_each(f);
+        }
+        ExprKind::Return(value) => {
+            if let Some(v) = value {
+                f(v);
+            }
+        }
+    }
+}

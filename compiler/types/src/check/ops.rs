@@ -1,0 +1,506 @@
+//! Operators: dtypes are never converted, shapes broadcast by the rules of the reference's section 2.
+
+use tdl_ir::op;
+use tdl_source::{Diagnostic, Span, code};
+use tdl_syntax::ast::{self, BinaryOp, CompareOp, UnaryOp};
+
+use super::Checker;
+use super::errors::{error_expr, mk};
+use crate::size::SizeExpr;
+use crate::thir::{Expr, ExprKind};
+use crate::ty::{Dim, Dtype, DtypeBound, Elem, Shape, Ty};
+
+pub(super) fn symbol(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Add => "+",
+        BinaryOp::Sub => "-",
+        BinaryOp::Mul => "*",
+        BinaryOp::Div => "/",
+        BinaryOp::FloorDiv => "//",
+        BinaryOp::Rem => "%",
+        BinaryOp::Pow => "^",
+        BinaryOp::MatMul => "@",
+    }
+}
+
+pub(super) fn ir_binary(op: BinaryOp) -> Option<op::BinaryOp> {
+    Some(match op {
+        BinaryOp::Add => op::BinaryOp::Add,
+        BinaryOp::Sub => op::BinaryOp::Sub,
+        BinaryOp::Mul => op::BinaryOp::Mul,
+        BinaryOp::Div => op::BinaryOp::Div,
+        BinaryOp::FloorDiv => op::BinaryOp::FloorDiv,
+        BinaryOp::Rem => op::BinaryOp::Rem,
+        BinaryOp::Pow => op::BinaryOp::Pow,
+        BinaryOp::MatMul => return None,
+    })
+}
+
+fn ir_compare(op: CompareOp) -> op::CompareOp {
+    match op {
+        CompareOp::Eq => op::CompareOp::Eq,
+        CompareOp::Ne => op::CompareOp::Ne,
+        CompareOp::Lt => op::CompareOp::Lt,
+        CompareOp::Le => op::CompareOp::Le,
+        CompareOp::Gt => op::CompareOp::Gt,
+        CompareOp::Ge => op::CompareOp::Ge,
+    }
+}
+
+pub(super) fn is_tree(t: &Ty) -> bool {
+    matches!(t, Ty::Struct(..) | Ty::Tuple(_) | Ty::Stack(..) | Ty::Param(_))
+}
+
+impl Checker<'_> {
+    pub(super) fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, hint: Option<&Ty>, span: Span) -> Expr {
+        let e = self.expr(operand, hint);
+        let t = self.zonk(&e.ty);
+        match (op, &t) {
+            (_, Ty::Error | Ty::Never) => error_expr(span),
+            (UnaryOp::Neg, Ty::Tensor(elem, _)) => {
+                // a negative literal is a literal
+                match &e.kind {
+                    ExprKind::Int(v) => return mk(ExprKind::Int(-v), e.ty, span),
+                    ExprKind::Float(v) => return mk(ExprKind::Float(-v), e.ty, span),
+                    _ => {}
+                }
+                if !self.require_elem(*elem, DtypeBound::Num) {
+                    let text = format!("`-` needs numbers, got {}", self.show_ty(&t));
+                    self.error(Diagnostic::error(code::E0302, text, operand.span, "not a number"));
+                    return error_expr(span);
+                }
+                mk(ExprKind::Unary { op: op::UnaryOp::Neg, operand: Box::new(e) }, t, span)
+            }
+            (UnaryOp::Not, Ty::Tensor(Elem::Dtype(Dtype::Bool), _)) => {
+                mk(ExprKind::Unary { op: op::UnaryOp::Not, operand: Box::new(e) }, t, span)
+            }
+            (UnaryOp::Neg, t) if is_tree(t) => {
+                let t = t.clone();
+                mk(ExprKind::TreeUnary { op: op::UnaryOp::Neg, operand: Box::new(e) }, t, span)
+            }
+            (UnaryOp::Neg | UnaryOp::Not, t) => {
+                let name = if op == UnaryOp::Neg { "-" } else { "not" };
+                let text = format!("`{name}` cannot be applied to {}", self.show_ty(t));
+                self.error(Diagnostic::error(code::E0308, text, operand.span, format!("this is {}", self.show_ty(t))));
+                error_expr(span)
+            }
+        }
+    }
+
+    pub(super) fn binary(
+        &mut self,
+        op: BinaryOp,
+        op_span: Span,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        hint: Option<&Ty>,
+        span: Span,
+    ) -> Expr {
+        // a hint reaches an operand only as far as the dtype of scalars goes; trees pass it on whole
+        let hint = hint.map(|h| self.zonk(h)).filter(|h| is_tree(h));
+        let l = self.expr(left, hint.as_ref());
+        let r = self.expr(right, hint.as_ref());
+        self.binary_typed(op, op_span, l, r, span)
+    }
+
+    pub(super) fn binary_typed(&mut self, op: BinaryOp, op_span: Span, l: Expr, r: Expr, span: Span) -> Expr {
+        let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
+        if super::errors::has_error(&lt) || super::errors::has_error(&rt) {
+            return error_expr(span);
+        }
+        let Some(ir) = ir_binary(op) else { return self.matmul(l, r, op_span, span) };
+        match (&lt, &rt) {
+            (Ty::Tensor(le, ls), Ty::Tensor(re, rs)) => {
+                if !self.same_dtype(symbol(op), *le, *re, &l, &r, op_span) {
+                    return error_expr(span);
+                }
+                let elem = self.zonk_elem(*le);
+                let need = match op {
+                    BinaryOp::Div => DtypeBound::Float,
+                    BinaryOp::Add
+                    | BinaryOp::Sub
+                    | BinaryOp::Mul
+                    | BinaryOp::FloorDiv
+                    | BinaryOp::Rem
+                    | BinaryOp::Pow => DtypeBound::Num,
+                    BinaryOp::MatMul => DtypeBound::Num,
+                };
+                // two integer literals: `1 / 2` is no float division in disguise
+                let lits = matches!((&l.kind, &r.kind), (ExprKind::Int(_), ExprKind::Int(_)));
+                if !self.elem_ok(elem, need, lits) {
+                    self.wrong_dtype(op, elem, &lt, &rt, op_span, &l, &r);
+                    return error_expr(span);
+                }
+                let Some(shape) = self.broadcast(ls, rs, &l, &r, symbol(op), op_span) else { return error_expr(span) };
+                let ty = Ty::Tensor(*le, shape);
+                mk(ExprKind::Binary { op: ir, left: Box::new(l), right: Box::new(r) }, ty, span)
+            }
+            _ => self.tree_binary(op, ir, op_span, l, r, span),
+        }
+    }
+
+    fn elem_ok(&mut self, elem: Elem, need: DtypeBound, lits: bool) -> bool {
+        if lits && need == DtypeBound::Float {
+            return false;
+        }
+        self.require_elem(elem, need)
+    }
+
+    fn wrong_dtype(&mut self, op: BinaryOp, elem: Elem, lt: &Ty, rt: &Ty, op_span: Span, l: &Expr, r: &Expr) {
+        let text = format!("`{}` cannot be applied to {} and {}", symbol(op), self.show_ty(lt), self.show_ty(rt));
+        let d = Diagnostic::error(code::E0302, text, op_span, "not defined for this dtype")
+            .label(l.span, self.show_ty(lt))
+            .label(r.span, self.show_ty(rt));
+        let d = if op == BinaryOp::Div && !matches!(elem, Elem::Dtype(Dtype::Bool)) {
+            d.help("integers divide by `//` (which rounds down), or convert: `f64(a) / f64(b)`")
+        } else {
+            d.help("convert a bool first: `f32(…)` or `i64(…)`")
+        };
+        self.error(d);
+    }
+
+    /// Both operands have one dtype; reports if not.
+    pub(super) fn same_dtype(&mut self, name: &str, le: Elem, re: Elem, l: &Expr, r: &Expr, op_span: Span) -> bool {
+        if self.unify_elem(le, re).is_ok() {
+            return true;
+        }
+        let (lt, rt) = (self.show_ty(&l.ty), self.show_ty(&r.ty));
+        let (a, b) = (self.zonk_elem(le), self.zonk_elem(re));
+        let text = format!("`{name}` needs one dtype, got {lt} and {rt}");
+        let d = Diagnostic::error(code::E0302, text, op_span, "dtypes differ").label(l.span, &*lt).label(r.span, &*rt);
+        let wider = |a: Elem, b: Elem| match (a, b) {
+            (Elem::Dtype(x), Elem::Dtype(y)) => (x.is_float(), x.size()) >= (y.is_float(), y.size()),
+            _ => true,
+        };
+        let d = match (a, b) {
+            (Elem::Infer(_), _) | (_, Elem::Infer(_)) => {
+                let known = if matches!(a, Elem::Infer(_)) { b } else { a };
+                let known_text = self.show().elem(known);
+                d.note(format!("a float literal never becomes {known_text}")).help("convert the other side: `f32(…)`")
+            }
+            _ => {
+                let to = if wider(a, b) { a } else { b };
+                let which = if wider(a, b) { "the right side" } else { "the left side" };
+                let to_text = self.show().elem(to);
+                d.help(format!("convert {which}: `{to_text}(…)`"))
+            }
+        };
+        self.error(d);
+        false
+    }
+
+    pub(super) fn compare(
+        &mut self,
+        op: CompareOp,
+        op_span: Span,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        span: Span,
+    ) -> Expr {
+        // a < b < c
+        if let ast::ExprKind::Compare { right: middle, .. } = &left.kind {
+            let first = self.expr(left, None);
+            let second = self.compare(op, op_span, middle, right, span);
+            return self.logic_typed(true, first, second, span);
+        }
+        let (l, r) = (self.expr(left, None), self.expr(right, None));
+        let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
+        let ir = ir_compare(op);
+        match (&lt, &rt) {
+            (Ty::Error | Ty::Never, _) | (_, Ty::Error | Ty::Never) => error_expr(span),
+            (Ty::Tensor(le, ls), Ty::Tensor(re, rs)) => {
+                let name = ir.def().symbol;
+                if !self.same_dtype(name, *le, *re, &l, &r, op_span) {
+                    return error_expr(span);
+                }
+                let Some(shape) = self.broadcast(ls, rs, &l, &r, name, op_span) else { return error_expr(span) };
+                let ty = Ty::Tensor(Elem::Dtype(Dtype::Bool), shape);
+                mk(ExprKind::Compare { op: ir, left: Box::new(l), right: Box::new(r) }, ty, span)
+            }
+            (Ty::Str, Ty::Str) if matches!(op, CompareOp::Eq | CompareOp::Ne) => {
+                mk(ExprKind::Compare { op: ir, left: Box::new(l), right: Box::new(r) }, Ty::BOOL, span)
+            }
+            _ => {
+                let text = format!("{} and {} cannot be compared", self.show_ty(&lt), self.show_ty(&rt));
+                let mut d = Diagnostic::error(code::E0308, text, op_span, "only tensors of one dtype are compared")
+                    .label(l.span, self.show_ty(&lt))
+                    .label(r.span, self.show_ty(&rt));
+                if is_tree(&lt) && lt == rt {
+                    d = d.help("for trees write `allclose(a, b)`");
+                }
+                self.error(d);
+                error_expr(span)
+            }
+        }
+    }
+
+    pub(super) fn logic(&mut self, and: bool, a: &ast::Expr, b: &ast::Expr, span: Span) -> Expr {
+        let l = self.expr(a, None);
+        let r = self.with_temps(|cx| cx.expr(b, None));
+        self.logic_typed(and, l, r, span)
+    }
+
+    fn logic_typed(&mut self, and: bool, l: Expr, r: Expr, span: Span) -> Expr {
+        let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
+        let name = if and { "and" } else { "or" };
+        for (t, e) in [(&lt, &l), (&rt, &r)] {
+            match t {
+                Ty::Error | Ty::Never => return error_expr(span),
+                Ty::Tensor(Elem::Dtype(Dtype::Bool), _) => {}
+                other => {
+                    let text = format!("`{name}` needs bools, got {}", self.show_ty(other));
+                    self.error(Diagnostic::error(
+                        code::E0302,
+                        text,
+                        e.span,
+                        format!("this is {}", self.show_ty(other)),
+                    ));
+                    return error_expr(span);
+                }
+            }
+        }
+        let (Ty::Tensor(e, ls), Ty::Tensor(_, rs)) = (&lt, &rt) else { return error_expr(span) };
+        let Some(shape) = self.broadcast(ls, rs, &l, &r, name, span) else { return error_expr(span) };
+        mk(ExprKind::Logic { and, left: Box::new(l), right: Box::new(r) }, Ty::Tensor(*e, shape), span)
+    }
+
+    /// The shape of an elementwise result, or a report.
+    pub(super) fn broadcast(
+        &mut self,
+        a: &[Dim],
+        b: &[Dim],
+        l: &Expr,
+        r: &Expr,
+        name: &str,
+        span: Span,
+    ) -> Option<Shape> {
+        let shape_of = |cx: &Self, s: &[Dim]| crate::subst::subst_shape(s, &cx.body.store);
+        let (a, b) = (shape_of(self, a), shape_of(self, b));
+        match self.broadcast_shapes(&a, &b) {
+            Ok(shape) => Some(shape),
+            Err(trap) => {
+                let (lt, rt) = (self.show_ty(&l.ty), self.show_ty(&r.ty));
+                let text = format!("`{name}` of {lt} and {rt}: the shapes do not fit");
+                let d =
+                    Diagnostic::error(code::E0402, text, span, "shapes differ").label(l.span, &*lt).label(r.span, &*rt);
+                self.error(match trap {
+                    Trap::OuterProduct { row } => d
+                        .note("a 1 stretches only in an operand that is not the longer one: NumPy would silently make a matrix of this")
+                        .help(if row {
+                            "for a matrix say so: give the other one a leading axis, `x[new, :]`; for a vector drop the axis: `y[:, 0]`"
+                        } else {
+                            "for a matrix say so: `x[new, :]`; for a vector drop the axis: `y[:, 0]`"
+                        }),
+                    Trap::Symbolic { name } => d
+                        .note(format!("`{name}` never stretches, also when it is 1 at run time"))
+                        .help("only a written 1 stretches: `x[:, new]` or `keepdims: true`"),
+                    Trap::Sizes(x, y) => {
+                        let known = self.facts.reduce(&x.sub(&y)).as_const().is_some();
+                        let (x, y) = (self.show().size(&x), self.show().size(&y));
+                        if known {
+                            d.note(format!("shapes are compared from the last axis: {x} and {y} differ"))
+                        } else {
+                            d.note(format!("cannot show that {x} == {y}"))
+                                .help(format!("add `where {x} == {y}` to the function, or `assert {x} == {y}` before"))
+                        }
+                    }
+                    Trap::Spread => d.help("shapes with `..` must agree in it; give the other operand the same `..`"),
+                });
+                None
+            }
+        }
+    }
+
+    pub(super) fn broadcast_shapes(&mut self, a: &[Dim], b: &[Dim]) -> Result<Shape, Trap> {
+        let swapped = self.longer(b, a);
+        let (long, short) = if swapped { (b, a) } else { (a, b) };
+        if short.is_empty() {
+            return Ok(long.to_vec());
+        }
+        let spread = |s: &[Dim]| s.iter().position(|d| matches!(d, Dim::Spread(_)));
+        match (spread(long), spread(short)) {
+            (Some(i), Some(j)) => {
+                // the part from the spread on must line up
+                if long[i] != short[j] || long.len() - i != short.len() - j || j > i {
+                    return Err(Trap::Spread);
+                }
+                let tail = self.broadcast_tail(&long[i + 1..], &short[j + 1..], true)?;
+                let head = self.broadcast_tail(&long[i - j..i], &short[..j], true)?;
+                let mut out = long[..i - j].to_vec();
+                out.extend(head);
+                out.push(long[i].clone());
+                out.extend(tail);
+                Ok(out)
+            }
+            (Some(i), None) => {
+                if short.len() > long.len() - i - 1 {
+                    return Err(Trap::Spread);
+                }
+                let at = long.len() - short.len();
+                let tail = self.broadcast_tail(&long[at..], short, false)?;
+                Ok(long[..at].iter().cloned().chain(tail).collect())
+            }
+            (None, Some(_)) => Err(Trap::Spread),
+            (None, None) => {
+                let at = long.len() - short.len();
+                let tail = self.broadcast_tail(&long[at..], short, at == 0)?;
+                Ok(long[..at].iter().cloned().chain(tail).collect())
+            }
+        }
+    }
+
+    /// Whether `a` is the longer shape; a `..s` counts as more than nothing.
+    fn longer(&self, a: &[Dim], b: &[Dim]) -> bool {
+        let key = |s: &[Dim]| (super::store::has_spread(s), s.len());
+        key(a) > key(b)
+    }
+
+    /// Equal extents, or a literal 1 in `short`; in `long` too if both have one length.
+    fn broadcast_tail(&mut self, long: &[Dim], short: &[Dim], same_length: bool) -> Result<Shape, Trap> {
+        let mut out = Vec::new();
+        for (x, y) in long.iter().zip(short) {
+            let (Dim::Size(x), Dim::Size(y)) = (x, y) else { return Err(Trap::Spread) };
+            if y.as_const() == Some(1) {
+                out.push(Dim::Size(x.clone()));
+            } else if self.unify_size(x, y).is_ok() {
+                out.push(Dim::Size(x.clone()));
+            } else if x.as_const() == Some(1) {
+                if !same_length {
+                    return Err(Trap::OuterProduct { row: true });
+                }
+                out.push(Dim::Size(y.clone()));
+            } else {
+                // [n, 1] and [n]: the 1 would have to meet the n
+                let one = long.iter().any(|d| matches!(d, Dim::Size(e) if e.as_const() == Some(1)));
+                if one && !same_length {
+                    return Err(Trap::OuterProduct { row: false });
+                }
+                if let Some(v) = x.as_var().or(y.as_var())
+                    && (x.as_const().is_none() && y.as_const().is_none())
+                    && x.as_var().is_some() != y.as_var().is_some()
+                {
+                    let name = crate::size::SizeNames::size_name(&self.show(), v);
+                    let _ = name;
+                }
+                return Err(Trap::Sizes(x.clone(), y.clone()));
+            }
+        }
+        Ok(out)
+    }
+
+    fn matmul(&mut self, l: Expr, r: Expr, op_span: Span, span: Span) -> Expr {
+        let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
+        let (Ty::Tensor(le, ls), Ty::Tensor(re, rs)) = (&lt, &rt) else {
+            let text = format!("`@` cannot be applied to {} and {}", self.show_ty(&lt), self.show_ty(&rt));
+            self.error(
+                Diagnostic::error(code::E0308, text, op_span, "needs two tensors")
+                    .label(l.span, self.show_ty(&lt))
+                    .label(r.span, self.show_ty(&rt)),
+            );
+            return error_expr(span);
+        };
+        if !self.same_dtype("@", *le, *re, &l, &r, op_span) {
+            return error_expr(span);
+        }
+        if !self.require_elem(*le, DtypeBound::Num) {
+            self.wrong_dtype(BinaryOp::MatMul, *le, &lt, &rt, op_span, &l, &r);
+            return error_expr(span);
+        }
+        if ls.is_empty() || rs.is_empty() {
+            let text = format!(
+                "`@` needs at least one axis on each side, got {} and {}",
+                self.show_ty(&lt),
+                self.show_ty(&rt)
+            );
+            self.error(Diagnostic::error(code::E0406, text, op_span, "a scalar here").help("scalars multiply by `*`"));
+            return error_expr(span);
+        }
+        // the axes that meet: last of the left, last but one of the right
+        let right_axis = if rs.len() == 1 { 0 } else { rs.len() - 2 };
+        let (Dim::Size(x), Dim::Size(y)) = (&ls[ls.len() - 1], &rs[right_axis]) else {
+            let text =
+                format!("`@` needs to know the axes it sums over: {} and {}", self.show_ty(&lt), self.show_ty(&rt));
+            self.error(Diagnostic::error(code::E0406, text, op_span, "hidden in `..`"));
+            return error_expr(span);
+        };
+        if self.unify_size(x, y).is_err() {
+            self.matmul_mismatch(&l, &r, (ls, rs), (x, y), op_span);
+            return error_expr(span);
+        }
+        let batch_left = if ls.len() >= 2 { &ls[..ls.len() - 2] } else { &[] };
+        let batch_right = if rs.len() >= 2 { &rs[..rs.len() - 2] } else { &[] };
+        // `[..s, i] @ [i, o]`: the left's leading axes are all batch axes or rows
+        if super::store::has_spread(ls) && batch_right.is_empty() {
+            let mut out = ls[..ls.len() - 1].to_vec();
+            if rs.len() >= 2 {
+                out.push(rs[rs.len() - 1].clone());
+            }
+            let ty = Ty::Tensor(*le, out);
+            return mk(ExprKind::MatMul { left: Box::new(l), right: Box::new(r) }, ty, span);
+        }
+        let Some(mut out) = self.broadcast(batch_left, batch_right, &l, &r, "@", op_span) else {
+            return error_expr(span);
+        };
+        if ls.len() >= 2 {
+            out.push(ls[ls.len() - 2].clone());
+        }
+        if rs.len() >= 2 {
+            out.push(rs[rs.len() - 1].clone());
+        }
+        let ty = Ty::Tensor(*le, out);
+        mk(ExprKind::MatMul { left: Box::new(l), right: Box::new(r) }, ty, span)
+    }
+
+    fn matmul_mismatch(
+        &mut self,
+        l: &Expr,
+        r: &Expr,
+        shapes: (&[Dim], &[Dim]),
+        sizes: (&SizeExpr, &SizeExpr),
+        span: Span,
+    ) {
+        let (x, y) = (self.zonk_size(sizes.0), self.zonk_size(sizes.1));
+        let (x_text, y_text) = (self.show().size(&x), self.show().size(&y));
+        let (lt, rt) = (self.show_ty(&l.ty), self.show_ty(&r.ty));
+        let text = format!("`@` sums over axes of {x_text} and {y_text}, which are not equal");
+        let mut d =
+            Diagnostic::error(code::E0401, text, span, "inner sizes differ").label(l.span, &*lt).label(r.span, &*rt);
+        let size = |dims: &[Dim], back: usize| match dims.len().checked_sub(back).and_then(|i| dims.get(i)) {
+            Some(Dim::Size(e)) => Some(e.clone()),
+            Some(Dim::Spread(_)) | None => None,
+        };
+        let fits = |cx: &Self, a: Option<SizeExpr>, b: Option<SizeExpr>| matches!((a, b), (Some(a), Some(b)) if cx.facts.equal(&a, &b));
+        let (ls, rs) = shapes;
+        if rs.len() >= 2 && fits(self, size(ls, 1), size(rs, 1)) {
+            d = d.help(format!("did you mean `{}.T`?", name_of(r, self)));
+        } else if ls.len() >= 2 && fits(self, size(ls, 2), size(rs, if rs.len() == 1 { 1 } else { 2 })) {
+            d = d.help(format!("did you mean `{}.T`?", name_of(l, self)));
+        } else if self.facts.reduce(&x.sub(&y)).as_const().is_none() {
+            d = d.help(format!(
+                "add `where {x_text} == {y_text}` to the function, or `assert {x_text} == {y_text}` before"
+            ));
+        }
+        self.error(d);
+    }
+}
+
+fn name_of(e: &Expr, cx: &Checker<'_>) -> String {
+    match &e.kind {
+        ExprKind::Local(id) => cx.body.locals[id.index()].name.to_string(),
+        ExprKind::Open { value, .. } => name_of(value, cx),
+        _ => "(…)".into(),
+    }
+}
+
+/// Why two shapes do not broadcast.
+pub(super) enum Trap {
+    OuterProduct {
+        row: bool,
+    },
+    #[expect(dead_code, reason = "kept for messages about sizes that happen to be 1")]
+    Symbolic {
+        name: String,
+    },
+    Sizes(SizeExpr, SizeExpr),
+    Spread,
+}

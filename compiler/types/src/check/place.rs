@@ -1,0 +1,167 @@
+//! Places: parts of mutable variables that are assigned or passed for `mut` parameters.
+
+use tdl_source::{Diagnostic, code};
+use tdl_syntax::ast::{self, ExprKind as A};
+
+use super::{Checker, Entry};
+use crate::thir::{ExprKind, Place, Projection, Subscript};
+use crate::ty::Ty;
+
+impl Checker<'_> {
+    /// The place an expression is, if it has the form of one and its root is a variable. Reports only inside subscripts.
+    pub(super) fn try_place(&mut self, e: &ast::Expr) -> Option<Place> {
+        match &e.kind {
+            A::Name(name) => match self.entry_of(&name.name)? {
+                Entry::Local(root) => {
+                    let ty = self.body.locals[root.index()].ty.clone();
+                    Some(Place { root, path: Vec::new(), ty: self.zonk(&ty), span: e.span })
+                }
+                Entry::Generic(_) | Entry::Size(_) => None,
+            },
+            A::Field { base, name } => {
+                let mut place = self.try_place(base)?;
+                let (index, ty) = match &place.ty {
+                    Ty::Struct(id, args) => self.field_type(*id, args, &name.name)?,
+                    Ty::Stack(dims, elem) => match &**elem {
+                        Ty::Struct(id, args) => {
+                            let (i, t) = self.field_type(*id, args, &name.name)?;
+                            (i, Ty::stack(dims.clone(), t))
+                        }
+                        _ => return None,
+                    },
+                    _ => return None,
+                };
+                place.path.push(Projection::Field(index));
+                place.ty = self.zonk(&ty);
+                place.span = e.span;
+                Some(place)
+            }
+            A::TupleField { base, index, .. } => {
+                let mut place = self.try_place(base)?;
+                let Ty::Tuple(items) = &place.ty else { return None };
+                let ty = items.get(*index)?.clone();
+                place.path.push(Projection::TupleField(*index));
+                place.ty = ty;
+                place.span = e.span;
+                Some(place)
+            }
+            A::Index { base, items, .. } => {
+                let mut place = self.try_place(base)?;
+                if !matches!(place.ty, Ty::Tensor(..) | Ty::Stack(..)) {
+                    return None;
+                }
+                let (subscripts, ty) = self.subscripts(&place.ty.clone(), items, e.span)?;
+                place.path.push(Projection::Index(subscripts));
+                place.ty = ty;
+                place.span = e.span;
+                Some(place)
+            }
+            _ => None,
+        }
+    }
+
+    /// A place to assign to; reports if there is none.
+    pub(super) fn assignable(&mut self, e: &ast::Expr) -> Option<Place> {
+        let errors = self.errors.len();
+        let Some(place) = self.try_place(e) else {
+            if self.errors.len() == errors {
+                let value = self.expr(e, None);
+                if !value.ty.is_error() {
+                    self.error(
+                        Diagnostic::error(
+                            code::E0306,
+                            "only parts of variables are assigned",
+                            e.span,
+                            "not a variable",
+                        )
+                        .help("the left side is `x`, `x.f`, `x[i]` or a tuple of these"),
+                    );
+                }
+            }
+            return None;
+        };
+        self.require_mutable(&place).then_some(place)
+    }
+
+    pub(super) fn require_mutable(&mut self, place: &Place) -> bool {
+        let local = self.body.locals[place.root.index()].clone();
+        // a lambda's copy of what it captures may be drawn from: generators alone
+        let captured = self.body.local_depth[place.root.index()] < self.body.depth;
+        if captured && self.zonk(&place.ty) != Ty::Rng {
+            let text = format!("a lambda captures `{}` by value, so it cannot change it", local.name);
+            self.error(
+                Diagnostic::error(code::E0306, text, place.span, "changed here")
+                    .label(local.span, "the variable")
+                    .help("take it as a parameter `|mut m| …` and give the new value back with the result"),
+            );
+            return false;
+        }
+        if local.mutable || (captured && self.zonk(&local.ty) == Ty::Rng) {
+            return true;
+        }
+        if local.ty.is_error() {
+            return false;
+        }
+        let text = format!("`{}` is not mutable", local.name);
+        let is_param = self.body.params.contains(&place.root);
+        let help = if is_param {
+            format!("declare the parameter `{}: mut …`", local.name)
+        } else {
+            format!("declare it `let mut {} = …`", local.name)
+        };
+        self.error(
+            Diagnostic::error(code::E0306, text, place.span, "changed here").label(local.span, "bound here").help(help),
+        );
+        false
+    }
+
+    /// Two `mut` arguments of one call may not share anything.
+    pub(super) fn overlaps(&mut self, places: &[Place]) {
+        for (i, a) in places.iter().enumerate() {
+            for b in &places[..i] {
+                if a.root == b.root && paths_meet(&a.path, &b.path) {
+                    let name = self.body.locals[a.root.index()].name.clone();
+                    self.error(
+                        Diagnostic::error(
+                            code::E0315,
+                            format!("`{name}` is passed twice to be changed"),
+                            a.span,
+                            "here again",
+                        )
+                        .label(b.span, "first here")
+                        .help("work on a copy of one of them, or merge the two parameters"),
+                    );
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn paths_meet(a: &[Projection], b: &[Projection]) -> bool {
+    for (x, y) in a.iter().zip(b) {
+        match (x, y) {
+            (Projection::Field(i), Projection::Field(j)) | (Projection::TupleField(i), Projection::TupleField(j)) => {
+                if i != j {
+                    return false;
+                }
+            }
+            (Projection::Index(p), Projection::Index(q)) => {
+                let fixed = |s: &Subscript| match s {
+                    Subscript::Index { index, .. } => match &index.kind {
+                        ExprKind::Int(v) => Some(*v),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                if let (Some(Some(i)), Some(Some(j))) = (p.first().map(fixed), q.first().map(fixed))
+                    && i != j
+                {
+                    return false;
+                }
+            }
+            (Projection::Field(_) | Projection::TupleField(_) | Projection::Index(_), _) => return true,
+        }
+    }
+    true
+}
