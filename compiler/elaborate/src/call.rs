@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use tdl_ir::{Attrs, Dim, Dtype, Type, ValueId};
-use tdl_types::thir::{Arg, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty};
+use tdl_types::thir::{
+    Arg, Callee, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
+};
 
 use crate::elab::Elab;
 use crate::env::Env;
@@ -18,26 +20,44 @@ use crate::{R, internal, remap};
 pub type Outcome<'p> = (Val<'p>, Vec<(usize, Val<'p>)>);
 
 impl<'p> Elab<'p> {
-    pub fn call(&mut self, env: &mut Env<'p>, id: FnId, generics: Vec<RArg<'p>>, args: &'p [Arg]) -> R<Val<'p>> {
-        let def = &self.program.fns[id.index()];
-        let mut values = Vec::with_capacity(args.len());
+    /// A call of a function item. Arguments first: they may open sizes that the generics mention.
+    pub fn call(
+        &mut self,
+        env: &mut Env<'p>,
+        callee: &'p Callee,
+        generics: &[GenericArg],
+        args: &'p [Arg],
+    ) -> R<Val<'p>> {
+        let mut given = Vec::with_capacity(args.len());
         let mut places: Vec<(usize, Resolved)> = Vec::new();
         for (i, arg) in args.iter().enumerate() {
-            values.push(match arg {
-                Arg::Value(e) => self.expr(env, e)?,
+            given.push(match arg {
+                Arg::Value(e) => Some(self.expr(env, e)?),
                 Arg::Place(p) => {
                     let at = self.resolve(env, p)?;
                     let v = self.read_place(env, &at)?;
                     places.push((i, at));
-                    v
+                    Some(v)
                 }
-                Arg::Default => self.default(id, i, &generics)?,
+                Arg::Default => None,
             });
         }
-        for i in args.len()..def.params.len() {
-            values.push(self.default(id, i, &generics)?);
+        let (id, mut all) = match callee {
+            Callee::Fn(id) => (*id, Vec::new()),
+            Callee::Method(m) => self.method(env, m)?,
+        };
+        let def = &self.program.fns[id.index()];
+        let own = def.generics.get(all.len()..).unwrap_or_default();
+        all.extend(self.generic_args(env, generics, Some(own))?);
+        given.resize(def.params.len().max(given.len()), None);
+        let mut values = Vec::with_capacity(given.len());
+        for (i, v) in given.into_iter().enumerate() {
+            values.push(match v {
+                Some(v) => v,
+                None => self.default(id, i, &all)?,
+            });
         }
-        let (result, muts) = self.invoke(id, generics, values)?;
+        let (result, muts) = self.invoke(id, all, values)?;
         self.write_back(env, places, muts)?;
         Ok(result)
     }

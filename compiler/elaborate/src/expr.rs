@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, Op, Scalar, Type, UnaryOp, ValueId};
-use tdl_types::thir::{Callee, Expr, ExprKind, LocalId, SizeCheck, SizeExpr, Ty};
+use tdl_types::thir::{Expr, ExprKind, LocalId, SizeCheck, SizeExpr, Ty};
 
 use crate::effects::Effects;
 use crate::elab::Elab;
@@ -119,19 +119,7 @@ impl<'p> Elab<'p> {
                 self.tree_binary(*op, (&x, scalar(&left.ty)), (&y, scalar(&right.ty)))
             }
             ExprKind::Index { base, subscripts } => self.index(env, base, subscripts, &e.ty),
-            ExprKind::Call { callee, generics, args } => match callee {
-                Callee::Fn(id) => {
-                    let own = &self.program.fns[id.index()].generics;
-                    let generics = self.generic_args(env, generics, Some(own))?;
-                    self.call(env, *id, generics, args)
-                }
-                Callee::Method(m) => {
-                    let (id, mut all) = self.method(env, m)?;
-                    let own = self.program.fns[id.index()].generics.get(all.len()..).unwrap_or_default();
-                    all.extend(self.generic_args(env, generics, Some(own))?);
-                    self.call(env, id, all, args)
-                }
-            },
+            ExprKind::Call { callee, generics, args } => self.call(env, callee, generics, args),
             ExprKind::CallValue { callee, args } => self.call_value(env, callee, args),
             ExprKind::Builtin { op, args } => self.builtin_expr(env, op, args, &e.ty),
             ExprKind::Random { op, rng, args } => self.random(env, *op, rng, args, &e.ty),
