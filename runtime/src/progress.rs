@@ -12,7 +12,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Iteration `i` of `n` begins.
+    /// Iteration `i` of `n` is done.
     pub fn tick(&mut self, i: i64, n: i64) {
         if !*self.terminal.get_or_insert_with(|| std::io::stderr().is_terminal()) {
             return;
@@ -32,7 +32,7 @@ impl Progress {
         }
         self.shown = Some(now);
         self.visible = true;
-        let line = line(i, n, now - started);
+        let line = line(i + 1, n, (now - started).as_secs_f64() / i.max(1) as f64);
         let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
     }
 
@@ -45,13 +45,12 @@ impl Progress {
     }
 }
 
-fn line(i: i64, n: i64, elapsed: Duration) -> String {
+/// `done` of `n` iterations of so many seconds.
+fn line(done: i64, n: i64, seconds: f64) -> String {
     const WIDTH: usize = 30;
-    let part = i as f64 / n as f64;
-    let full = (part * WIDTH as f64) as usize;
-    let rest = elapsed.as_secs_f64() * (n - i) as f64 / i.max(1) as f64;
+    let full = (done as f64 / n as f64 * WIDTH as f64) as usize;
     let bar = "█".repeat(full) + &"░".repeat(WIDTH - full);
-    format!("{bar} {i}/{n}  {} left", duration(rest))
+    format!("{bar} {done}/{n}  {} left", duration(seconds * (n - done) as f64))
 }
 
 fn duration(seconds: f64) -> String {
@@ -65,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_line_tells_share_and_rest() {
-        let text = line(25, 100, Duration::from_secs(10));
+        let text = line(25, 100, 0.4);
         assert!(text.ends_with("25/100  0:30 left"), "{text}");
         assert_eq!(duration(3700.0), "1h01m");
     }

@@ -388,6 +388,7 @@ pub unsafe extern "C" fn tdl_clock(ctx: *mut Ctx) -> f64 {
     (*ctx).started.elapsed().as_secs_f64()
 }
 
+/// Iteration `i` of `n` of a loop of `main` is done.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_progress(ctx: *mut Ctx, i: i64, n: i64) {
     (*ctx).progress.tick(i, n);
