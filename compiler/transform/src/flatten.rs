@@ -92,7 +92,20 @@ impl Flattener<'_> {
     /// Does the call stay?
     fn stays(&self, func: FuncId, purpose: Purpose) -> bool {
         let attrs = &self.module.func(func).attrs;
-        purpose == Purpose::Reverse && (attrs.custom_vjp.is_some() || attrs.remat)
+        purpose == Purpose::Reverse && (attrs.custom_vjp.is_some() || attrs.remat && !self.prints(func))
+    }
+
+    /// Does something that must not happen twice. (What is computed again may assert again.)
+    fn prints(&self, func: FuncId) -> bool {
+        let mut found = false;
+        self.module.func(func).body.visit_insts(&mut |i| {
+            found |= match &i.op {
+                Op::Print { .. } | Op::Io(_) => true,
+                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } => self.prints(*func),
+                _ => false,
+            };
+        });
+        found
     }
 
     fn unfinished(&self, f: &Function, purpose: Purpose) -> bool {

@@ -234,7 +234,6 @@ fn shares_at_ties() {
 }"#;
     assert_eq!(slope(text, 2.0), 1.0);
     assert_eq!(slope(text, 0.0), 0.0);
-    let _: Value = Value::int(0);
 }
 
 /// Arrays that grow in a loop are not kept whole for each iteration, also where a branch reads them.
@@ -269,4 +268,47 @@ fn arrays_that_are_updated_in_place_are_not_kept() {
         let whole = |r: &tdl_ir::ValueId| f.ty(*r).rank() == 2 && f.ty(*r).dims()[1] == tdl_ir::Dim::Const(50);
         assert!(!i.results.iter().any(whole), "{}", tdl_ir::print(&module));
     });
+}
+
+#[test]
+fn differentiated_code_prints_once_and_in_order() {
+    let text = r#"func @f(%x: f64, %n: i64) effects {
+  %y: f64 = for %i < %n, %a: f64 = %x {
+    print "step {}", %i
+    %0: f64 = sin %a
+    yield %0
+  }
+  print "done"
+  return %y
+}
+
+func @g(%x: f64, %n: i64) effects {
+  %one: f64 = const 1.0
+  %y: f64 = call @f(%x, %n)
+  print "between"
+  %z: f64, %d: f64 = vjp @f(%x, %n, %one), wrt: [0]
+  %w: f64, %e: f64 = jvp @f(%x, %n, %one), wrt: [0]
+  return %d, %e
+}"#;
+    let printed = |text: &str, root: u32| {
+        let module = tdl_ir::parse(text).unwrap_or_else(|e| panic!("{e}"));
+        let mut flat = tdl_transform::differentiate(&module, &[FuncId(root)], true).expect("flat");
+        tdl_transform::optimize(&mut flat, true).expect("optimized");
+        let mut host = tdl_ir::interp::PlainHost::default();
+        let args = vec![f64s(&[], &[0.5]), Value::int(2)];
+        let out = tdl_ir::interp::Interp::new(&flat).run(FuncId(0), args, &mut host).expect("runs");
+        assert_eq!(floats(&out[0]), floats(&out[1]));
+        host.out
+    };
+    let once = "step 0\nstep 1\ndone\n";
+    assert_eq!(printed(text, 1), format!("{once}between\n{once}"));
+    // also where it would be computed again
+    let again = text.replace("%n: i64) effects {\n  %y: f64 = for", "%n: i64) remat, effects {\n  %y: f64 = for");
+    let again = again.replace(
+        "func @g(",
+        "func @h(%x: f64, %n: i64) effects {\n  %y: f64 = call @f(%x, %n)\n  return %y\n}\n\nfunc @g(",
+    );
+    let again = again.replace("call @f(%x, %n)\n  print", "call @h(%x, %n)\n  print").replace("vjp @f", "vjp @h");
+    assert!(again.contains("remat"));
+    assert_eq!(printed(&again, 2), format!("{once}between\n{once}"));
 }
