@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::memory::Memory;
 use crate::pool::Pool;
@@ -73,19 +73,24 @@ impl FailureKind {
     }
 }
 
+/// What a pipe waits for at most, if the program prints on.
+const FLUSH: Duration = Duration::from_millis(200);
+
 /// Where `print` goes.
 pub enum Output {
-    /// Standard output, through a buffer that is flushed at line ends on a terminal and at the end elsewhere.
+    /// Standard output, through a buffer that is flushed after each text on a terminal, a few times a second elsewhere.
     Stdout {
         buffer: Vec<u8>,
         terminal: bool,
+        flushed: Instant,
     },
     Capture(String),
 }
 
 impl Output {
     pub fn stdout() -> Output {
-        Output::Stdout { buffer: Vec::new(), terminal: std::io::IsTerminal::is_terminal(&std::io::stdout()) }
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+        Output::Stdout { buffer: Vec::new(), terminal, flushed: Instant::now() }
     }
 
     pub fn write(&mut self, text: &str) -> std::io::Result<()> {
@@ -94,9 +99,9 @@ impl Output {
                 s.push_str(text);
                 Ok(())
             }
-            Output::Stdout { buffer, terminal } => {
+            Output::Stdout { buffer, terminal, flushed } => {
                 buffer.extend_from_slice(text.as_bytes());
-                if *terminal || buffer.len() > 1 << 16 { self.flush() } else { Ok(()) }
+                if *terminal || buffer.len() > 1 << 16 || flushed.elapsed() > FLUSH { self.flush() } else { Ok(()) }
             }
         }
     }
@@ -104,7 +109,8 @@ impl Output {
     pub fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Output::Capture(_) => Ok(()),
-            Output::Stdout { buffer, .. } => {
+            Output::Stdout { buffer, flushed, .. } => {
+                *flushed = Instant::now();
                 let mut out = std::io::stdout().lock();
                 let result = out.write_all(buffer).and_then(|()| out.flush());
                 buffer.clear();
