@@ -381,3 +381,51 @@ fn digits_trains_on_its_first_rows() {
     assert!(text.starts_with("epoch 0  accuracy 0."), "{text}");
     assert_eq!(text.lines().count(), 2, "{text}");
 }
+
+/// The fenced examples in a module's `##` comments.
+fn examples(text: &str) -> Vec<String> {
+    let (mut out, mut current) = (Vec::new(), None::<String>);
+    for line in text.lines() {
+        let Some(doc) = line.trim_start().strip_prefix("##") else { continue };
+        let doc = doc.strip_prefix(' ').unwrap_or(doc);
+        match (doc.trim() == "```", current.take()) {
+            (true, None) => current = Some(String::new()),
+            (true, Some(done)) => out.push(done),
+            (false, Some(so_far)) => current = Some(so_far + "  " + doc + "\n"),
+            (false, None) => {}
+        }
+    }
+    out
+}
+
+#[test]
+fn examples_of_the_standard_library_hold() {
+    let (mut failed, mut count) = (String::new(), 0);
+    for module in ["prelude", "nn", "optim", "data"] {
+        let text = std::fs::read_to_string(root().join(format!("stdlib/{module}.tdl"))).expect("a module");
+        let names: Vec<&str> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("fn ").or_else(|| l.strip_prefix("struct ")))
+            .filter_map(|l| l.split(['[', '(', ' ']).next())
+            .collect();
+        let imports = match module {
+            "prelude" => String::new(),
+            m => format!("import {m}\nimport {m}.{{{}}}\n", names.join(", ")),
+        };
+        for example in examples(&text) {
+            let source = format!("{imports}fn main() {{\n{example}}}\n");
+            count += 1;
+            let done = std::panic::catch_unwind(|| run(&source));
+            match done {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => failed += &format!("{module}:\n{example}{text}\n"),
+                Err(e) => {
+                    let text = e.downcast_ref::<String>().cloned().unwrap_or_default();
+                    failed += &format!("{module}:\n{example}{text}\n");
+                }
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed}");
+    assert!(count > 15, "{count} examples");
+}
