@@ -21,5 +21,5 @@ pub mod sort;
 mod special;
 pub mod start;
 
-pub use context::{Ctx, Failure, Output};
+pub use context::{Ctx, Failure, FailureKind, Output};
 pub use memory::Counters;

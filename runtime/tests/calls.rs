@@ -85,7 +85,7 @@ fn print_format_and_fail() {
     let want = "x = [1.  2.5] : f32[2], 0.50; -3";
     // SAFETY: pieces and arguments are alive
     unsafe {
-        assert_eq!(tdl_print(&mut *ctx, p, n, args.as_ptr(), 4, text("\n")), OK);
+        assert_eq!(tdl_print(&mut *ctx, p, n, args.as_ptr(), 4, "\n".as_ptr(), 1), OK);
         assert_eq!(printed(&ctx), format!("{want}\n"));
         let t = tdl_format(&mut *ctx, p, n, args.as_ptr(), 4);
         assert_eq!(ctx.text(t as u64), want);

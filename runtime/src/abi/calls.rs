@@ -158,10 +158,11 @@ pub unsafe extern "C" fn tdl_print(
     pieces_len: u64,
     args: *const Arg,
     n_args: u64,
-    end: Text,
+    end: *const u8,
+    end_len: u64,
 ) -> i32 {
     let mut text = formatted(pieces, pieces_len, args, n_args);
-    text.push_str(end.as_str());
+    text.push_str(Text { ptr: end, len: end_len }.as_str());
     let ctx = &mut *ctx;
     ctx.progress.clear();
     match ctx.output.write(&text) {
