@@ -37,10 +37,12 @@ pub unsafe fn run(program: &Program, args: &[String], options: &Options, interru
         return 2;
     }
     // SAFETY: by contract
-    let flags = match unsafe { Flags::parse(params, args) } {
+    let known: Vec<Flag<'_>> =
+        params.iter().map(|p| Flag { name: unsafe { p.name.as_str() }, dtype: p.dtype }).collect();
+    let flags = match Flags::parse(&known, args) {
         Ok(Parsed::Help) => {
             // SAFETY: by contract
-            print!("{}", unsafe { help(program, params, options) });
+            print!("{}", unsafe { program_help(program, params, &known, options) });
             return 0;
         }
         Ok(Parsed::Flags(flags)) => flags,
@@ -148,9 +150,17 @@ unsafe fn slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
     if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(ptr, len as usize) } }
 }
 
+/// A parameter of `main` as a flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag<'a> {
+    pub name: &'a str,
+    /// A [`Dtype`], or [`TEXT`].
+    pub dtype: u32,
+}
+
 /// A parameter's value from the command line.
 #[derive(Clone, Debug, PartialEq)]
-enum Value {
+pub enum Value {
     Int(i64),
     Float(f64, Dtype),
     Bool(bool),
@@ -189,23 +199,25 @@ impl Value {
     }
 }
 
+/// What the command line asks for.
 #[derive(Debug)]
-enum Parsed {
+pub enum Parsed {
     Help,
     Flags(Flags),
 }
 
 /// `--steps 500`, `--steps=500`, `--on` for a bool; `_` and `-` are the same in a name.
 #[derive(Debug)]
-struct Flags {
-    values: Vec<Option<Value>>,
-    threads: Option<usize>,
+pub struct Flags {
+    /// In the order of the parameters; `None` where the default counts.
+    pub values: Vec<Option<Value>>,
+    pub threads: Option<usize>,
 }
 
 impl Flags {
-    unsafe fn parse(params: &[Param], args: &[String]) -> Result<Parsed, String> {
-        // SAFETY: by contract of `run`
-        let names: Vec<&str> = params.iter().map(|p| unsafe { p.name.as_str() }).collect();
+    /// Reads a command line; `Err` says what is wrong with it.
+    pub fn parse(params: &[Flag<'_>], args: &[String]) -> Result<Parsed, String> {
+        let names: Vec<&str> = params.iter().map(|p| p.name).collect();
         let mut flags = Flags { values: vec![None; params.len()], threads: None };
         let mut rest = args.iter();
         while let Some(arg) = rest.next() {
@@ -268,32 +280,36 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-unsafe fn help(program: &Program, params: &[Param], options: &Options) -> String {
+unsafe fn program_help(program: &Program, params: &[Param], flags: &[Flag<'_>], options: &Options) -> String {
+    let mut ctx = Ctx::new(1, Output::Capture(String::new()));
+    let mut defaults = Vec::new();
+    for p in params {
+        let mut slot = 0u64;
+        defaults.push(match p.default {
+            // SAFETY: a default takes no arguments and gives one slot of the parameter's dtype
+            Some(f) if unsafe { f(&mut *ctx, std::ptr::null(), &mut slot) } == OK => {
+                Some(unsafe { shown(&ctx, p.dtype, slot) })
+            }
+            Some(_) => Some("?".into()),
+            None => None,
+        });
+    }
     // SAFETY: by contract of `run`
-    let doc = unsafe { program.doc.as_str() };
+    help(unsafe { program.doc.as_str() }, &options.name, flags, &defaults)
+}
+
+/// The text of `--help`; a flag without a default must be given.
+pub fn help(doc: &str, name: &str, flags: &[Flag<'_>], defaults: &[Option<String>]) -> String {
     let mut out = String::new();
     if !doc.is_empty() {
-        out.push_str(doc);
-        out.push_str("\n\n");
+        out.push_str(&format!("{doc}\n\n"));
     }
-    out.push_str(&format!("Usage: {} [FLAGS]\n\nFlags:\n", options.name));
-    let mut ctx = Ctx::new(1, Output::Capture(String::new()));
+    out.push_str(&format!("Usage: {name} [FLAGS]\n\nFlags:\n"));
     let mut rows = Vec::new();
-    for p in params {
-        // SAFETY: by contract of `run`
-        let name = unsafe { p.name.as_str() }.replace('_', "-");
-        let kind = Dtype::from_code(p.dtype).map_or("str", Dtype::name);
-        let mut slot = 0u64;
-        let default = match p.default {
-            // SAFETY: a default takes no arguments and gives one slot
-            Some(f) if unsafe { f(&mut *ctx, std::ptr::null(), &mut slot) } == OK => {
-                // SAFETY: the slot is of the parameter's dtype
-                format!("[default: {}]", unsafe { shown(&ctx, p.dtype, slot) })
-            }
-            Some(_) => String::new(),
-            None => "(required)".into(),
-        };
-        rows.push((format!("--{name} <{kind}>"), default));
+    for (flag, default) in flags.iter().zip(defaults) {
+        let kind = Dtype::from_code(flag.dtype).map_or("str", Dtype::name);
+        let default = default.as_ref().map_or("(required)".into(), |d| format!("[default: {d}]"));
+        rows.push((format!("--{} <{kind}>", flag.name.replace('_', "-")), default));
     }
     rows.push(("--threads <n>".into(), "[default: all cores]".into()));
     rows.push(("--help".into(), "print this".into()));
@@ -355,20 +371,16 @@ mod tests {
     use super::*;
     use crate::abi::Text;
 
-    fn param(name: &'static str, dtype: u32) -> Param {
-        Param { name: Text { ptr: name.as_ptr(), len: name.len() as u64 }, dtype, _pad: 0, default: None }
-    }
-
     fn parse(args: &[&str]) -> Result<Vec<Option<Value>>, String> {
+        let flag = |name, dtype| Flag { name, dtype };
         let params = [
-            param("steps", Dtype::I64 as u32),
-            param("learning_rate", Dtype::F32 as u32),
-            param("name", TEXT),
-            param("on", Dtype::Bool as u32),
+            flag("steps", Dtype::I64 as u32),
+            flag("learning_rate", Dtype::F32 as u32),
+            flag("name", TEXT),
+            flag("on", Dtype::Bool as u32),
         ];
         let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
-        // SAFETY: the names are static
-        match unsafe { Flags::parse(&params, &args) }? {
+        match Flags::parse(&params, &args)? {
             Parsed::Flags(f) => Ok(f.values),
             Parsed::Help => Err("help".into()),
         }

@@ -1,2 +1,34 @@
-//! The `tdl` command.
-fn main() {}
+//! The `tdl` command: parses the command line, calls the driver, prints. Exit codes: 0 done, 1 the program is wrong or
+//! failed, 2 the command could not be carried out, 101 a bug in the compiler.
+
+mod args;
+mod commands;
+mod explain;
+mod repl;
+
+use clap::Parser;
+
+fn main() {
+    install_panic_message();
+    let cli = args::Cli::parse();
+    // deep but legal programs need more stack than the main thread has
+    let worker = std::thread::Builder::new().stack_size(256 << 20).spawn(move || commands::dispatch(cli.command));
+    let code = match worker.map(|w| w.join()) {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => 101,
+        Err(e) => {
+            eprintln!("error: cannot start a thread: {e}");
+            2
+        }
+    };
+    std::process::exit(code);
+}
+
+/// A panic is a bug of ours: it says so, and what to report.
+fn install_panic_message() {
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("internal error: {info}");
+        eprintln!("This is a bug in tdl, not in your program. Please report it with the program and this text:");
+        eprintln!("tdl {} {}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
+    }));
+}

@@ -1,1 +1,24 @@
-//! tdl driver.
+//! The compiler as a whole: from a file name to text of any stage, a running program or a native binary.
+//!
+//! Besides `cli` and `lsp` this is the only crate of the compiler that reads files, the environment or the clock.
+
+mod cache;
+mod call;
+mod emit;
+mod failure;
+mod host;
+mod interpret;
+mod native;
+mod repl;
+mod session;
+mod sources;
+mod tests;
+mod timings;
+
+pub use cache::Cache;
+pub use failure::Failure;
+pub use native::catch_interrupts;
+pub use repl::ReplSession;
+pub use session::{Device, Options, Session, Stage};
+pub use sources::STDLIB;
+pub use timings::Timings;

@@ -3,6 +3,7 @@
 //! [`check`] is the whole interface. No IO happens here: the modules of a program come parsed.
 
 mod check;
+mod dump;
 mod ids;
 pub mod show;
 pub mod size;
@@ -11,6 +12,7 @@ pub mod thir;
 pub mod ty;
 
 pub use check::{Binding, Checked, CheckedEntry, Module, check, check_entry};
+pub use dump::dump;
 pub use show::type_to_string;
 pub use size::{SizeExpr, SizeVar};
 pub use subst::Subst;

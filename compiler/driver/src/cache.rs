@@ -1,0 +1,147 @@
+//! Compiled objects on disk, keyed by content: a program that was compiled before starts without parsing anything.
+//!
+//! An entry is found by the hash of the compiler's build, the options and the main file's path and text. It lists the
+//! other files that went into it, with their hashes, and holds the object. Entries are written to a temporary file and
+//! renamed, so a reader never sees half of one; anything unreadable counts as absent.
+
+use std::path::{Path, PathBuf};
+
+/// Entries beyond this many are removed, oldest first.
+const MAX_ENTRIES: usize = 256;
+
+pub type Hash = [u8; 32];
+
+/// The cache folder, or a cache that never hits.
+#[derive(Debug)]
+pub struct Cache {
+    dir: Option<PathBuf>,
+}
+
+impl Cache {
+    /// `$TDL_CACHE_DIR`, or `tdl` in the user's cache folder.
+    pub fn open() -> Cache {
+        let dir = std::env::var_os("TDL_CACHE_DIR")
+            .map(PathBuf::from)
+            .or_else(|| directories::ProjectDirs::from("", "", "tdl").map(|d| d.cache_dir().to_owned()));
+        Cache { dir }
+    }
+
+    pub fn disabled() -> Cache {
+        Cache { dir: None }
+    }
+
+    /// Key of a program.
+    pub fn key(options: &str, path: &Path, text: &str) -> Hash {
+        let mut h = blake3::Hasher::new();
+        h.update(&build_id());
+        for part in [options.as_bytes(), path.as_os_str().as_encoded_bytes(), text.as_bytes()] {
+            h.update(&(part.len() as u64).to_le_bytes());
+            h.update(part);
+        }
+        *h.finalize().as_bytes()
+    }
+
+    fn path(&self, key: &Hash) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join(format!("{}.tdlo", blake3::Hash::from(*key).to_hex())))
+    }
+
+    /// The object, if every file that it was made from is unchanged.
+    pub fn get(&self, key: &Hash) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.path(key)?).ok()?;
+        let (files, object) = decode(&bytes)?;
+        files.iter().all(|(path, hash)| std::fs::read(path).is_ok_and(|t| blake3::hash(&t) == *hash)).then_some(object)
+    }
+
+    /// Stores an object made from the main file (in the key) and `imports`. Failing to write is no error.
+    pub fn put(&self, key: &Hash, imports: &[(PathBuf, &str)], object: &[u8]) {
+        let Some(path) = self.path(key) else { return };
+        let Some(dir) = path.parent() else { return };
+        if std::fs::create_dir_all(dir).is_err() {
+            return;
+        }
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        if std::fs::write(&temporary, encode(imports, object)).is_ok() && std::fs::rename(&temporary, &path).is_ok() {
+            prune(dir);
+        } else {
+            let _ = std::fs::remove_file(&temporary);
+        }
+    }
+}
+
+/// Identifies this build of the compiler: version, and size and time of the executable.
+fn build_id() -> Vec<u8> {
+    let mut id = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
+    if let Ok(meta) = std::env::current_exe().and_then(std::fs::metadata) {
+        id.extend(meta.len().to_le_bytes());
+        if let Ok(time) = meta.modified().map(|t| t.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()) {
+            id.extend(time.as_nanos().to_le_bytes());
+        }
+    }
+    id
+}
+
+const MAGIC: &[u8; 8] = b"tdlobj1\n";
+
+fn encode(imports: &[(PathBuf, &str)], object: &[u8]) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    out.extend((imports.len() as u64).to_le_bytes());
+    for (path, text) in imports {
+        let path = path.as_os_str().as_encoded_bytes();
+        out.extend((path.len() as u64).to_le_bytes());
+        out.extend(path);
+        out.extend(blake3::hash(text.as_bytes()).as_bytes());
+    }
+    out.extend(blake3::hash(object).as_bytes());
+    out.extend(object);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Option<(Vec<(PathBuf, blake3::Hash)>, Vec<u8>)> {
+    let mut rest = bytes.strip_prefix(MAGIC)?;
+    let mut take = |n: usize| -> Option<&[u8]> {
+        let (head, tail) = rest.split_at_checked(n)?;
+        rest = tail;
+        Some(head)
+    };
+    let count = u64::from_le_bytes(take(8)?.try_into().ok()?);
+    let mut files = Vec::new();
+    for _ in 0..count {
+        let len = u64::from_le_bytes(take(8)?.try_into().ok()?);
+        let path = String::from_utf8(take(usize::try_from(len).ok()?)?.to_vec()).ok()?;
+        let hash = blake3::Hash::from_bytes(take(32)?.try_into().ok()?);
+        files.push((PathBuf::from(path), hash));
+    }
+    let hash = blake3::Hash::from_bytes(take(32)?.try_into().ok()?);
+    (blake3::hash(rest) == hash).then(|| (files, rest.to_vec()))
+}
+
+fn prune(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let mut files: Vec<_> = entries
+        .filter_map(|e| e.ok())
+        .filter(|e| e.path().extension().is_some_and(|x| x == "tdlo"))
+        .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
+        .collect();
+    if files.len() > MAX_ENTRIES {
+        files.sort();
+        for (_, path) in &files[..files.len() - MAX_ENTRIES] {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_survive_and_damage_is_noticed() {
+        let bytes = encode(&[(PathBuf::from("a.tdl"), "x")], b"object");
+        let (files, object) = decode(&bytes).expect("decodes");
+        assert_eq!(object, b"object");
+        assert_eq!(files, vec![(PathBuf::from("a.tdl"), blake3::hash(b"x"))]);
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_none(), "cut at {cut}");
+        }
+    }
+}

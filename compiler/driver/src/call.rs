@@ -1,0 +1,155 @@
+//! Calling a compiled function with values, and the same through the interpreter: what tests and the REPL do.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use tdl_ir::interp::{Interp, Tensor, Value};
+use tdl_ir::{Function, Module};
+use tdl_llvm::{Jit, symbol};
+use tdl_runtime::start::message;
+use tdl_runtime::{Ctx, FailureKind, Output};
+
+use crate::host::RealHost;
+use crate::interpret::{run_error, site_text};
+use crate::native::{function, watch, watch_nothing};
+use crate::{Device, Failure, Session};
+
+/// A module's functions, ready to be called.
+pub(crate) struct Callable {
+    module: Module,
+    native: Option<(Jit, tdl_loops::Program)>,
+}
+
+/// How a call ended.
+pub(crate) enum Outcome {
+    Done(Vec<Value>),
+    /// The code of the failure and its rendered message.
+    Failed {
+        code: &'static str,
+        text: String,
+    },
+    Interrupted,
+}
+
+impl Session {
+    /// Compiles a flat module for this session's device.
+    pub(crate) fn callable(&mut self, module: Module) -> Result<Callable, Failure> {
+        let native = match self.options.device {
+            Device::Cpu => Some(self.load(&module)?),
+            Device::Interp => None,
+        };
+        Ok(Callable { module, native })
+    }
+
+    /// Calls function `index`. What it prints goes to standard output.
+    pub(crate) fn call_values(
+        &self,
+        callable: &Callable,
+        index: usize,
+        args: Vec<Value>,
+    ) -> Result<(Outcome, Duration), Failure> {
+        let func = &callable.module.funcs[index];
+        let Some((jit, loops)) = &callable.native else {
+            let mut host = RealHost {
+                output: Output::stdout(),
+                started: Instant::now(),
+                interrupt: Arc::new(AtomicBool::new(false)),
+            };
+            let begin = Instant::now();
+            let result = Interp::new(&callable.module).run(tdl_ir::FuncId(index as u32), args, &mut host);
+            let time = begin.elapsed();
+            let _ = host.output.flush();
+            let outcome = match result {
+                Ok(values) => Outcome::Done(values),
+                Err(e) => {
+                    let text = run_error(&e, &self.sources.map, self.options.color)?;
+                    let code = crate::interpret::failure_kind(e.kind).map_or("E0701", FailureKind::code);
+                    Outcome::Failed { code, text }
+                }
+            };
+            return Ok((outcome, time));
+        };
+        let address = jit.symbol(&symbol(&func.name))?;
+        let threads = self.options.threads.unwrap_or_else(tdl_runtime::start::cores);
+        let mut ctx = Ctx::new(threads, Output::stdout());
+        let slots = slots(&mut ctx, &args);
+        let mut results = vec![0u64; result_slots(func)];
+        watch(&ctx.interrupt);
+        let begin = Instant::now();
+        // SAFETY: the slots are those of the function's parameters and results
+        let status = unsafe { function(address)(&mut *ctx, slots.as_ptr(), results.as_mut_ptr()) };
+        let time = begin.elapsed();
+        watch_nothing();
+        ctx.progress.clear();
+        let _ = ctx.output.flush();
+        if status != 0 {
+            let Some(failure) = ctx.take_failure() else { return Ok((Outcome::Interrupted, time)) };
+            if matches!(failure.kind, FailureKind::Interrupted | FailureKind::BrokenPipe) {
+                return Ok((Outcome::Interrupted, time));
+            }
+            let place = failure.site.and_then(|s| loops.sites.get(s as usize));
+            let place = place.and_then(|s| site_text(&self.sources.map, s.span));
+            let site = place.as_ref().map(crate::interpret::Place::site);
+            // SAFETY: the texts of `place` are alive
+            let text = unsafe { message(&failure, site.as_ref(), self.options.color) };
+            return Ok((Outcome::Failed { code: failure.kind.code(), text }, time));
+        }
+        Ok((Outcome::Done(values(&ctx, func, &results)), time))
+    }
+}
+
+fn slots(ctx: &mut Ctx, args: &[Value]) -> Vec<u64> {
+    let mut slots = Vec::new();
+    for a in args {
+        match a {
+            Value::Tensor(t) if t.shape.is_empty() => slots.push(scalar_slot(t)),
+            Value::Tensor(t) => {
+                slots.push(t.data.as_ptr() as u64);
+                slots.extend(t.shape.iter().map(|d| *d as u64));
+            }
+            Value::Str(s) => slots.push(ctx.keep_text(s.to_string()) as u64),
+            Value::Stack(_) => slots.push(0),
+        }
+    }
+    slots
+}
+
+fn scalar_slot(t: &Tensor) -> u64 {
+    let mut bits = [0u8; 8];
+    bits[..t.data.len()].copy_from_slice(&t.data);
+    u64::from_le_bytes(bits)
+}
+
+fn result_slots(func: &Function) -> usize {
+    let slots = |ty: &tdl_ir::Type| if ty.rank() == 0 { 1 } else { 1 + ty.rank() };
+    func.results().iter().map(|r| slots(func.ty(*r))).sum::<usize>().max(1)
+}
+
+/// Copies results out of the context's memory.
+fn values(ctx: &Ctx, func: &Function, slots: &[u64]) -> Vec<Value> {
+    let mut at = 0;
+    let mut out = Vec::new();
+    for r in func.results() {
+        let ty = func.ty(*r);
+        let Some(dtype) = ty.dtype() else {
+            // SAFETY: a text's slot is a handle of this context
+            out.push(Value::Str(unsafe { ctx.text(slots[at]) }.into()));
+            at += 1;
+            continue;
+        };
+        let shape: Vec<usize> = (0..ty.rank()).map(|k| slots[at + 1 + k] as usize).collect();
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        let data = if shape.is_empty() {
+            slots[at].to_le_bytes()[..bytes].to_vec()
+        } else if bytes == 0 {
+            Vec::new()
+        } else {
+            // SAFETY: the function handed out a tensor of this size
+            unsafe { std::slice::from_raw_parts(slots[at] as *const u8, bytes) }.to_vec()
+        };
+        at += 1 + shape.len();
+        out.push(Tensor::new(dtype, shape, data).into());
+    }
+    out
+}

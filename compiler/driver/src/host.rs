@@ -1,0 +1,105 @@
+//! The world as the reference interpreter sees it: the runtime's own formatting and files, so that both ways of running a
+//! program print the same text.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tdl_ir::Dtype;
+use tdl_ir::interp::{Host, Part, Tensor, Value};
+use tdl_runtime::abi::Dtype as Code;
+use tdl_runtime::{Output, files, fmt};
+
+/// A host over the real files and the given output.
+pub struct RealHost {
+    pub output: Output,
+    pub started: Instant,
+    pub interrupt: Arc<AtomicBool>,
+}
+
+/// The runtime's name of a dtype.
+pub fn code(dtype: Dtype) -> Code {
+    match dtype {
+        Dtype::F16 => Code::F16,
+        Dtype::Bf16 => Code::Bf16,
+        Dtype::F32 => Code::F32,
+        Dtype::F64 => Code::F64,
+        Dtype::I8 => Code::I8,
+        Dtype::I16 => Code::I16,
+        Dtype::I32 => Code::I32,
+        Dtype::I64 => Code::I64,
+        Dtype::U8 => Code::U8,
+        Dtype::U32 => Code::U32,
+        Dtype::U64 => Code::U64,
+        Dtype::Bool => Code::Bool,
+    }
+}
+
+/// A value as text.
+pub fn show(value: &Value, spec: &str) -> String {
+    match value {
+        Value::Str(s) => fmt::text(s, spec),
+        Value::Tensor(t) => fmt::tensor(code(t.dtype), &t.shape, &t.data, spec),
+        Value::Stack(s) => format!("stack of {}", s.len()),
+    }
+}
+
+impl Host for RealHost {
+    fn format(&mut self, parts: &[Part<'_>]) -> String {
+        parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(t) => (*t).to_owned(),
+                Part::Value { value, spec } => show(value, spec),
+            })
+            .collect()
+    }
+
+    fn print(&mut self, text: &str) -> Result<(), String> {
+        self.output.write(text).map_err(|e| format!("cannot write to standard output: {e}"))
+    }
+
+    fn read_csv(&mut self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String> {
+        let table = files::read_csv(path, header, code(dtype))?;
+        Ok(Tensor::new(dtype, vec![table.rows, table.cols], table.bytes))
+    }
+
+    fn read_npy(&mut self, path: &str, dtype: Dtype, rank: usize) -> Result<Tensor, String> {
+        let (shape, bytes) = files::read_npy(path, code(dtype), rank)?;
+        Ok(Tensor::new(dtype, shape, bytes))
+    }
+
+    fn write_npy(&mut self, path: &str, tensor: &Tensor) -> Result<(), String> {
+        files::write_npy(path, code(tensor.dtype), &tensor.shape, &tensor.data)
+    }
+
+    fn read_text(&mut self, path: &str) -> Result<String, String> {
+        files::read_text(path)
+    }
+
+    fn save(&mut self, path: &str, leaves: &[(&str, &Tensor)]) -> Result<(), String> {
+        let all: Vec<files::Named<'_>> = leaves
+            .iter()
+            .map(|(name, t)| files::Named { name, dtype: code(t.dtype), shape: t.shape.clone(), bytes: &t.data })
+            .collect();
+        files::save(path, &all)
+    }
+
+    fn load(&mut self, path: &str, leaves: &[(&str, Dtype, Vec<usize>)]) -> Result<Vec<Tensor>, String> {
+        let wanted: Vec<(&str, Code, Vec<usize>)> = leaves.iter().map(|(n, d, s)| (*n, code(*d), s.clone())).collect();
+        let loaded = files::load(path, &wanted)?;
+        Ok(leaves.iter().zip(loaded).map(|((_, d, s), bytes)| Tensor::new(*d, s.clone(), bytes)).collect())
+    }
+
+    fn exists(&mut self, path: &str) -> bool {
+        std::path::Path::new(path).exists()
+    }
+
+    fn clock(&mut self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn interrupted(&mut self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+}

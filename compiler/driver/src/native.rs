@@ -1,0 +1,212 @@
+//! Native code: compile, cache, load, call.
+
+use std::ffi::c_void;
+use std::path::Path;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::time::Instant;
+
+use tdl_elaborate::{Elaborated, Roots};
+use tdl_ir::Module;
+use tdl_llvm::{Jit, LinkError, ProgramInfo, ProgramParam, SiteText};
+use tdl_loops::Program;
+use tdl_runtime::abi;
+use tdl_runtime::start;
+use tdl_source::Diagnostic;
+
+use crate::interpret::{no_main, roots, site_text};
+use crate::{Cache, Device, Failure, Session};
+
+impl Session {
+    /// Runs a program's `main` with the given arguments; the exit code.
+    pub fn run(&mut self, path: &Path, args: &[String]) -> Result<i32, Failure> {
+        match self.options.device {
+            Device::Interp => self.interpret(path, args),
+            Device::Cpu => {
+                let object = self.object(path)?;
+                self.run_object(&object, path, args)
+            }
+        }
+    }
+
+    /// The program's object, from the cache if nothing changed.
+    fn object(&mut self, path: &Path) -> Result<Vec<u8>, Failure> {
+        let main = self.sources.read(path)?;
+        let text = self.sources.map.file(main).text.clone();
+        let key = Cache::key(&self.key(), path, &text);
+        if let Some(object) = self.cache.get(&key) {
+            return Ok(object);
+        }
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let parsed = self.parse_from(main, &folder)?;
+        let program = self.check_modules(&parsed)?;
+        let object = self.compile_main(&program, path, false)?;
+        let imports: Vec<_> =
+            self.sources.files()[1..].iter().map(|(p, id)| (p.clone(), &*self.sources.map.file(*id).text)).collect();
+        self.cache.put(&key, &imports, &object);
+        Ok(object)
+    }
+
+    /// What besides the sources decides about the code.
+    fn key(&self) -> String {
+        format!("{} {} {}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH)
+    }
+
+    fn llvm_options(&self) -> tdl_llvm::Options {
+        tdl_llvm::Options { opt_level: self.options.opt_level, cpu: self.options.cpu.clone() }
+    }
+
+    fn compile_main(
+        &mut self,
+        program: &tdl_types::thir::Program,
+        path: &Path,
+        with_main: bool,
+    ) -> Result<Vec<u8>, Failure> {
+        let elaborated = self.elaborate(program, &Roots::Main)?;
+        if elaborated.main.is_none() {
+            return Err(no_main(path));
+        }
+        let module = self.optimize(&elaborated.module, &roots(&elaborated))?;
+        let loops = loops(self, &module)?;
+        let mut info = self.info(&loops);
+        describe(&mut info, &elaborated);
+        let options = self.llvm_options();
+        if with_main {
+            info.features = tdl_llvm::required_features(&options);
+        }
+        Ok(self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, with_main))?)
+    }
+
+    /// The places of run-time errors.
+    pub(crate) fn info(&self, loops: &Program) -> ProgramInfo {
+        let site = |s: &tdl_loops::ir::Site| {
+            site_text(&self.sources.map, s.span).map(|p| SiteText {
+                file: p.file,
+                line: p.line,
+                column: p.column,
+                width: p.width,
+                source: p.source,
+            })
+        };
+        ProgramInfo { sites: loops.sites.iter().map(site).collect(), ..ProgramInfo::default() }
+    }
+
+    /// An object of functions that the driver itself calls (tests, REPL entries).
+    pub(crate) fn load(&mut self, module: &Module) -> Result<(Jit, Program), Failure> {
+        let loops = loops(self, module)?;
+        let info = self.info(&loops);
+        let options = self.llvm_options();
+        let object = self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, false))?;
+        let jit = self.timings.time("jit", || Jit::load(&object))?;
+        Ok((jit, loops))
+    }
+
+    fn run_object(&mut self, object: &[u8], path: &Path, args: &[String]) -> Result<i32, Failure> {
+        let jit = self.timings.time("jit", || Jit::load(object))?;
+        let table = jit.symbol(abi::PROGRAM)?;
+        let options = start::Options {
+            name: path.to_string_lossy().into_owned(),
+            threads: self.options.threads,
+            color: self.options.color,
+        };
+        catch_interrupts();
+        let begin = Instant::now();
+        // SAFETY: the symbol is the table of an object that `tdl_llvm::compile` made
+        let code = unsafe { start::run(&*table.cast::<abi::Program>(), args, &options, |ctx| watch(&ctx.interrupt)) };
+        watch_nothing();
+        self.timings.add("run", begin.elapsed());
+        Ok(code)
+    }
+
+    /// Compiles a program to a native binary.
+    pub fn build(&mut self, path: &Path, output: &Path) -> Result<(), Failure> {
+        let program = self.typed(path)?;
+        let object = self.compile_main(&program, path, true)?;
+        let result = self.timings.time("link", || tdl_llvm::link(&object, output));
+        result.map_err(|e| match e {
+            LinkError::NoCompiler(name) => link_failure(
+                self,
+                tdl_source::code::E0601,
+                format!("cannot link: there is no C compiler `{name}`"),
+                "install one (Debian and Ubuntu: `apt install gcc`) or name it in the variable CC",
+            ),
+            LinkError::Linker(text) => link_failure(
+                self,
+                tdl_source::code::E0602,
+                format!("the linker failed: {text}"),
+                "see the message above",
+            ),
+            LinkError::Io(text) => Failure::Usage(text),
+        })
+    }
+}
+
+fn link_failure(session: &Session, code: tdl_source::Code, message: String, help: &str) -> Failure {
+    let span = session.sources.files().first().map(|(_, id)| tdl_source::Span::new(*id, 0, 0)).unwrap_or_default();
+    Failure::Program(vec![Diagnostic::error(code, message, span, "this program").help(help)])
+}
+
+/// Loop IR of all functions of a flat module.
+pub(crate) fn loops(session: &mut Session, module: &Module) -> Result<Program, Failure> {
+    let all: Vec<_> = module.ids().collect();
+    let options = tdl_loops::Options { roots: all };
+    let program = session.timings.time("loops", || tdl_loops::lower(module, &options))?;
+    if session.options.verify {
+        tdl_loops::verify(&program)?;
+    }
+    Ok(program)
+}
+
+/// LLVM IR or assembly.
+pub(crate) fn text(session: &mut Session, program: &Program, asm: bool) -> Result<String, Failure> {
+    let info = session.info(program);
+    let options = session.llvm_options();
+    let result =
+        if asm { tdl_llvm::emit_asm(program, &info, &options) } else { tdl_llvm::emit_llvm(program, &info, &options) };
+    Ok(result?)
+}
+
+/// The parameters of `main` for the program's table.
+fn describe(info: &mut ProgramInfo, elaborated: &Elaborated) {
+    let Some(main) = &elaborated.main else { return };
+    for p in &main.params {
+        info.params.push(ProgramParam {
+            name: p.name.clone(),
+            dtype: p.dtype,
+            default: p.default.map(|f| elaborated.module.func(f).name.clone()),
+        });
+    }
+}
+
+// --- Ctrl-C
+
+/// The flag of the program that is running.
+static RUNNING: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+
+/// From now on Ctrl-C stops the running program at its next safepoint; without one, or the second time, it ends the
+/// process.
+pub fn catch_interrupts() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let _ = ctrlc::set_handler(|| {
+            let flag = RUNNING.load(Ordering::Acquire);
+            // SAFETY: the flag is withdrawn before its context is dropped
+            if flag.is_null() || unsafe { (*flag).swap(1, Ordering::Relaxed) } != 0 {
+                std::process::exit(130);
+            }
+        });
+    });
+}
+
+pub(crate) fn watch(flag: &AtomicU32) {
+    RUNNING.store(std::ptr::from_ref(flag).cast_mut(), Ordering::Release);
+}
+
+pub(crate) fn watch_nothing() {
+    RUNNING.store(std::ptr::null_mut(), Ordering::Release);
+}
+
+/// A generated function behind a symbol.
+pub(crate) fn function(address: *const c_void) -> abi::Func {
+    // SAFETY: the caller looked up a function of an object that `tdl_llvm::compile` made
+    unsafe { std::mem::transmute::<*const c_void, abi::Func>(address) }
+}

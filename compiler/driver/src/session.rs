@@ -1,0 +1,190 @@
+//! One run of the compiler over one program: the stages in order, each once.
+
+use std::path::{Path, PathBuf};
+
+use tdl_elaborate::{Elaborated, Roots};
+use tdl_ir::Module;
+use tdl_source::{FileId, SourceMap};
+use tdl_syntax::ast;
+use tdl_types::thir;
+
+use crate::sources::Sources;
+use crate::{Cache, Failure, Timings};
+
+/// How to compile and run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// 0 to 3.
+    pub opt_level: u8,
+    /// All cores if none is given.
+    pub threads: Option<usize>,
+    /// `native`, or a name LLVM knows.
+    pub cpu: String,
+    pub cache: bool,
+    pub device: Device,
+    /// Run the IR verifier after every pass.
+    pub verify: bool,
+    pub color: bool,
+}
+
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    Cpu,
+    /// The reference interpreter.
+    Interp,
+}
+
+/// What `emit` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Ast,
+    Typed,
+    Ir,
+    Grad,
+    Opt,
+    Loops,
+    Llvm,
+    Asm,
+}
+
+/// The state of one command.
+pub struct Session {
+    pub(crate) sources: Sources,
+    pub(crate) options: Options,
+    pub(crate) timings: Timings,
+    pub(crate) cache: Cache,
+}
+
+/// A module as parsed.
+pub(crate) struct Parsed {
+    pub name: String,
+    pub ast: ast::Module,
+}
+
+impl Session {
+    pub fn new(options: Options) -> Session {
+        let cache = if options.cache { Cache::open() } else { Cache::disabled() };
+        Session { sources: Sources::default(), options, timings: Timings::default(), cache }
+    }
+
+    pub fn map(&self) -> &SourceMap {
+        &self.sources.map
+    }
+
+    pub fn timings(&self) -> &Timings {
+        &self.timings
+    }
+
+    /// Reads and parses a program with everything it imports. Syntax errors of all files come together.
+    pub(crate) fn parse(&mut self, path: &Path) -> Result<Vec<Parsed>, Failure> {
+        let main = self.sources.read(path)?;
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        self.parse_from(main, &folder)
+    }
+
+    pub(crate) fn parse_from(&mut self, main: FileId, folder: &Path) -> Result<Vec<Parsed>, Failure> {
+        let mut errors = Vec::new();
+        let mut modules: Vec<Parsed> = Vec::new();
+        let mut queue: Vec<(String, FileId)> = vec![(String::new(), main)];
+        if let Some(prelude) = self.sources.std_module("prelude") {
+            queue.push(("prelude".into(), prelude));
+        }
+        while let Some((name, file)) = queue.pop() {
+            let text = self.sources.map.file(file).text.clone();
+            let parsed = self.timings.time("parse", || tdl_syntax::parse(file, &text));
+            errors.extend(parsed.errors);
+            for item in &parsed.module.items {
+                let ast::ItemKind::Import(import) = &item.kind else { continue };
+                if let Some((module, file)) = self.find_module(import, folder)? {
+                    let known = modules.iter().map(|m| &m.name).chain(queue.iter().map(|q| &q.0));
+                    if !known.chain([&name]).any(|n| *n == module) {
+                        queue.push((module, file));
+                    }
+                }
+            }
+            modules.push(Parsed { name, ast: parsed.module });
+        }
+        if errors.is_empty() { Ok(modules) } else { Err(errors.into()) }
+    }
+
+    /// The file behind an import: `a.b` beside the program, then in the standard library; the last part may be an item.
+    pub(crate) fn find_module(
+        &mut self,
+        import: &ast::Import,
+        folder: &Path,
+    ) -> Result<Option<(String, FileId)>, Failure> {
+        let parts: Vec<&str> = import.path.iter().map(|p| &*p.name).collect();
+        for len in (1..=parts.len()).rev() {
+            let name = parts[..len].join(".");
+            let file: PathBuf = folder.join(parts[..len].join("/")).with_extension("tdl");
+            if file.is_file() {
+                let known = self.sources.files().iter().find(|(p, _)| *p == file).map(|(_, id)| *id);
+                let id = match known {
+                    Some(id) => id,
+                    None => self.sources.read(&file)?,
+                };
+                return Ok(Some((name, id)));
+            }
+            if let Some(id) = self.sources.std_module(&name) {
+                return Ok(Some((name, id)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Parses and checks.
+    pub(crate) fn typed(&mut self, path: &Path) -> Result<thir::Program, Failure> {
+        let parsed = self.parse(path)?;
+        self.check_modules(&parsed)
+    }
+
+    pub(crate) fn check_modules(&mut self, parsed: &[Parsed]) -> Result<thir::Program, Failure> {
+        let modules: Vec<tdl_types::Module<'_>> =
+            parsed.iter().map(|m| tdl_types::Module { name: &m.name, ast: &m.ast }).collect();
+        let checked = self.timings.time("check", || tdl_types::check(&modules));
+        if checked.errors.is_empty() { Ok(checked.program) } else { Err(checked.errors.into()) }
+    }
+
+    /// Names, types and shapes of a program.
+    pub fn check(&mut self, path: &Path) -> Result<(), Failure> {
+        self.typed(path).map(drop)
+    }
+
+    pub(crate) fn elaborate(&mut self, program: &thir::Program, roots: &Roots) -> Result<Elaborated, Failure> {
+        let result = self.timings.time("elaborate", || tdl_elaborate::elaborate(program, roots));
+        let out = result.map_err(|failures| {
+            let mut diagnostics = Vec::new();
+            for f in failures {
+                match f {
+                    tdl_elaborate::Failure::Program(d) => diagnostics.push(*d),
+                    tdl_elaborate::Failure::Internal(e) => return Failure::Internal(e),
+                }
+            }
+            Failure::Program(diagnostics)
+        })?;
+        if self.options.verify {
+            tdl_ir::verify(&out.module)?;
+        }
+        Ok(out)
+    }
+
+    /// Inlined, differentiated and optimized copies of the functions.
+    pub(crate) fn optimize(&mut self, module: &Module, roots: &[tdl_ir::FuncId]) -> Result<Module, Failure> {
+        let verify = self.options.verify;
+        let mut flat =
+            self.timings.time("grad", || tdl_transform::differentiate(module, roots, verify)).map_err(failed)?;
+        let passes = tdl_transform::optimize(&mut flat, verify).map_err(failed)?;
+        for (name, time) in passes {
+            self.timings.add(name, time);
+        }
+        Ok(flat)
+    }
+}
+
+pub(crate) fn failed(e: tdl_transform::Error) -> Failure {
+    match e {
+        tdl_transform::Error::Program(d) => Failure::Program(d),
+        tdl_transform::Error::Internal(e) => Failure::Internal(e),
+    }
+}

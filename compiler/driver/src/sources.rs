@@ -1,0 +1,77 @@
+//! Reading programs: the main file, the modules it imports, and the standard library inside the compiler.
+
+use std::path::{Path, PathBuf};
+
+use tdl_source::{FileId, SourceMap};
+
+use crate::Failure;
+
+/// The standard library: module name and text.
+pub const STDLIB: &[(&str, &str)] = &[
+    ("prelude", include_str!("../../../stdlib/prelude.tdl")),
+    ("nn", include_str!("../../../stdlib/nn.tdl")),
+    ("optim", include_str!("../../../stdlib/optim.tdl")),
+    ("data", include_str!("../../../stdlib/data.tdl")),
+];
+
+/// Largest source file that is read, in bytes.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Reads files into a source map and remembers which they were (the cache asks).
+#[derive(Debug, Default)]
+pub struct Sources {
+    pub map: SourceMap,
+    files: Vec<(PathBuf, FileId)>,
+}
+
+impl Sources {
+    /// Reads the file the user named.
+    pub fn read(&mut self, path: &Path) -> Result<FileId, Failure> {
+        let text = read_text(path)?;
+        let id = self.map.add(path.to_string_lossy(), text);
+        self.files.push((path.to_owned(), id));
+        Ok(id)
+    }
+
+    /// A module of the standard library.
+    pub fn std_module(&mut self, name: &str) -> Option<FileId> {
+        let (_, text) = STDLIB.iter().find(|(n, _)| *n == name)?;
+        let shown = format!("<std>/{name}.tdl");
+        if let Some((id, _)) = self.map.files().find(|(_, f)| f.name == shown) {
+            return Some(id);
+        }
+        Some(self.map.add(shown, *text))
+    }
+
+    /// Files read so far, the main one first.
+    pub fn files(&self) -> &[(PathBuf, FileId)] {
+        &self.files
+    }
+}
+
+/// A file's text: a clear message when it is missing, a folder, too large or not UTF-8.
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let shown = path.display();
+    let usage = |why: String| Failure::Usage(format!("cannot read `{shown}`: {why}"));
+    let meta = std::fs::metadata(path).map_err(|e| usage(plain(&e)))?;
+    if meta.is_dir() {
+        return Err(usage("it is a folder".into()));
+    }
+    if meta.len() > MAX_BYTES {
+        return Err(usage(format!("it has {} MB; a source file may have {}", meta.len() >> 20, MAX_BYTES >> 20)));
+    }
+    let bytes = std::fs::read(path).map_err(|e| usage(plain(&e)))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let line = e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+        usage(format!("not UTF-8 text: the byte 0x{:02x} on line {line} (offset {at})", e.as_bytes()[at]))
+    })
+}
+
+fn plain(e: &std::io::Error) -> String {
+    match e.kind() {
+        std::io::ErrorKind::NotFound => "no such file".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => e.to_string(),
+    }
+}
