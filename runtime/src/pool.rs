@@ -191,4 +191,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn many_short_jobs() {
+        let pool = Pool::new(4);
+        let total = AtomicUsize::new(0);
+        for job in 0..20_000 {
+            pool.chunks(8, 1, &|lo, hi| {
+                total.fetch_add((hi - lo) as usize, Ordering::Relaxed);
+            });
+            assert_eq!(total.load(Ordering::Relaxed), 8 * (job + 1));
+            if job % 5000 == 0 {
+                // long enough for the threads to sleep
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        }
+    }
 }
