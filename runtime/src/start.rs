@@ -36,9 +36,11 @@ pub unsafe fn run(program: &Program, args: &[String], options: &Options, interru
         eprintln!("help: build it with `tdl build --cpu x86-64-v2`");
         return 2;
     }
-    // SAFETY: by contract
-    let known: Vec<Flag<'_>> =
-        params.iter().map(|p| Flag { name: unsafe { p.name.as_str() }, dtype: p.dtype }).collect();
+    let flag = |p: &Param| {
+        // SAFETY: by contract
+        Flag { name: unsafe { p.name.as_str() }, dtype: p.dtype }
+    };
+    let known: Vec<Flag<'_>> = params.iter().map(flag).collect();
     let flags = match Flags::parse(&known, args) {
         Ok(Parsed::Help) => {
             // SAFETY: by contract
@@ -66,6 +68,7 @@ pub unsafe fn run(program: &Program, args: &[String], options: &Options, interru
                 let mut slot = 0u64;
                 // SAFETY: a default takes no arguments and gives one slot
                 if unsafe { default(&mut *ctx, std::ptr::null(), &mut slot) } != OK {
+                    // SAFETY: by contract
                     return unsafe { failed(&mut ctx, program, options) };
                 }
                 slots.push(slot);
@@ -237,7 +240,7 @@ impl Flags {
             let is_bool = dtype == Dtype::Bool as u32;
             let value = match given {
                 Some(v) => v.to_owned(),
-                None if is_bool && !rest.as_slice().first().is_some_and(|v| Value::parse(dtype, v).is_ok()) => {
+                None if is_bool && rest.as_slice().first().is_none_or(|v| Value::parse(dtype, v).is_err()) => {
                     "true".into()
                 }
                 None => rest.next().cloned().ok_or_else(|| format!("`--{name}` needs a value"))?,
@@ -288,6 +291,7 @@ unsafe fn program_help(program: &Program, params: &[Param], flags: &[Flag<'_>], 
         defaults.push(match p.default {
             // SAFETY: a default takes no arguments and gives one slot of the parameter's dtype
             Some(f) if unsafe { f(&mut *ctx, std::ptr::null(), &mut slot) } == OK => {
+                // SAFETY: the slot has been written with a value of this dtype
                 Some(unsafe { shown(&ctx, p.dtype, slot) })
             }
             Some(_) => Some("?".into()),

@@ -42,7 +42,7 @@ impl Session {
                     next += 1;
                     match value {
                         Ok(mut v) => v.pop(),
-                        Err(e) => return Ok(self.report(e, &mut host)?),
+                        Err(e) => return self.report(e, &mut host),
                     }
                 }
                 None => None,

@@ -275,7 +275,7 @@ mod tests {
     fn wild_spans_do_not_panic() {
         for (text, start, end) in [("", 0, 0), ("", 5, 9), ("é", 1, 1), ("a\n", 2, 2), ("ab", 1, 99)] {
             let (map, d) = sample(text, start, end);
-            render(&[d.clone()], &map, Style { color: true, ascii: true });
+            render(std::slice::from_ref(&d), &map, Style { color: true, ascii: true });
             to_json(&[d], &map);
         }
     }

@@ -449,6 +449,8 @@ pub struct Arg {
     pub value: Expr,
 }
 
+// A subscript has few items and they do not live long: a box for each slice would cost more than it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum IndexItem {
     /// An index, an index tensor, a mask; or a size or type, if the base is a type.

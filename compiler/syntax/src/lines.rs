@@ -35,7 +35,7 @@ pub fn prepare(file: FileId, text: &str, whole: bool) -> Prepared {
     slips(file, text, &all, &mut bytes, &mut p.errors);
     newlines(text, &all, &mut bytes, &mut p);
     let code: Vec<&Tok> = all.iter().filter(|t| !matches!(t.0, Token::Newline | Token::Doc | Token::Comment)).collect();
-    let ranges = if whole { vec![0..text.len()] } else { split(text, &code) };
+    let ranges = if whole { std::iter::once(0..text.len()).collect() } else { split(text, &code) };
     for range in ranges {
         let inside = code.iter().filter(|t| range.contains(&t.1.start));
         let sound = brackets(file, text, inside, &mut p.errors);
@@ -136,7 +136,7 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], errors: &mut V
             (Some((Token::Number, number)), Some(_))
                 if at(i + 1) == Some((Token::Dot, "."))
                     && !number.contains('.')
-                    && !(before.and_then(at) == Some((Token::Dot, ".")))
+                    && before.and_then(at) != Some((Token::Dot, "."))
                     && !(adjacent(i + 1) && matches!(at(i + 2), Some((Token::Word | Token::Number, _)))) =>
             {
                 (number.len() + 1, "a float has digits on both sides of the dot", "write a zero: `1.0`", b"")
@@ -191,11 +191,10 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
                     .iter()
                     .find(|t| !matches!(t.0, Token::Newline | Token::Comment | Token::Doc))
                     .map(|t| (t.0, &text[t.1.clone()]));
-                let goes_on = match next {
-                    Some((Token::Pipe | Token::Dot, _)) | Some((Token::Close, "}")) => true,
-                    Some((Token::Word, "else" | "where")) => true,
-                    _ => false,
-                };
+                let goes_on = matches!(
+                    next,
+                    Some((Token::Pipe | Token::Dot, _) | (Token::Close, "}") | (Token::Word, "else" | "where"))
+                );
                 let inside = open.last().is_some_and(|b| *b != b'{');
                 let before = last.is_none_or(|t| continues(t.0, &text[t.1.clone()]));
                 if inside || before || goes_on {
@@ -254,7 +253,7 @@ fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
         }
     }
     if starts.is_empty() {
-        return if code.is_empty() { Vec::new() } else { vec![0..text.len()] };
+        return (!code.is_empty()).then_some(0..text.len()).into_iter().collect();
     }
     let mut ranges = Vec::new();
     if code[0].1.start < starts[0] {

@@ -2,6 +2,7 @@
 //!
 //! [`check`] is the whole interface. No IO happens here: the modules of a program come parsed.
 
+mod builtin;
 mod check;
 mod dump;
 mod ids;

@@ -1,7 +1,6 @@
 //! The polynomials. Sources: W. J. Cody and W. Waite, *Software Manual for the Elementary Functions*, 1980, for range
 //! reduction; N. Higham, *Accuracy and Stability of Numerical Algorithms*, section 1.14.1, for `log1p`; the erf tail is a
 //! polynomial fit of `log(erfcx(z) / t)`, `t = 2 / (2 + z)`, in the manner of *Numerical Recipes*, 3rd ed., section 6.2.2.
-#![expect(clippy::excessive_precision, clippy::approx_constant, reason = "coefficients and split constants")]
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LOG2_E, LOG10_E, PI};
 

@@ -3,6 +3,7 @@
 //! Order: [`collect`] enters all items of all modules, lowers structs and signatures; then each body is checked once, for
 //! all sizes. Expected types flow inwards as hints; what is unknown is solved within the statement ([`store`]).
 
+mod arguments;
 mod body;
 mod builtin;
 mod call;
@@ -12,6 +13,7 @@ mod convert;
 mod derive;
 mod errors;
 mod expr;
+mod extents;
 mod field;
 mod finish;
 mod index;

@@ -97,7 +97,7 @@ impl Checker<'_> {
         span: Span,
     ) -> Expr {
         // a hint reaches an operand only as far as the dtype of scalars goes; trees pass it on whole
-        let hint = hint.map(|h| self.zonk(h)).filter(|h| is_tree(h));
+        let hint = hint.map(|h| self.zonk(h)).filter(is_tree);
         let l = self.expr(left, hint.as_ref());
         let r = self.expr(right, hint.as_ref());
         self.binary_typed(op, op_span, l, r, span)
@@ -360,9 +360,7 @@ impl Checker<'_> {
         let mut out = Vec::new();
         for (x, y) in long.iter().zip(short) {
             let (Dim::Size(x), Dim::Size(y)) = (x, y) else { return Err(Trap::Spread) };
-            if y.as_const() == Some(1) {
-                out.push(Dim::Size(x.clone()));
-            } else if self.unify_size(x, y).is_ok() {
+            if y.as_const() == Some(1) || self.unify_size(x, y).is_ok() {
                 out.push(Dim::Size(x.clone()));
             } else if x.as_const() == Some(1) {
                 if !same_length {

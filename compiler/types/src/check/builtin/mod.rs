@@ -395,7 +395,7 @@ impl Checker<'_> {
             None if (0..n).contains(&k) => Some(Axis::FromStart(k as usize)),
             None if (-n..0).contains(&k) => Some(Axis::FromStart((n + k) as usize)),
             Some(p) if k >= 0 && k < p as i64 => Some(Axis::FromStart(k as usize)),
-            Some(p) if k < 0 && -k <= n - p as i64 - 1 => Some(Axis::FromEnd(-k as usize)),
+            Some(p) if k < 0 && -k < n - p as i64 => Some(Axis::FromEnd(-k as usize)),
             None | Some(_) => None,
         };
         if axis.is_none() {

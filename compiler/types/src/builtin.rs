@@ -1,0 +1,167 @@
+//! The operations of the typed AST that are built in: reductions, derivatives, draws, functions of the prelude.
+
+use std::sync::Arc;
+
+use tdl_ir::op::{BinaryOp, ScanOp, UnaryOp};
+
+use crate::thir::{Axis, Expr};
+
+/// How a reduction combines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    Sum,
+    Prod,
+    Max,
+    Min,
+    Mean,
+    Any,
+    All,
+}
+
+/// Which derivative a function value is.
+#[derive(Clone, Debug)]
+pub struct Derivative {
+    pub kind: DerivativeKind,
+    pub func: Box<Expr>,
+    /// Parameters of `func`, by position.
+    pub wrt: Vec<usize>,
+    /// `wrt` was a tuple: so is the gradient.
+    pub wrt_tuple: bool,
+    /// `func` gives `(loss, extra)`.
+    pub aux: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DerivativeKind {
+    /// `grad(f)`: as `f`, with the gradient as the result (`(g, extra)` with aux).
+    Grad,
+    /// `(loss, g)`, with aux `((loss, extra), g)`.
+    ValueAndGrad,
+    /// `y` shape ++ `x` shape.
+    Jacobian,
+    /// `x` shape ++ `x` shape.
+    Hessian,
+}
+
+/// Draws from a generator. Results have the expression's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RngOp {
+    Normal,
+    Uniform,
+    /// args: probability of true (scalar float). Result: bool tensor.
+    Bernoulli,
+    /// args: low, high (i64, high excluded). Result: integer tensor.
+    Randint,
+    /// args: n. Result: `i64[n]`.
+    Permutation,
+    /// args: a tensor or stack; its rows in random order.
+    Shuffle,
+    /// args: a tensor or stack with at least one row; one row.
+    Choice,
+    /// args: logits `[..s, n]`. Result: `i64[..s]`.
+    Categorical,
+    /// An independent child.
+    Split,
+    /// args: n. A stack of children, `Rng[n]`.
+    SplitN,
+}
+
+/// Primitives with typing rules of their own. Static parameters stand here, values in the arguments, type arguments in the result's type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Builtin {
+    /// `exp(x)` and every other row of the table.
+    Elementwise1(UnaryOp),
+    /// `maximum(a, b)` and every other row, with broadcasting.
+    Elementwise2(BinaryOp),
+    /// `axes`: none means all. With `keepdims` they stay as 1.
+    Reduce {
+        op: Reduction,
+        axes: Option<Vec<Axis>>,
+        keepdims: bool,
+    },
+    /// Index of the first largest or smallest; without axis over all elements in row-major order.
+    ArgReduce {
+        max: bool,
+        axis: Option<Axis>,
+        keepdims: bool,
+    },
+    Scan {
+        op: ScanOp,
+        axis: Axis,
+        reverse: bool,
+    },
+    Sort {
+        axis: Axis,
+        descending: bool,
+    },
+    Argsort {
+        axis: Axis,
+        descending: bool,
+    },
+    /// `(c, a, b)` with broadcasting; `a` and `b` may be trees of one type, then `c` is a scalar or covers the stack's axes.
+    Where,
+    /// Of the result's type, which may be a tree.
+    Zeros,
+    Ones,
+    /// args: the scalar.
+    Full,
+    /// Square matrix with ones on the diagonal.
+    Eye,
+    /// 0, 1, … of the result's dtype; args: nothing, or start and step.
+    Arange,
+    /// args: first and last.
+    Linspace,
+    /// Of a tensor or a stack; to the result's shape.
+    Reshape,
+    /// Result axis `i` is operand axis `perm[i]`.
+    Permute {
+        perm: Vec<Axis>,
+    },
+    /// `x.T`: swaps the last two axes.
+    Transpose,
+    /// args: one tuple's items, tensors or stacks, along `axis`.
+    Concat {
+        axis: Axis,
+    },
+    /// args: items of one type, along a new axis of the result.
+    Stack {
+        axis: Axis,
+    },
+    Flip {
+        axes: Vec<Axis>,
+    },
+    /// Broadcast to the result's shape.
+    BroadcastTo,
+    /// `i64[k, rank]` for a tensor, `i64[k]` for a vector: positions of true, in row-major order. Existential.
+    Nonzero,
+    /// args: a, b, and rtol, atol (f64). A bool scalar; on trees all leaves.
+    Allclose,
+    /// Values and text, separated by blanks; `end` instead of a newline.
+    Print {
+        end: Arc<str>,
+    },
+    StopGrad,
+    /// args: a seed (i64).
+    RngNew,
+    TreeMap,
+    TreeDot,
+    TreeSum,
+    TreeNorm,
+    /// args: tree, largest norm.
+    TreeClip,
+    TreeCount,
+    /// args: path, value. `names`: leaf paths are made by `elaborate`.
+    Save,
+    /// args: path. Of the result's type.
+    Load,
+    /// args: path. Result `some n, m. E[n, m]`.
+    ReadCsv {
+        header: usize,
+    },
+    /// args: path. Result of the expression's (existential) type: dtype and rank are checked.
+    ReadNpy,
+    ReadText,
+    WriteNpy,
+    Exists,
+    Clock,
+}
