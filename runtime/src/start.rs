@@ -20,11 +20,18 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs a program to its end and returns the exit code: 0, 1 after a failure, 2 for wrong flags.
+/// Runs a program to its end and returns the exit code: 0, 1 after a failure, 2 for wrong flags. `started` sees the
+/// context before `main` begins, `ended` after it.
 ///
 /// # Safety
 /// `program` and everything it points to is the table of a loaded object.
-pub unsafe fn run(program: &Program, args: &[String], options: &Options, interrupt: impl FnOnce(&Ctx)) -> i32 {
+pub unsafe fn run(
+    program: &Program,
+    args: &[String],
+    options: &Options,
+    started: impl FnOnce(&Ctx),
+    ended: impl FnOnce(&Ctx),
+) -> i32 {
     if program.version != VERSION {
         eprintln!("error: the program was made for another version of the runtime");
         return 2;
@@ -59,7 +66,7 @@ pub unsafe fn run(program: &Program, args: &[String], options: &Options, interru
     };
     let threads = flags.threads.or(options.threads).unwrap_or_else(cores);
     let mut ctx = Ctx::new(threads, Output::stdout());
-    interrupt(&ctx);
+    started(&ctx);
     let mut slots = Vec::new();
     for (param, value) in params.iter().zip(&flags.values) {
         match (value, param.default) {
@@ -86,6 +93,7 @@ pub unsafe fn run(program: &Program, args: &[String], options: &Options, interru
     // SAFETY: the slots are those of the parameters; `main` returns nothing
     let status = unsafe { entry(&mut *ctx, slots.as_ptr(), results.as_mut_ptr()) };
     ctx.progress.clear();
+    ended(&ctx);
     if status != OK {
         // SAFETY: by contract
         return unsafe { failed(&mut ctx, program, options) };
@@ -367,7 +375,7 @@ pub unsafe extern "C" fn tdl_main(argc: i32, argv: *const *const c_char, program
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let options = Options { name: name.to_owned(), threads: None, color };
     // SAFETY: by contract
-    unsafe { run(&*program, args.get(1..).unwrap_or(&[]), &options, |_| {}) }
+    unsafe { run(&*program, args.get(1..).unwrap_or(&[]), &options, |_| {}, |_| {}) }
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ fn exit_code(args: &[&str], default: bool, version: u32) -> i32 {
     let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
     let options = Options { name: "a".into(), threads: Some(1), color: false };
     // SAFETY: the tables are alive
-    unsafe { run(&program, &args, &options, |_| {}) }
+    unsafe { run(&program, &args, &options, |_| {}, |_| {}) }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tdl_elaborate::{Elaborated, Roots};
 use tdl_ir::Module;
 use tdl_llvm::{Jit, LinkError, ProgramInfo, ProgramParam, SiteText};
 use tdl_loops::Program;
+use tdl_runtime::Ctx;
 use tdl_runtime::abi;
 use tdl_runtime::start;
 use tdl_source::Diagnostic;
@@ -110,9 +111,13 @@ impl Session {
         };
         catch_interrupts();
         let begin = Instant::now();
+        let mut memory = None;
+        let started = |ctx: &Ctx| watch(&ctx.interrupt);
+        let ended = |ctx: &Ctx| memory = Some(ctx.memory.counters());
         // SAFETY: the symbol is the table of an object that `tdl_llvm::compile` made
-        let code = unsafe { start::run(&*table.cast::<abi::Program>(), args, &options, |ctx| watch(&ctx.interrupt)) };
+        let code = unsafe { start::run(&*table.cast::<abi::Program>(), args, &options, started, ended) };
         watch_nothing();
+        self.timings.memory = memory;
         self.timings.add("run", begin.elapsed());
         Ok(code)
     }

@@ -1,11 +1,15 @@
-//! How long each pass took.
+//! How long each pass took, and what memory the program used.
 
 use std::time::{Duration, Instant};
+
+use tdl_runtime::Counters;
 
 /// Named durations in the order they happened.
 #[derive(Debug, Default)]
 pub struct Timings {
     rows: Vec<(String, Duration)>,
+    /// Of a program that has run.
+    pub(crate) memory: Option<Counters>,
 }
 
 impl Timings {
@@ -27,12 +31,20 @@ impl Timings {
 
     /// A table; rows that are indented by their name are parts of the row before them.
     pub fn table(&self) -> String {
-        let width = self.rows.iter().map(|(n, _)| n.len()).max().unwrap_or(0).max(8);
+        let width = self.rows.iter().map(|(n, _)| n.len()).max().unwrap_or(0).max(11);
         let mut out = format!("{:width$}  {:>10}\n", "pass", "ms");
         for (name, d) in &self.rows {
             out.push_str(&format!("{name:width$}  {:>10.3}\n", d.as_secs_f64() * 1e3));
         }
         out.push_str(&format!("{:width$}  {:>10.3}\n", "compile", self.total().as_secs_f64() * 1e3));
+        if let Some(m) = self.memory {
+            out.push_str(&format!(
+                "{:width$}  {:>10.3}  MB in tensors at once\n",
+                "peak memory",
+                m.peak_bytes as f64 / 1e6
+            ));
+            out.push_str(&format!("{:width$}  {:>10}  blocks asked of the system\n", "allocations", m.system));
+        }
         out
     }
 }
