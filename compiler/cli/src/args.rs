@@ -102,6 +102,9 @@ pub struct Build {
     /// The processor to compile for: `native`, `x86-64-v3`, or another name LLVM knows
     #[arg(long, default_value = "native", value_name = "NAME")]
     pub cpu: String,
+    /// Compile for a debugger: DWARF places and variables, no optimization
+    #[arg(short = 'g', long)]
+    pub debug: bool,
 }
 
 #[derive(Debug, Args)]

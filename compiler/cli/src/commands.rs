@@ -40,6 +40,7 @@ fn options(common: &Common) -> Options {
         },
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: style(common).color,
+        debug: false,
     }
 }
 
@@ -62,7 +63,12 @@ fn run(run: Run) -> i32 {
 }
 
 fn build(build: Build) -> i32 {
-    let mut session = Session::new(Options { cpu: build.cpu.clone(), ..options(&build.common) });
+    let mut session = {
+        let common = options(&build.common);
+        // a debugger follows the code as it was written
+        let opt_level = if build.debug { 0 } else { common.opt_level };
+        Session::new(Options { cpu: build.cpu.clone(), debug: build.debug, opt_level, ..common })
+    };
     let output = build.output.clone().unwrap_or_else(|| default_output(&build.file));
     let result = session.build(&build.file, &output).map(|()| 0);
     finish(session, result, &build.common)

@@ -88,7 +88,13 @@ impl Session {
                 source: p.source,
             })
         };
-        ProgramInfo { sites: loops.sites.iter().map(site).collect(), ..ProgramInfo::default() }
+        let folder = std::env::current_dir().map(|d| d.to_string_lossy().into_owned()).unwrap_or_default();
+        ProgramInfo {
+            sites: loops.sites.iter().map(site).collect(),
+            debug: self.options.debug,
+            folder,
+            ..ProgramInfo::default()
+        }
     }
 
     /// An object of functions that the driver itself calls (tests, REPL entries).
@@ -126,7 +132,8 @@ impl Session {
     pub fn build(&mut self, path: &Path, output: &Path) -> Result<(), Failure> {
         let program = self.typed(path)?;
         let object = self.compile_main(&program, path, true)?;
-        let result = self.timings.time("link", || tdl_llvm::link(&object, output));
+        let debug = self.options.debug;
+        let result = self.timings.time("link", || tdl_llvm::link(&object, output, debug));
         result.map_err(|e| match e {
             LinkError::NoCompiler(name) => link_failure(
                 self,

@@ -25,6 +25,8 @@ pub struct Options {
     /// Run the IR verifier after every pass.
     pub verify: bool,
     pub color: bool,
+    /// Compile for a debugger.
+    pub debug: bool,
 }
 
 /// Where a program runs.
@@ -152,7 +154,8 @@ impl Session {
     }
 
     pub(crate) fn elaborate(&mut self, program: &thir::Program, roots: &Roots) -> Result<Elaborated, Failure> {
-        let result = self.timings.time("elaborate", || tdl_elaborate::elaborate(program, roots));
+        let debug = self.options.debug;
+        let result = self.timings.time("elaborate", || tdl_elaborate::elaborate(program, roots, debug));
         let out = result.map_err(|failures| {
             let mut diagnostics = Vec::new();
             for f in failures {

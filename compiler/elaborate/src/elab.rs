@@ -27,6 +27,8 @@ pub struct Elab<'p> {
     scope: Scope,
     /// Whether the code is `main`'s own, outside loops: where long loops show their progress.
     pub at_top_of_main: bool,
+    /// Whether places and variables are marked for a debugger.
+    pub debug: bool,
 }
 
 /// What has been computed already and dominates the present place.
@@ -49,6 +51,7 @@ impl<'p> Elab<'p> {
             next_slot: 1 << 31,
             scope: Scope::default(),
             at_top_of_main: false,
+            debug: false,
         }
     }
 

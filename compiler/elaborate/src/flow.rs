@@ -19,6 +19,7 @@ impl<'p> Elab<'p> {
     /// The value of a function's or lambda's body.
     pub fn body(&mut self, env: &mut Env<'p>, value: &'p Expr, ty: &RTy<'p>) -> R<Val<'p>> {
         env.depth = 0;
+        self.debug_parameters(env, value.span);
         env.flags = !returns_at_ends(value);
         if !env.flags {
             return self.tail(env, value, ty);
@@ -69,9 +70,11 @@ impl<'p> Elab<'p> {
     /// Statements from `from` on, and the result, which has type `ty`.
     pub fn block(&mut self, env: &mut Env<'p>, b: &'p Block, from: usize, ty: &RTy<'p>, tail: bool) -> R<Val<'p>> {
         for (i, s) in b.stmts.iter().enumerate().skip(from) {
+            self.debug_place(s.span);
             let effects = Effects::of_stmt(s);
             if !effects.exits() {
                 self.stmt(env, s)?;
+                self.debug_assigned(env, s, &effects);
                 continue;
             }
             if let Some((cond, then)) = early_exit(s) {
@@ -108,6 +111,9 @@ impl<'p> Elab<'p> {
                 |_, _| Ok(Val::Never),
                 |this, env| this.block(env, b, i + 1, ty, tail),
             );
+        }
+        if let Some(e) = &b.result {
+            self.debug_place(e.span);
         }
         match &b.result {
             Some(e) if tail => self.tail(env, e, ty),

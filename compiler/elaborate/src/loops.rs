@@ -41,6 +41,7 @@ impl<'p> Elab<'p> {
             let value = this.b.size_binary(BinaryOp::Add, from, i);
             this.b.name_value(value, &env.body.locals[index.index()].name);
             env.set(index, Val::Leaf(value));
+            this.debug_variable(env, index, body.span);
             this.block(env, body, 0, &RTy::Tuple(Vec::new()), false)?;
             if progress {
                 this.b.inst(Op::Io(IoOp::Progress), vec![i, n], Vec::new(), Vec::new());

@@ -50,11 +50,13 @@ pub struct MainParam {
     pub default: Option<FuncId>,
 }
 
-/// Elaborates what `roots` says. A root that fails does not hide the failures of others.
-pub fn elaborate(program: &Program, roots: &Roots) -> Result<Elaborated, Vec<Failure>> {
+/// Elaborates what `roots` says. A root that fails does not hide the failures of others. `debug` marks places and
+/// variables for a debugger.
+pub fn elaborate(program: &Program, roots: &Roots, debug: bool) -> Result<Elaborated, Vec<Failure>> {
     let value = Expr { kind: ExprKind::Tuple(Vec::new()), ty: Ty::unit(), span: crate::nowhere() };
     let no_body = Body { locals: Vec::new(), opens: Vec::new(), lambdas: Vec::new(), value };
     let mut elab = Elab::new(program, &no_body);
+    elab.debug = debug;
     let mut out = Elaborated::default();
     let mut failures = Vec::new();
     let mut keep = |failure: Failure| failures.push(failure);

@@ -44,7 +44,7 @@ fn lines(failures: &[Failure]) -> String {
 /// What `main` prints; a failed run ends with its message.
 fn run(source: &str) -> String {
     checked(source, |program| {
-        let out = elaborate(program, &Roots::Main).unwrap_or_else(|e| panic!("{}", lines(&e)));
+        let out = elaborate(program, &Roots::Main, false).unwrap_or_else(|e| panic!("{}", lines(&e)));
         let entry = out.main.expect("has a main");
         tdl_ir::verify(&out.module).unwrap_or_else(|e| panic!("{e}\n{}", tdl_ir::print(&out.module)));
         let args = entry

@@ -28,6 +28,11 @@ impl Builder {
         Builder { func, open: vec![Block::default()], span, consts: HashMap::new(), splats: HashMap::new() }
     }
 
+    /// The name of the function under construction.
+    pub fn name(&self) -> &str {
+        &self.func.name
+    }
+
     pub fn attrs(&mut self) -> &mut Attrs {
         &mut self.func.attrs
     }

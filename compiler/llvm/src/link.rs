@@ -18,8 +18,8 @@ pub enum LinkError {
     Io(String),
 }
 
-/// Links an object into an executable, which replaces `output` in one step.
-pub fn link(object: &[u8], output: &Path) -> Result<(), LinkError> {
+/// Links an object into an executable, which replaces `output` in one step. `debug` keeps its symbols.
+pub fn link(object: &[u8], output: &Path, debug: bool) -> Result<(), LinkError> {
     let compiler = std::env::var("CC").ok().filter(|c| !c.is_empty()).unwrap_or_else(|| "cc".into());
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = output.file_name().ok_or_else(|| LinkError::Io(format!("`{}` is no file name", output.display())))?;
@@ -38,7 +38,8 @@ pub fn link(object: &[u8], output: &Path) -> Result<(), LinkError> {
         .arg(&object_path)
         .arg(&library)
         .args(["-o".as_ref(), temporary.as_os_str()])
-        .args(["-Wl,--gc-sections", "-Wl,--as-needed", "-Wl,-s", "-lpthread", "-lm", "-ldl"])
+        .args(["-Wl,--gc-sections", "-Wl,--as-needed", "-lpthread", "-lm", "-ldl"])
+        .args((!debug).then_some("-Wl,-s"))
         .output();
     let done = match result {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(LinkError::NoCompiler(compiler)),

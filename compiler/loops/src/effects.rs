@@ -70,6 +70,14 @@ impl<'a> Lower<'a> {
                 self.host.push(Stmt::Format { dst, pieces: pieces.clone(), args });
                 self.scalars.insert(inst.results[0], dst.into());
             }
+            Op::Debug { func, variable } => {
+                let variable = match variable {
+                    Some(name) => inst.args.first().map(|v| (Arc::clone(name), self.arg(*v))),
+                    None => None,
+                };
+                let site = self.site();
+                self.host.push(Stmt::Debug { site, func: Arc::clone(func), variable });
+            }
             Op::Io(io) => self.io(inst, io, n),
             // Scalars that come from elements of tensors.
             Op::Const(_)

@@ -305,6 +305,11 @@ impl Printer<'_> {
                 let kind = format!("{kind:?}").to_lowercase();
                 self.line(&format!("assert.{kind} {}, {} ({})", self.o(*ok), pieces_text(pieces), self.args(args)));
             }
+            Stmt::Debug { site: _, func, variable: None } => self.line(&format!("debug {func}")),
+            Stmt::Debug { site: _, func, variable: Some((name, value)) } => {
+                let value = self.args(std::slice::from_ref(value));
+                self.line(&format!("debug {func}: {name} = {value}"));
+            }
             Stmt::Safepoint => self.line("safepoint"),
             Stmt::Return { slots } => self.line(&format!("return {}", self.os(slots))),
         }

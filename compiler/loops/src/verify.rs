@@ -219,6 +219,7 @@ impl Checker<'_> {
             | Stmt::Runtime { .. }
             | Stmt::Print { .. }
             | Stmt::Format { .. }
+            | Stmt::Debug { .. }
             | Stmt::Safepoint
             | Stmt::Return { .. } => Ok(()),
         }

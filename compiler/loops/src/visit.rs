@@ -202,6 +202,7 @@ impl Stmt {
             Stmt::Gemm(g) => g.visit(f),
             Stmt::Runtime { call, .. } => call.visit(f),
             Stmt::Print { args, .. } | Stmt::Format { args, .. } => args.iter().for_each(|a| a.visit(f)),
+            Stmt::Debug { variable, .. } => variable.iter().for_each(|(_, a)| a.visit(f)),
             Stmt::Assert { ok, args, .. } => {
                 f(*ok);
                 args.iter().for_each(|a| a.visit(f));
@@ -238,6 +239,7 @@ impl Stmt {
             | Stmt::Print { .. }
             | Stmt::Format { .. }
             | Stmt::Assert { .. }
+            | Stmt::Debug { .. }
             | Stmt::Safepoint
             | Stmt::Return { .. } => {}
         }
@@ -262,6 +264,7 @@ impl Stmt {
             | Stmt::Print { .. }
             | Stmt::Format { .. }
             | Stmt::Assert { .. }
+            | Stmt::Debug { .. }
             | Stmt::Safepoint
             | Stmt::Return { .. } => vec![],
         }
@@ -285,6 +288,7 @@ impl Stmt {
             | Stmt::Gemm(_)
             | Stmt::Print { .. }
             | Stmt::Assert { .. }
+            | Stmt::Debug { .. }
             | Stmt::Safepoint
             | Stmt::Return { .. } => vec![],
         }

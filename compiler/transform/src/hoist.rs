@@ -135,7 +135,8 @@ impl Hoister<'_> {
             | Op::Print { .. }
             | Op::Assert { .. }
             | Op::Format { .. }
-            | Op::Io(_) => Motion::Never,
+            | Op::Io(_)
+            | Op::Debug { .. } => Motion::Never,
         }
     }
 }

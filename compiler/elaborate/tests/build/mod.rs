@@ -168,7 +168,7 @@ impl Main {
         let main = FnId(program.fns.len() as u32);
         program.fns.push(self.function("main", vec![], &[], block_expr(block(stmts, None), Ty::unit())));
         program.modules = vec![ModuleDef { name: "".into(), main: Some(main) }];
-        let out = elaborate(&program, &Roots::Main).expect("elaborates");
+        let out = elaborate(&program, &Roots::Main, false).expect("elaborates");
         let entry = out.main.expect("has a main").func;
         tdl_ir::verify(&out.module).unwrap_or_else(|e| panic!("{e}\n{}", tdl_ir::print(&out.module)));
         let mut module = tdl_transform::differentiate(&out.module, &[entry], true)

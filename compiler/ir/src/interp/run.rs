@@ -247,6 +247,7 @@ impl<'a> Frame<'a> {
             }
             Op::Format { pieces } => Ok(vec![Value::Str(self.message(pieces, &args).into())]),
             Op::Io(io) => self.io(inst, io, &args),
+            Op::Debug { .. } => Ok(Vec::new()),
             Op::If | Op::For | Op::While | Op::Call { .. } => internal("control flow is handled before"),
             Op::Vjp { .. } | Op::Jvp { .. } => internal(format!("`{}` is left in a program that runs", op.name())),
         }

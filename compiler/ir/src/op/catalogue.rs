@@ -128,6 +128,7 @@ const FIXED: &[Entry] = &[
     row(Family::Effect, "print", "Writes text and values to standard output."),
     row(Family::Effect, "assert", "Stops the program with a message unless a condition holds."),
     row(Family::Effect, "format", "Text with values in it."),
+    row(Family::Effect, "debug", "A place, or a variable, for a debugger."),
     row(Family::Io, "read_csv", "A table of numbers, with its two sizes."),
     row(Family::Io, "read_npy", "An npy file, with its sizes."),
     row(Family::Io, "read_text", "A file as text."),
@@ -187,6 +188,7 @@ impl Op {
             Op::Print { .. } => "print",
             Op::Assert { .. } => "assert",
             Op::Format { .. } => "format",
+            Op::Debug { .. } => "debug",
             Op::Io(io) => match io {
                 IoOp::ReadCsv { .. } => "read_csv",
                 IoOp::ReadNpy => "read_npy",

@@ -185,6 +185,12 @@ pub enum Op {
         pieces: Vec<Piece>,
     },
     Io(IoOp),
+    /// `()` or `(x)`: a place of `func` where a debugger may stop (the instruction's span), or a variable of it that the
+    /// debugger shows from there on. Only in programs that are compiled for one.
+    Debug {
+        func: Arc<str>,
+        variable: Option<Arc<str>>,
+    },
 }
 
 /// A scalar constant; its dtype stands in the result's type. Floats of every width are kept as `f64` bits.
@@ -247,7 +253,7 @@ impl Op {
     /// Must stay where it is, once, even if nobody uses its results. (`If`, loops and calls: see their contents.)
     pub fn has_effect(&self) -> bool {
         match self {
-            Op::Print { .. } | Op::Assert { .. } | Op::Io(_) => true,
+            Op::Print { .. } | Op::Assert { .. } | Op::Io(_) | Op::Debug { .. } => true,
             Op::Const(_)
             | Op::Dense(_)
             | Op::Text(_)

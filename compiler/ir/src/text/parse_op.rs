@@ -96,6 +96,14 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
             Op::Assert { kind, pieces: pieces(p, items)? }
         }
         "format" => Op::Format { pieces: pieces(p, items)? },
+        "debug" => {
+            let text = |name| match label(items, name) {
+                Some(Label::Text(s)) => Some(s.as_str().into()),
+                Some(_) | None => None,
+            };
+            let Some(func) = text("func") else { return p.error("`debug` needs `func`, a text") };
+            Op::Debug { func, variable: text("variable") }
+        }
         "read_csv" => Op::Io(IoOp::ReadCsv { header: number(p, items, "header")? }),
         "read_npy" => Op::Io(IoOp::ReadNpy),
         "read_text" => Op::Io(IoOp::ReadText),

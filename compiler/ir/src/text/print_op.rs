@@ -85,6 +85,10 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
             items.insert(at + 1, message(pieces));
         }
         Op::Format { pieces } => items.insert(0, message(pieces)),
+        Op::Debug { func, variable } => {
+            items.push(format!("func: {}", quote(func)));
+            items.extend(variable.as_ref().map(|v| format!("variable: {}", quote(v))));
+        }
         Op::Io(io) => match io {
             IoOp::ReadCsv { header } => items.push(format!("header: {header}")),
             IoOp::Save { names } | IoOp::Load { names } => items.push(format!("names: [{}]", strings(names))),

@@ -239,6 +239,7 @@ impl<'m> Scope<'m> {
                 same("the result", self.result(inst, 0), &Type::Str)
             }
             Op::Io(io) => self.io(inst, io),
+            Op::Debug { variable, .. } => self.shape(inst, usize::from(variable.is_some()), 0),
         }
     }
 

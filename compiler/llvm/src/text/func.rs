@@ -25,6 +25,8 @@ pub(crate) struct Emit<'a> {
     /// Access group of the vector loop around.
     group: Option<usize>,
     pub fails: bool,
+    /// Scope and variables for a debugger.
+    pub debug: Option<super::debug::Host>,
 }
 
 pub fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &Kernel) {
@@ -67,7 +69,9 @@ fn reg_ty(ty: RegTy) -> &'static str {
 }
 
 pub fn host(out: &mut String, g: &mut Globals, program: &Program, f: &Func) {
+    let debug = super::debug::begin(g, f);
     let mut e = Emit::new(g, program, &f.regs);
+    e.debug = debug;
     let mut slot = 0;
     for p in &f.params {
         for reg in &p.slots {
@@ -82,8 +86,12 @@ pub fn host(out: &mut String, g: &mut Globals, program: &Program, f: &Func) {
     }
     e.block(&f.body);
     let name = symbol(&f.name);
-    let _ = writeln!(out, "define i32 @{name}(ptr %ctx, ptr %args, ptr %results) #0 {{\nentry:");
-    let _ = writeln!(out, "{}{}", e.slots, e.out);
+    let (scope, body) = match e.debug.take() {
+        Some(host) => (format!(" !dbg !{}", host.subprogram), host.finish(&e.out)),
+        None => (String::new(), std::mem::take(&mut e.out)),
+    };
+    let _ = writeln!(out, "define i32 @{name}(ptr %ctx, ptr %args, ptr %results) #0{scope} {{\nentry:");
+    let _ = writeln!(out, "{}{body}", e.slots);
     if e.fails {
         out.push_str("fail:\n  ret i32 1\n");
     }
@@ -105,6 +113,7 @@ impl<'a> Emit<'a> {
             label: "entry".into(),
             group: None,
             fails: false,
+            debug: None,
         }
     }
 
@@ -260,6 +269,7 @@ impl<'a> Emit<'a> {
             }
             Stmt::While(w) => self.while_loop(w),
             Stmt::Launch { kernel, args, range, grain } => self.launch(*kernel, args, *range, *grain),
+            Stmt::Debug { site, func, variable } => self.debug(*site, func, variable.as_ref()),
             Stmt::Alloc { .. }
             | Stmt::Free { .. }
             | Stmt::CopyBytes { .. }

@@ -3,6 +3,7 @@
 //!
 //! One function a kernel (`@k3`), one a host function (`@tdl_fn_main`), and the exported table `@tdl_program`.
 
+mod debug;
 mod float;
 mod func;
 mod math;
@@ -28,6 +29,10 @@ pub fn symbol(name: &str) -> String {
 pub fn module(program: &Program, info: &ProgramInfo, with_main: bool) -> String {
     let mut g = Globals::default();
     let mut body = String::new();
+    if info.debug {
+        g.debug = Some(debug::Unit::new(&mut g, info));
+        body.push_str("declare void @llvm.dbg.declare(metadata, metadata, metadata)\n");
+    }
     for (i, k) in program.kernels.iter().enumerate() {
         func::kernel(&mut body, &mut g, program, i, k);
     }
@@ -92,6 +97,11 @@ pub(crate) struct Globals {
     pub metadata: String,
     strings: HashMap<Vec<u8>, usize>,
     next_metadata: usize,
+    /// Metadata nodes by what they say.
+    nodes: HashMap<String, usize>,
+    /// Scopes of source functions.
+    subprograms: HashMap<String, usize>,
+    pub debug: Option<debug::Unit>,
 }
 
 impl Globals {
@@ -111,6 +121,23 @@ impl Globals {
             return "{ ptr null, i64 0 }".into();
         }
         format!("{{ ptr {}, i64 {} }}", self.constant(text.as_bytes()), text.len())
+    }
+
+    /// The number of a metadata node.
+    pub fn node(&mut self, text: &str) -> usize {
+        self.node_as(text, text)
+    }
+
+    /// As [`Self::node`], found again by `key`.
+    pub fn node_as(&mut self, key: &str, text: &str) -> usize {
+        if let Some(id) = self.nodes.get(key) {
+            return *id;
+        }
+        let id = self.next_metadata;
+        self.next_metadata += 1;
+        self.nodes.insert(key.to_owned(), id);
+        let _ = writeln!(self.metadata, "!{id} = {text}");
+        id
     }
 
     /// A loop's metadata (to vectorise) and the access group of its loads and stores.

@@ -15,6 +15,9 @@ pub struct ProgramInfo {
     pub params: Vec<ProgramParam>,
     /// One for each of the program's sites; none where no source stands behind.
     pub sites: Vec<Option<SiteText>>,
+    /// Whether the code carries debug information, and the folder that file names are relative to.
+    pub debug: bool,
+    pub folder: String,
     /// Names of CPU features to check at start.
     pub features: Vec<String>,
 }

@@ -275,6 +275,12 @@ pub enum Stmt {
     },
     /// Returns the interrupted status if the user asked to stop. Stands in each host loop that does real work.
     Safepoint,
+    /// A place of the source function `func` where a debugger may stop, or a variable that it shows from there on.
+    Debug {
+        site: SiteId,
+        func: Arc<str>,
+        variable: Option<(Arc<str>, Arg)>,
+    },
     /// Writes the result slots and returns 0.
     Return {
         slots: Vec<Operand>,

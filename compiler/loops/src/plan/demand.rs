@@ -165,7 +165,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Print { .. }
             | Op::Assert { .. }
             | Op::Format { .. }
-            | Op::Io(_) => false,
+            | Op::Io(_)
+            | Op::Debug { .. } => false,
         }
     }
 

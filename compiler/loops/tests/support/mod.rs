@@ -295,7 +295,7 @@ impl<'p> Machine<'p> {
                     return Err(self.message(f, pieces, args)?);
                 }
             }
-            Stmt::Safepoint => {}
+            Stmt::Safepoint | Stmt::Debug { .. } => {}
             Stmt::Return { .. } => unreachable!("handled by the block"),
         }
         Ok(())

@@ -256,7 +256,8 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Print { .. }
         | Op::Assert { .. }
         | Op::Format { .. }
-        | Op::Io(_) => false,
+        | Op::Io(_)
+        | Op::Debug { .. } => false,
     }
 }
 

@@ -100,7 +100,8 @@ impl Linearizer<'_> {
             | Op::Print { .. }
             | Op::Assert { .. }
             | Op::Format { .. }
-            | Op::Io(_) => {}
+            | Op::Io(_)
+            | Op::Debug { .. } => {}
             // handled before, or gone
             Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } => {}
         }

@@ -142,7 +142,8 @@ impl Simplifier {
             | Op::Print { .. }
             | Op::Assert { .. }
             | Op::Format { .. }
-            | Op::Io(_) => None,
+            | Op::Io(_)
+            | Op::Debug { .. } => None,
         }
     }
 
