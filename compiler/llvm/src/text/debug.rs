@@ -123,20 +123,18 @@ impl Emit<'_> {
     /// `Stmt::Debug`.
     pub(super) fn debug(&mut self, site: SiteId, func: &str, variable: Option<&(std::sync::Arc<str>, Arg)>) {
         let Some(mut host) = self.debug.take() else { return };
-        if let Some(place) = self.g.debug.as_ref().and_then(|u| u.place(site)) {
-            if let Some((scope, at)) = self.scope(&mut host, func, &place) {
-                let at_text = at.map_or(String::new(), |a| format!(", inlinedAt: !{a}"));
-                let (line, column) = (place.line, place.column);
-                let location =
-                    self.g.node(&format!("!DILocation(line: {line}, column: {column}, scope: !{scope}{at_text})"));
-                let _ = writeln!(self.out, ";dbg {location}");
-                match variable {
-                    // a place needs an instruction, or there is no address to stop at
-                    None => self.line("call void asm sideeffect \"nop\", \"\"()"),
-                    Some((name, value)) => {
-                        self.variable(&mut host, scope, location, at.unwrap_or(0), name, value, &place)
-                    }
-                }
+        if let Some(place) = self.g.debug.as_ref().and_then(|u| u.place(site))
+            && let Some((scope, at)) = self.scope(&mut host, func, &place)
+        {
+            let at_text = at.map_or(String::new(), |a| format!(", inlinedAt: !{a}"));
+            let (line, column) = (place.line, place.column);
+            let location =
+                self.g.node(&format!("!DILocation(line: {line}, column: {column}, scope: !{scope}{at_text})"));
+            let _ = writeln!(self.out, ";dbg {location}");
+            match variable {
+                // a place needs an instruction, or there is no address to stop at
+                None => self.line("call void asm sideeffect \"nop\", \"\"()"),
+                Some((name, value)) => self.variable(&mut host, scope, location, at.unwrap_or(0), name, value, &place),
             }
         }
         self.debug = Some(host);
