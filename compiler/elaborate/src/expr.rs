@@ -119,6 +119,7 @@ impl<'p> Elab<'p> {
                 self.tree_binary(*op, (&x, scalar(&left.ty)), (&y, scalar(&right.ty)))
             }
             ExprKind::Index { base, subscripts } => self.index(env, base, subscripts, &e.ty),
+            ExprKind::Comprehension { binders, value } => self.comprehension(env, binders, value, &e.ty),
             ExprKind::Call { callee, generics, args } => self.call(env, callee, generics, args),
             ExprKind::CallValue { callee, args } => self.call_value(env, callee, args),
             ExprKind::Builtin { op, args } => self.builtin_expr(env, op, args, &e.ty),

@@ -10,6 +10,7 @@
 
 mod builtin;
 mod call;
+mod comprehension;
 mod debug;
 mod derive;
 mod effects;

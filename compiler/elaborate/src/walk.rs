@@ -143,6 +143,13 @@ pub fn walk_expr<V: Visit + ?Sized>(v: &mut V, e: &Expr) {
             v.expr(base);
             walk_subscripts(v, subscripts);
         }
+        ExprKind::Comprehension { binders, value } => {
+            for b in binders {
+                v.size(&b.from);
+                v.size(&b.extent);
+            }
+            v.expr(value);
+        }
         ExprKind::Call { generics, args, callee } => {
             match callee {
                 Callee::Fn(_) => {}

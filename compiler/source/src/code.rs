@@ -68,6 +68,8 @@ codes! {
     E0404 = 404, "a size that may be negative or does not divide";
     E0405 = 405, "an index out of range";
     E0406 = 406, "subscripts or axes that do not fit";
+    E0407 = 407, "an index of a comprehension whose range is not known";
+    E0408 = 408, "a pattern that does not fit";
     E0501 = 501, "a gradient of something that is no scalar";
     E0502 = 502, "nothing to differentiate";
     E0503 = 503, "a derivative of an effect";

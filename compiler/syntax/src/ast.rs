@@ -331,6 +331,8 @@ pub enum ExprKind {
     Comprehension {
         body: Box<Expr>,
         binders: Vec<Binder>,
+        /// Without brackets: a call's argument.
+        bare: bool,
     },
     /// `()`, `(a, b)`; a single parenthesised expression is itself.
     Tuple(Vec<Expr>),

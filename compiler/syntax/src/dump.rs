@@ -21,7 +21,7 @@ pub fn dump_expr(e: &Expr) -> String {
         }
         ExprKind::Name(name) => name.name.to_string(),
         ExprKind::Array(items) => list("array", items.iter().map(dump_expr).collect()),
-        ExprKind::Comprehension { body, binders } => {
+        ExprKind::Comprehension { body, binders, bare: _ } => {
             let mut items = vec![dump_expr(body)];
             items.extend(binders.iter().map(|b| match &b.range {
                 BinderRange::Inferred => b.name.name.to_string(),

@@ -40,6 +40,9 @@
 //! spelled out. `return`, `break` and `continue` are expressions of type [`Ty::Never`] that occur only as a
 //! statement, as a block's result, or as a branch of an `if` in such a place.
 //!
+//! **Comprehensions**: a reduction over one is a [`Builtin::Reduce`] or [`Builtin::ArgReduce`] over its first axes. Where a range
+//! depends on an index outside of it, only its reduction is of one size, so the comprehension stands under that.
+//!
 //! **Index checks**: a subscript with `proved` needs no run-time check.
 //!
 //! **Lambdas** are entries of [`Body::lambdas`]; a lambda captures the values of locals at the moment it is made.
@@ -448,6 +451,13 @@ pub enum ExprKind {
         base: Box<Expr>,
         subscripts: Vec<Subscript>,
     },
+    /// `[value for i < n, j in a..b]`: the value for each index, the first binder outermost, with the extents as new first
+    /// axes: of a tensor, of a stack of structs, and of each part of a tuple. The sizes of the binders and of the value's type
+    /// are known before; each evaluation is independent of the others and assigns no variable from outside.
+    Comprehension {
+        binders: Vec<Binder>,
+        value: Box<Expr>,
+    },
     Call {
         callee: Callee,
         generics: Vec<GenericArg>,
@@ -515,6 +525,14 @@ pub enum ExprKind {
     Return(Option<Box<Expr>>),
     /// Has been reported; absent from programs without errors.
     Error,
+}
+
+/// An index of a comprehension: `from`, `from + 1`, … `extent` of them; a constant, proved or guarded to be at least 0.
+#[derive(Clone, Debug)]
+pub struct Binder {
+    pub index: LocalId,
+    pub from: SizeExpr,
+    pub extent: SizeExpr,
 }
 
 /// Which function a call goes to.

@@ -153,16 +153,16 @@ impl Cx<'_> {
                 let mut parts = inner(arg);
                 let label = take(&mut parts, Rule::label).map(|l| self.ident(&next(&mut inner(l))));
                 let value = self.expr(next(&mut parts));
-                Arg { label, value: self.comprehension(value, parts.next()) }
+                Arg { label, value: self.comprehension(value, parts.next(), true) }
             })
             .collect()
     }
 
-    fn comprehension(&self, body: Expr, binders: Option<P<'_>>) -> Expr {
+    fn comprehension(&self, body: Expr, binders: Option<P<'_>>, bare: bool) -> Expr {
         let Some(pair) = binders else { return body };
         let span = body.span.to(self.span(&pair));
         let binders = pair.into_inner().filter(|b| b.as_rule() == Rule::binder).map(|b| self.binder(b)).collect();
-        Expr { kind: ExprKind::Comprehension { body: Box::new(body), binders }, span }
+        Expr { kind: ExprKind::Comprehension { body: Box::new(body), binders, bare }, span }
     }
 
     fn binder(&self, pair: P<'_>) -> Binder {
@@ -221,7 +221,7 @@ impl Cx<'_> {
                 for part in pair.into_inner() {
                     if part.as_rule() == Rule::binders {
                         let body = items.pop().expect("an expression stands before `for`");
-                        let Expr { kind, .. } = self.comprehension(body, Some(part));
+                        let Expr { kind, .. } = self.comprehension(body, Some(part), false);
                         return Expr { kind, span };
                     }
                     items.push(self.expr(part));

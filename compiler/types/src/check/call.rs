@@ -82,7 +82,10 @@ impl Checker<'_> {
                     self.apply(f, args, hint, span)
                 }
                 None => match self.def_of(&name.name) {
-                    Some(Def::Fn(id)) => self.call_fn(id, None, None, args, hint, span, callee.span),
+                    Some(Def::Fn(id)) => match self.logsumexp_of(id, &args, span, callee.span) {
+                        Some(e) => e,
+                        None => self.call_fn(id, None, None, args, hint, span, callee.span),
+                    },
                     Some(_) => {
                         let f = self.expr(callee, None);
                         self.apply(f, args, hint, span)

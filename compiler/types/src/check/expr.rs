@@ -76,10 +76,11 @@ impl Checker<'_> {
             A::Str(pieces) => mk(ExprKind::Text(self.text(pieces)), Ty::Str, span),
             A::Name(name) => self.name(name, hint),
             A::Array(items) => self.array(items, hint, span),
-            A::Comprehension { .. } => {
-                self.not_yet("comprehensions", span);
+            A::Comprehension { bare: true, .. } => {
+                self.bare_comprehension(span);
                 error_expr(span)
             }
+            A::Comprehension { body, binders, bare: false } => self.comprehension(body, binders, hint, span),
             A::Tuple(items) => {
                 let hints: Vec<Option<Ty>> = match hint.map(|h| self.zonk(h)) {
                     Some(Ty::Tuple(ts)) if ts.len() == items.len() => ts.into_iter().map(Some).collect(),

@@ -242,7 +242,10 @@ impl Checker<'_> {
     fn zonk_subscripts(&self, subs: &mut [Subscript], found: &mut Found) {
         for s in subs {
             match s {
-                Subscript::Index { index, .. } => self.zonk_expr(index, found),
+                Subscript::Index { index, proved } => {
+                    *proved |= self.body.ranges.proved(index.span);
+                    self.zonk_expr(index, found);
+                }
                 Subscript::Slice { from, to, len, .. } => {
                     self.zonk_sizes(from, found);
                     self.zonk_sizes(to, found);
@@ -303,6 +306,13 @@ impl Checker<'_> {
             ExprKind::Index { base, subscripts } => {
                 self.zonk_expr(base, found);
                 self.zonk_subscripts(subscripts, found);
+            }
+            ExprKind::Comprehension { binders, value } => {
+                for b in binders {
+                    self.zonk_sizes(&mut b.from, found);
+                    self.zonk_sizes(&mut b.extent, found);
+                }
+                self.zonk_expr(value, found);
             }
             ExprKind::Call { callee, generics, args } => {
                 if let Callee::Method(m) = callee {

@@ -273,9 +273,14 @@ impl Checker<'_> {
             let index = if v >= 0 { Expr { kind: ExprKind::Int(v.into()), ..index } } else { index };
             return Some(Subscript::Index { index, proved: inside });
         }
-        let proved = self
-            .size_value(&e)
-            .is_some_and(|i| self.facts.nonneg(&i) && self.facts.le(&i.add(&SizeExpr::constant(1)), n));
+        if let Some(proved) = self.bare_subscript(&e, n) {
+            return Some(Subscript::Index { index: e, proved });
+        }
+        let Some(i) = self.size_value(&e) else { return Some(Subscript::Index { index: e, proved: false }) };
+        let proved = self.facts.nonneg(&i) && self.facts.le(&i.add(&SizeExpr::constant(1)), n);
+        if !proved {
+            self.prove_later(span, i, n.clone());
+        }
         Some(Subscript::Index { index: e, proved })
     }
 

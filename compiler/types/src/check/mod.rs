@@ -9,6 +9,7 @@ mod builtin;
 mod call;
 mod clause;
 mod collect;
+mod comprehension;
 mod convert;
 mod derive;
 mod errors;
@@ -24,6 +25,7 @@ mod moves;
 mod names;
 mod ops;
 mod place;
+mod ranges;
 mod stmt;
 mod store;
 mod tests_items;
@@ -185,6 +187,7 @@ struct BodyCx {
     /// Calls of user functions, for the search for recursion.
     calls: Vec<(FnId, Span)>,
     params: Vec<LocalId>,
+    ranges: ranges::Ranges,
 }
 
 struct Checker<'a> {

@@ -13,13 +13,15 @@ struct Moves<'a> {
     moved: Moved,
     errors: &'a mut Vec<Diagnostic>,
     reported: Vec<LocalId>,
+    /// The indices of the comprehensions around, outermost first.
+    around: Vec<Vec<LocalId>>,
 }
 
 pub(super) fn check(body: &Body, errors: &mut Vec<Diagnostic>) {
     if !body.locals.iter().any(|l| is_rng(&l.ty)) {
         return;
     }
-    let mut cx = Moves { body, moved: Moved::default(), errors, reported: Vec::new() };
+    let mut cx = Moves { body, moved: Moved::default(), errors, reported: Vec::new(), around: Vec::new() };
     cx.expr(&body.value);
     for lambda in &body.lambdas {
         cx.moved = Moved::default();
@@ -51,6 +53,37 @@ impl Moves<'_> {
         if !is_rng(&local.ty) {
             return;
         }
+        if self.levels_outside(id) > 0 {
+            self.shared(id, span);
+            return;
+        }
+        self.used_here(id, span, moves);
+    }
+
+    /// How many comprehensions stand between a variable and its use: those whose indices are younger.
+    fn levels_outside(&self, id: LocalId) -> usize {
+        self.around.iter().filter(|indices| indices.first().is_some_and(|i| id < *i)).count()
+    }
+
+    /// A generator that every element would draw from.
+    fn shared(&mut self, id: LocalId, span: Span) {
+        if self.reported.contains(&id) {
+            return;
+        }
+        self.reported.push(id);
+        let local = &self.body.locals[id.index()];
+        let name = &local.name;
+        let text = format!("every element of the comprehension would use `{name}`");
+        let d = Diagnostic::error(code::E0311, text, span, "used for each index").label(local.span, "outside of it");
+        self.errors.push(if matches!(local.ty, Ty::Rng) {
+            d.help(format!("give each element its own: `let mut keys = {name}.split(n)` before, and `keys[i]` here"))
+        } else {
+            d.help(format!("write `{name}[i]` with the index of the comprehension, once"))
+        });
+    }
+
+    fn used_here(&mut self, id: LocalId, span: Span, moves: bool) {
+        let local = &self.body.locals[id.index()];
         if let Some(at) = self.moved.get(&id) {
             if !self.reported.contains(&id) {
                 self.reported.push(id);
@@ -131,7 +164,10 @@ impl Moves<'_> {
     }
 
     fn place(&mut self, p: &Place, moves: bool) {
-        self.used(p.root, p.span, moves);
+        match p.path.as_slice() {
+            [Projection::Index(subs)] if self.is_own_key(p.root, subs) => self.used_here(p.root, p.span, true),
+            _ => self.used(p.root, p.span, moves),
+        }
         for step in &p.path {
             if let Projection::Index(subs) = step {
                 subs.iter().for_each(|s| self.subscript(s));
@@ -148,6 +184,16 @@ impl Moves<'_> {
         }
     }
 
+    /// `keys[i]` of a stack of generators with the index of the one comprehension between.
+    fn is_own_key(&self, id: LocalId, subscripts: &[Subscript]) -> bool {
+        let ([Subscript::Index { index, .. }], Some(indices)) = (subscripts, self.around.last()) else { return false };
+        matches!(self.body.locals[id.index()].ty, Ty::Stack(..))
+            && is_rng(&self.body.locals[id.index()].ty)
+            && self.levels_outside(id) == 1
+            && indices.len() == 1
+            && matches!(index.kind, ExprKind::Local(i) if i == indices[0])
+    }
+
     fn arg(&mut self, a: &Arg) {
         match a {
             Arg::Value(e) => self.expr(e),
@@ -162,6 +208,8 @@ impl Moves<'_> {
             // a part of a generator stack or of a tuple: the parts move one by one, which indices cannot tell
             ExprKind::Index { base, subscripts } => {
                 match &base.kind {
+                    // a comprehension consumes a stack of generators, one for each index
+                    ExprKind::Local(id) if self.is_own_key(*id, subscripts) => self.used_here(*id, base.span, true),
                     ExprKind::Local(id) => self.used(*id, base.span, false),
                     _ => self.expr(base),
                 }
@@ -182,6 +230,11 @@ impl Moves<'_> {
                 self.moved.extend(after);
             }
             ExprKind::Block(b) => self.block(b),
+            ExprKind::Comprehension { binders, value } => {
+                self.around.push(binders.iter().map(|b| b.index).collect());
+                self.expr(value);
+                self.around.pop();
+            }
             ExprKind::Random { rng, args, .. } => {
                 self.arg(rng);
                 args.iter().for_each(|e| self.expr(e));
@@ -311,6 +364,7 @@ pub(super) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
             f(base);
             subscripts.iter().for_each(|s| subscript_children(s, f));
         }
+        ExprKind::Comprehension { value, .. } => f(value),
         ExprKind::Call { args, .. } => args.iter().for_each(|a| arg_children(a, f)),
         ExprKind::CallValue { callee, args, .. } => {
             f(callee);

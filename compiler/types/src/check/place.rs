@@ -87,6 +87,19 @@ impl Checker<'_> {
         let local = self.body.locals[place.root.index()].clone();
         // a lambda's copy of what it captures may be drawn from: generators alone
         let captured = self.body.local_depth[place.root.index()] < self.body.depth;
+        let index = self.body.ranges.around.last().map(|i| self.body.ranges.indices[*i].local);
+        if captured
+            && self.zonk(&place.ty) != Ty::Rng
+            && index.is_some_and(|i| self.body.local_depth[i.index()] == self.body.depth)
+        {
+            let text = format!("a comprehension cannot change `{}`: its elements are independent", local.name);
+            self.error(
+                Diagnostic::error(code::E0306, text, place.span, "changed here")
+                    .label(local.span, "the variable")
+                    .help("write a loop: `for i in 0..n { … }`"),
+            );
+            return false;
+        }
         if captured && self.zonk(&place.ty) != Ty::Rng {
             let text = format!("a lambda captures `{}` by value, so it cannot change it", local.name);
             self.error(

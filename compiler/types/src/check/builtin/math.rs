@@ -2,10 +2,12 @@
 
 use tdl_ir::op::{BinaryOp, DtypeRule, ResultDtype, ScanOp, UnaryOp};
 use tdl_source::{Diagnostic, code};
+use tdl_syntax::ast::{self, ExprKind as A};
 
 use super::{Call, bound_of, without};
 use crate::check::Checker;
 use crate::check::call::ArgValue;
+use crate::check::comprehension::Use;
 use crate::check::errors::{error_expr, mk};
 use crate::check::ops::is_tree;
 use crate::thir::{Axis, Builtin, Expr, ExprKind, Reduction};
@@ -94,23 +96,12 @@ impl Checker<'_> {
 
 pub(super) fn reduce(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let Some(op) = reduction(call.name) else { return error_expr(call.span) };
+    if let Some(e) = over_comprehension(cx, &mut call) {
+        return e;
+    }
     let Some(x) = call.args[0].take() else { return error_expr(call.span) };
     let x = cx.arg_value(x, None);
-    let bound = match op {
-        Reduction::Mean => DtypeBound::Float,
-        Reduction::Sum | Reduction::Prod | Reduction::Max | Reduction::Min => DtypeBound::Num,
-        Reduction::Any | Reduction::All => DtypeBound::Any,
-    };
-    let t = cx.zonk(&x.ty);
-    if is_tree(&t) && matches!(op, Reduction::Sum) {
-        let text = format!("`sum` takes a tensor, got {}", cx.show_ty(&t));
-        cx.error(Diagnostic::error(code::E0301, text, x.span, "a tree").help("over all leaves: `tree.sum(t)`"));
-        return error_expr(call.span);
-    }
-    let Some((elem, shape)) = cx.tensor_arg(&x, call.name, bound) else { return error_expr(call.span) };
-    if bound == DtypeBound::Any && !cx.dtype_rule(DtypeRule::Bool, elem, call.name, &x) {
-        return error_expr(call.span);
-    }
+    let Some((elem, shape)) = reduced(cx, op, &x, call.name) else { return error_expr(call.span) };
     let axes = match call.args[1].take() {
         Some(a) => match cx.axes_arg(a, &shape, call.name) {
             Some(axes) => Some(axes),
@@ -138,12 +129,72 @@ pub(super) fn reduce(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     builtin(Builtin::Reduce { op, axes, keepdims }, vec![x], Ty::Tensor(elem, shape), &call)
 }
 
+/// The element type and shape of what is reduced, or a report.
+fn reduced(cx: &mut Checker<'_>, op: Reduction, x: &Expr, name: &str) -> Option<(Elem, Vec<Dim>)> {
+    let bound = match op {
+        Reduction::Mean => DtypeBound::Float,
+        Reduction::Sum | Reduction::Prod | Reduction::Max | Reduction::Min => DtypeBound::Num,
+        Reduction::Any | Reduction::All => DtypeBound::Any,
+    };
+    let t = cx.zonk(&x.ty);
+    if is_tree(&t) && matches!(op, Reduction::Sum) {
+        let text = format!("`sum` takes a tensor, got {}", cx.show_ty(&t));
+        cx.error(Diagnostic::error(code::E0301, text, x.span, "a tree").help("over all leaves: `tree.sum(t)`"));
+        return None;
+    }
+    let (elem, shape) = cx.tensor_arg(x, name, bound)?;
+    (bound != DtypeBound::Any || cx.dtype_rule(DtypeRule::Bool, elem, name, x)).then_some((elem, shape))
+}
+
+/// `sum(e for i)`: the elements for all indices reduced; their own axes stay. None: the argument is something else.
+fn over_comprehension(cx: &mut Checker<'_>, call: &mut Call<'_>) -> Option<Expr> {
+    let e = bare_comprehension(call)?;
+    let op = reduction(call.name)?;
+    let nests = !matches!(op, Reduction::Mean);
+    let (name, span) = (call.name, call.span);
+    let mut wrap = |cx: &mut Checker<'_>, x: Expr, n: usize| {
+        let Some((elem, shape)) = reduced(cx, op, &x, name) else { return error_expr(span) };
+        let axes = Some((0..n).map(Axis::FromStart).collect());
+        let ty = Ty::Tensor(elem, shape[n..].to_vec());
+        mk(ExprKind::Builtin { op: Builtin::Reduce { op, axes, keepdims: false }, args: vec![x] }, ty, span)
+    };
+    Some(cx.reduction_of(e, Use::Reduction { wrap: &mut wrap, nests, name }))
+}
+
+/// `argmax(e for i)`: the position, counted from 0, among all indices in row-major order.
+fn arg_over_comprehension(cx: &mut Checker<'_>, call: &mut Call<'_>) -> Option<Expr> {
+    let e = bare_comprehension(call)?;
+    let (name, span) = (call.name, call.span);
+    let mut wrap = |cx: &mut Checker<'_>, x: Expr, n: usize| {
+        let Some((_, shape)) = cx.tensor_arg(&x, name, DtypeBound::Num) else { return error_expr(span) };
+        if n > 1 && shape.len() > n {
+            let text = format!("`{name}` over several indices takes numbers, got {}", cx.show_ty(&x.ty));
+            cx.error(Diagnostic::error(code::E0406, text, x.span, "elements with axes of their own"));
+            return error_expr(span);
+        }
+        let axis = (n == 1).then_some(Axis::FromStart(0));
+        let op = Builtin::ArgReduce { max: name == "argmax", axis, keepdims: false };
+        mk(ExprKind::Builtin { op, args: vec![x] }, Ty::Tensor(Elem::Dtype(Dtype::I64), shape[n..].to_vec()), span)
+    };
+    Some(cx.reduction_of(e, Use::Reduction { wrap: &mut wrap, nests: false, name }))
+}
+
+/// The argument, if it is a comprehension without brackets and the only one.
+fn bare_comprehension<'e>(call: &mut Call<'e>) -> Option<&'e ast::Expr> {
+    let Some(ArgValue::Ast(e)) = &call.args[0] else { return None };
+    let alone = call.args[1..].iter().all(Option::is_none);
+    (alone && matches!(e.kind, A::Comprehension { bare: true, .. })).then_some(*e)
+}
+
 fn all_axes(shape: &[Dim]) -> Option<Vec<Axis>> {
     let known = shape.iter().all(|d| matches!(d, Dim::Size(_)));
     known.then(|| (0..shape.len()).map(Axis::FromStart).collect())
 }
 
 pub(super) fn arg_reduce(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
+    if let Some(e) = arg_over_comprehension(cx, &mut call) {
+        return e;
+    }
     let Some(x) = call.args[0].take() else { return error_expr(call.span) };
     let x = cx.arg_value(x, None);
     let Some((_, shape)) = cx.tensor_arg(&x, call.name, DtypeBound::Num) else { return error_expr(call.span) };

@@ -261,13 +261,7 @@ impl Checker<'_> {
     /// An argument as a value.
     pub(super) fn arg_value(&mut self, a: ArgValue<'_>, hint: Option<&Ty>) -> Expr {
         match a {
-            ArgValue::Ast(e) => {
-                if matches!(e.kind, A::Comprehension { .. }) {
-                    self.not_yet("comprehensions", e.span);
-                    return error_expr(e.span);
-                }
-                self.expr(e, hint)
-            }
+            ArgValue::Ast(e) => self.expr(e, hint),
             ArgValue::Ready(e) => self.open(*e, ""),
         }
     }
