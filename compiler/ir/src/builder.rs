@@ -93,6 +93,11 @@ impl Builder {
         block
     }
 
+    /// Appends the instructions of a closed region without parameters to the innermost open block.
+    pub fn splice(&mut self, region: Block) {
+        self.block().insts.extend(region.insts);
+    }
+
     pub fn region(&mut self, f: impl FnOnce(&mut Builder) -> Vec<ValueId>) -> Block {
         self.begin_region();
         let results = f(self);

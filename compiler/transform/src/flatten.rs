@@ -17,7 +17,7 @@ use tdl_source::{Diagnostic, InternalError};
 
 use crate::clone::{self, Map};
 use crate::grad::{self, Linear};
-use crate::{Error, cse, dce, hoist, simplify};
+use crate::{Error, cse, dce, hoist, simplify, vectorize};
 
 /// A copy of the function without calls and without derivative ops.
 pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
@@ -69,6 +69,7 @@ impl Flattener<'_> {
         while self.unfinished(&f, purpose) {
             f = self.walk(&f, purpose)?;
         }
+        vectorize::function(&mut f);
         if purpose != Purpose::Run {
             simplify::function(&mut f);
             cse::function(&mut f);

@@ -10,6 +10,7 @@ mod flatten;
 mod grad;
 mod hoist;
 mod simplify;
+mod vectorize;
 
 use std::time::{Duration, Instant};
 
