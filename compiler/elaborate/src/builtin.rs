@@ -1,7 +1,7 @@
 //! Builtin functions.
 
 use tdl_ir::{BinaryOp, CompareOp, Dim, Dtype, IoOp, Op, ReduceOp, Type, ValueId};
-use tdl_types::thir::{Axis, Builtin, Expr, Reduction, Ty};
+use tdl_types::thir::{Axis, Builtin, EinsumAxis, Expr, Reduction, Ty};
 
 use crate::elab::Elab;
 use crate::env::Env;
@@ -166,6 +166,7 @@ impl<'p> Elab<'p> {
                     Ok(self.b.inst1(Op::Flip { axes: own.clone() }, vec![v], ty))
                 })
             }
+            Builtin::Einsum { operands, result } => self.einsum(&args, operands, result).map(Val::Leaf),
             Builtin::BroadcastTo => {
                 let ty = self.ty(env, ty)?;
                 let mut leaves = self.leaves(&ty)?.into_iter();
@@ -231,6 +232,32 @@ impl<'p> Elab<'p> {
             }
             Builtin::Clock => Ok(Val::Leaf(self.b.inst1(Op::Io(IoOp::Clock), Vec::new(), Type::scalar(Dtype::F64)))),
         }
+    }
+
+    fn einsum(&mut self, args: &[Argument<'p>], operands: &[Vec<EinsumAxis>], result: &[EinsumAxis]) -> R<ValueId> {
+        // labels of the axes of `...`: after those with names
+        let named = |axes: &[EinsumAxis]| axes.iter().filter(|a| **a != EinsumAxis::Rest).count();
+        let first = 128;
+        let mut values = Vec::with_capacity(args.len());
+        let mut rest = 0;
+        let expand = |axes: &[EinsumAxis], rest: usize| -> Vec<u8> {
+            let one = |a: &EinsumAxis| match a {
+                EinsumAxis::Label(l) => vec![*l],
+                EinsumAxis::Rest => (0..rest).map(|k| (first + k) as u8).collect(),
+            };
+            axes.iter().flat_map(one).collect()
+        };
+        for (a, axes) in args.iter().zip(operands) {
+            let x = a.val.leaf()?;
+            let hidden = self.b.rank(x).saturating_sub(named(axes));
+            if axes.contains(&EinsumAxis::Rest) {
+                rest = hidden;
+            }
+            values.push((x, expand(axes, hidden)));
+        }
+        let result = expand(result, rest);
+        crate::tensor::einsum::einsum(&mut self.b, &values, &result)
+            .ok_or_else(|| internal("`einsum` without operands"))
     }
 
     fn axes(&self, axes: Option<&[Axis]>, x: ValueId, keepdims: bool) -> Axes {

@@ -66,6 +66,14 @@ pub enum RngOp {
     SplitN,
 }
 
+/// An entry of a pattern of `einsum`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EinsumAxis {
+    Label(u8),
+    /// `...`
+    Rest,
+}
+
 /// Primitives with typing rules of their own. Static parameters stand here, values in the arguments, type arguments in the result's type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Builtin {
@@ -129,6 +137,12 @@ pub enum Builtin {
     },
     Flip {
         axes: Vec<Axis>,
+    },
+    /// Products of the operands' elements, summed over the labels that the result lacks. A label has one extent; it stands once in an
+    /// operand; `...` stands for the same axes wherever it does.
+    Einsum {
+        operands: Vec<Vec<EinsumAxis>>,
+        result: Vec<EinsumAxis>,
     },
     /// Broadcast to the result's shape.
     BroadcastTo,

@@ -53,7 +53,7 @@ use std::sync::Arc;
 use tdl_ir::op::{BinaryOp, CompareOp, UnaryOp};
 use tdl_source::{Code, Span};
 
-pub use crate::builtin::{Builtin, Derivative, DerivativeKind, Reduction, RngOp};
+pub use crate::builtin::{Builtin, Derivative, DerivativeKind, EinsumAxis, Reduction, RngOp};
 pub use crate::ids::{ConstId, FnId, GenericId, InterfaceId, LambdaId, LocalId, ModuleId, OpenId, StructId};
 pub use crate::size::{SizeExpr, SizeVar};
 pub use crate::ty::{Dim, Dtype, DtypeBound, Elem, FnArg, FnParam, FnTy, GenericArg, Kind, Shape, Spread, Ty};

@@ -3,6 +3,7 @@
 //! Nothing here knows the typed tree. Functions take values whose shapes the checker has proved to fit.
 
 pub mod broadcast;
+pub mod einsum;
 pub mod index;
 pub mod matmul;
 pub mod random;

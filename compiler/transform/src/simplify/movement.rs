@@ -139,6 +139,12 @@ impl Simplifier {
         if perm.iter().enumerate().all(|(k, p)| k == *p) {
             return Some(x);
         }
+        // where axes of extent 1 stand does not matter
+        let dims = b.dims(x);
+        let wide: Vec<usize> = perm.iter().copied().filter(|p| dims[*p] != Dim::Const(1)).collect();
+        if wide.is_sorted() {
+            return Some(self.emit(b, Op::Reshape, vec![x], ty.clone()));
+        }
         match self.def(x)? {
             (Op::Permute { perm: inner }, from) => {
                 let (both, from) = (perm.iter().map(|p| inner[*p]).collect(), from[0]);

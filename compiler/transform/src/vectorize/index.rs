@@ -212,8 +212,7 @@ impl Batch<'_> {
                 let own = self.widen(own, &[self.n], 0, &id_dims);
                 let ids = self.b.add(own, ids);
                 let total = self.b.numel(&dims[..2]);
-                let flat: Vec<Dim> =
-                    std::iter::once(self.b.dim(total)).chain(dims[2..].iter().copied()).collect();
+                let flat: Vec<Dim> = std::iter::once(self.b.dim(total)).chain(dims[2..].iter().copied()).collect();
                 let x = self.b.reshape(x, &flat);
                 self.b.inst1(Op::Gather, vec![x, ids], Type::tensor(dtype, full))
             }

@@ -19,7 +19,11 @@ pub(super) type Wrap<'w> = &'w mut dyn FnMut(&mut Checker<'_>, Expr, usize) -> E
 pub(super) enum Use<'w> {
     Array,
     /// A reduction; `nests` says that it may be done axis by axis, so that a range may depend on an index before it.
-    Reduction { wrap: Wrap<'w>, nests: bool, name: &'w str },
+    Reduction {
+        wrap: Wrap<'w>,
+        nests: bool,
+        name: &'w str,
+    },
 }
 
 /// A range as written: the first index, how many, and what computes them.
@@ -103,7 +107,8 @@ impl Checker<'_> {
         self.pop_names();
         self.facts.reset(facts);
         let mine: Vec<usize> = self.body.ranges.around.split_off(around);
-        let binders = self.ranges_of(&binders[..group], &mine, span);
+        let quiet = self.errors.len() > errors;
+        let binders = self.ranges_of(&binders[..group], &mine, span, quiet);
         if outermost {
             self.decide_subscripts();
         }
@@ -239,15 +244,17 @@ impl Checker<'_> {
         let text = format!("the range of `{name}` depends on another index");
         let d = Diagnostic::error(code::E0407, text, b.span, "of another length for each index");
         self.error(match usage {
-            Use::Array => d.help(format!("rows of an array have one length: reduce over `{name}`, `[sum(… for {name} in …) for …]`")),
+            Use::Array => d.help(format!(
+                "rows of an array have one length: reduce over `{name}`, `[sum(… for {name} in …) for …]`"
+            )),
             Use::Reduction { name: op, .. } => {
                 d.help(format!("`{op}` needs all elements at once: mask them, or reduce with `sum`, `max` or the like"))
             }
         });
     }
 
-    /// The binders with their ranges; reports those that have none.
-    fn ranges_of(&mut self, asts: &[ast::Binder], mine: &[usize], span: Span) -> Option<Vec<Binder>> {
+    /// The binders with their ranges; reports those that have none, unless an error inside may be why.
+    fn ranges_of(&mut self, asts: &[ast::Binder], mine: &[usize], span: Span, quiet: bool) -> Option<Vec<Binder>> {
         let mut out = Vec::new();
         let mut failed = false;
         for (b, at) in asts.iter().zip(mine) {
@@ -258,7 +265,7 @@ impl Checker<'_> {
                     out.push(Binder { index: local, from, extent: self.zonk_size(&extent) });
                 }
                 Some(_) => failed = true,
-                None if index.wrong => failed = true,
+                None if index.wrong || quiet => failed = true,
                 None => {
                     failed = true;
                     let name = &b.name.name;
@@ -275,13 +282,7 @@ impl Checker<'_> {
     }
 
     /// The type of all elements together; reports elements that cannot be together.
-    fn array_type(
-        &mut self,
-        value: &Expr,
-        binders: &[Binder],
-        before: (usize, usize),
-        usage: &Use<'_>,
-    ) -> Option<Ty> {
+    fn array_type(&mut self, value: &Expr, binders: &[Binder], before: (usize, usize), usage: &Use<'_>) -> Option<Ty> {
         let elem = self.zonk(&value.ty);
         if has_error(&elem) {
             return None;
@@ -322,8 +323,9 @@ impl Checker<'_> {
                 Use::Reduction { .. } => "what is reduced has one size",
             };
             self.error(
-                Diagnostic::error(code::E0407, format!("{what}, this is {shown}"), span, why)
-                    .help("pad it to one size, reduce it (`sum`, `max`, …), or keep the parts in one tensor with offsets"),
+                Diagnostic::error(code::E0407, format!("{what}, this is {shown}"), span, why).help(
+                    "pad it to one size, reduce it (`sum`, `max`, …), or keep the parts in one tensor with offsets",
+                ),
             );
             return None;
         }
@@ -340,7 +342,9 @@ impl Checker<'_> {
                 span,
                 "stands for many values",
             )
-            .note("reductions are `sum prod max min mean any all argmax argmin logsumexp`, and take nothing else with it")
+            .note(
+                "reductions are `sum prod max min mean any all argmax argmin logsumexp`, and take nothing else with it",
+            )
             .help("for an array write `[… for …]`"),
         );
     }

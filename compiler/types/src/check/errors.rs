@@ -91,7 +91,7 @@ impl Checker<'_> {
                     format!("this is {f_text}"),
                 );
                 if let (Ty::Tensor(_, want), Ty::Tensor(_, have)) = (&e, &f)
-                    && let Some(help) = self.flatten_help(want, have)
+                    && let Some(help) = self.flatten_help(want, have, "x")
                 {
                     d = d.help(help);
                 }
@@ -133,7 +133,7 @@ impl Checker<'_> {
         let (a_text, b_text) = (self.show().size(a), self.show().size(b));
         if difference.as_const().is_some() {
             if let (Ty::Tensor(_, want), Ty::Tensor(_, have)) = (expected, found) {
-                if let Some(help) = self.flatten_help(want, have) {
+                if let Some(help) = self.flatten_help(want, have, "x") {
                     return d.help(help);
                 }
                 if want.len() == 2 && have.len() == 2 && want[0] == have[1] && want[1] == have[0] {
@@ -153,29 +153,31 @@ impl Checker<'_> {
         }
     }
 
-    /// "28 * 28 = 784": the last axes of one are the product of the other's.
-    pub(super) fn flatten_help(&self, want: &[Dim], have: &[Dim]) -> Option<String> {
+    /// "28 * 28 = 784: rearrange(x, "n a b -> n (a b)")": the last axis of one is the product of the other's last axes.
+    pub(super) fn flatten_help(&self, want: &[Dim], have: &[Dim], name: &str) -> Option<String> {
+        const TAIL: [&str; 4] = ["a", "b", "c", "d"];
         let size = |d: &Dim| match d {
             Dim::Size(e) => Some(e.clone()),
             Dim::Spread(_) => None,
         };
         let last = size(want.last()?)?;
-        for k in 2..=have.len().min(4) {
+        for k in 2..=have.len().min(TAIL.len()) {
             let tail: Option<Vec<SizeExpr>> = have[have.len() - k..].iter().map(size).collect();
             let Some(tail) = tail else { break };
             let product = tail.iter().fold(SizeExpr::constant(1), |p, e| p.mul(e));
             if self.facts.equal(&product, &last) {
                 let texts: Vec<String> = tail.iter().map(|e| self.show().size(e)).collect();
-                let head = have[..have.len() - k].iter().map(|d| match d {
-                    Dim::Size(e) => self.show().size(e),
-                    Dim::Spread(_) => "..".into(),
-                });
-                let shape: Vec<String> = head.chain([self.show().size(&last)]).collect();
+                let head = match &have[..have.len() - k] {
+                    [] => "",
+                    [Dim::Size(_)] => "n ",
+                    [Dim::Size(_), Dim::Size(_)] => "n m ",
+                    [..] => "... ",
+                };
+                let axes = TAIL[..k].join(" ");
                 return Some(format!(
-                    "{} = {}: reshape(x, [{}])",
+                    "{} = {}: rearrange({name}, \"{head}{axes} -> {head}({axes})\")",
                     texts.join(" * "),
-                    self.show().size(&last),
-                    shape.join(", ")
+                    self.show().size(&last)
                 ));
             }
         }

@@ -469,7 +469,10 @@ impl Checker<'_> {
         };
         let fits = |cx: &Self, a: Option<SizeExpr>, b: Option<SizeExpr>| matches!((a, b), (Some(a), Some(b)) if cx.facts.equal(&a, &b));
         let (ls, rs) = shapes;
-        if rs.len() >= 2 && fits(self, size(ls, 1), size(rs, 1)) {
+        let inner = rs.len().saturating_sub(2);
+        if let Some(help) = self.flatten_help(&rs[inner..=inner.min(rs.len() - 1)], ls, &name_of(l, self)) {
+            d = d.help(help);
+        } else if rs.len() >= 2 && fits(self, size(ls, 1), size(rs, 1)) {
             d = d.help(format!("did you mean `{}.T`?", name_of(r, self)));
         } else if ls.len() >= 2 && fits(self, size(ls, 2), size(rs, if rs.len() == 1 { 1 } else { 2 })) {
             d = d.help(format!("did you mean `{}.T`?", name_of(l, self)));

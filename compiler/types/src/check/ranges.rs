@@ -148,8 +148,7 @@ impl Checker<'_> {
                 }
             }
             let size = self.zonk_size(&o.size);
-            let inside =
-                self.facts.nonneg(&o.index) && self.facts.le(&o.index.add(&SizeExpr::constant(1)), &size);
+            let inside = self.facts.nonneg(&o.index) && self.facts.le(&o.index.add(&SizeExpr::constant(1)), &size);
             self.facts.reset(facts);
             let all = self.body.ranges.decided.entry(o.span).or_insert(true);
             *all &= inside;

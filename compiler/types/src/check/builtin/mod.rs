@@ -2,8 +2,11 @@
 //!
 //! Elementwise functions come from the op tables; every other builtin is a row of [`ROWS`] with a rule in a file beside this one.
 
+mod einops;
+mod einsum;
 mod make;
 mod math;
+mod pattern;
 mod random;
 mod shape;
 mod tree;
@@ -177,6 +180,8 @@ impl Checker<'_> {
                     "hessian" => return self.derivative(K::Hessian, args, span),
                     "vjp" => return self.vjp(args, span),
                     "jvp" => return self.jvp(args, span),
+                    "einsum" => return self.einsum(args, span),
+                    "rearrange" | "reduce" | "repeat" => return self.einops(row.name, args, span),
                     _ => {}
                 }
                 match self.slots(row.name, row.params, row.required, row.rest, args, hint, span) {
