@@ -143,7 +143,7 @@ impl Batch<'_> {
             let last = id_dims.len();
             id_dims.push(extent);
             if let Some(old) = ids {
-                let old = self.widen(old, &id_dims[..last].to_vec(), 0, &id_dims);
+                let old = self.widen(old, &id_dims[..last], 0, &id_dims);
                 let along = self.widen(along, &[extent], last, &id_dims);
                 ids = Some(self.b.add(old, along));
             }
