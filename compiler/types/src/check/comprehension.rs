@@ -116,7 +116,13 @@ impl Checker<'_> {
             return error_expr(span);
         };
         let Some(ty) = self.array_type(&value, &binders, before, &usage) else { return error_expr(span) };
-        let extents: Vec<SizeExpr> = binders.iter().map(|b| b.extent.clone()).collect();
+        // the size of an axis is never negative; a stated range may be
+        let stated = |at: &&usize| matches!(self.body.ranges.indices[**at].extent, Some((_, Origin::Stated(_))));
+        let extents: Vec<SizeExpr> = mine
+            .iter()
+            .filter(stated)
+            .filter_map(|at| self.body.ranges.indices[*at].extent.as_ref().map(|(n, _)| self.zonk_size(n)))
+            .collect();
         let n = binders.len();
         let e = mk(ExprKind::Comprehension { binders, value: Box::new(value) }, ty, span);
         let e = self.guard_sizes(e, &extents, span);
