@@ -236,6 +236,7 @@ impl Batch<'_> {
             | Op::StackTensor
             | Op::Print { .. }
             | Op::Format { .. }
+            | Op::Debug { .. }
             | Op::Io(_) => None,
         }
     }
@@ -421,6 +422,7 @@ fn harmless(block: &Block) -> bool {
             | Op::Print { .. }
             | Op::Assert { .. }
             | Op::Format { .. }
+            | Op::Debug { .. }
             | Op::Io(_) => false,
         })
 }
