@@ -11,7 +11,7 @@ fn optimized(source: &str) -> Module {
     assert!(parsed.errors.is_empty(), "{}", render(&parsed.errors, &map, Style::default()));
     let checked = tdl_types::check(&[tdl_types::Module { name: "", ast: &parsed.module }]);
     assert!(checked.errors.is_empty(), "{}", render(&checked.errors, &map, Style::default()));
-    let out = elaborate(&checked.program, &Roots::Main).unwrap_or_else(|e| panic!("{e:?}"));
+    let out = elaborate(&checked.program, &Roots::Main, false).unwrap_or_else(|e| panic!("{e:?}"));
     let entry = out.main.expect("has a main");
     let mut module = tdl_transform::differentiate(&out.module, &[entry.func], true).unwrap_or_else(|e| panic!("{e:?}"));
     tdl_transform::optimize(&mut module, true).unwrap_or_else(|e| panic!("{e:?}"));
