@@ -27,10 +27,10 @@ impl Lower<'_> {
 
     /// Loads element `idx` of `v`, whose elements are those of `storage` in the same order.
     fn load(&mut self, storage: ValueId, v: ValueId, idx: &[Idx]) -> Operand {
-        let strides = dense_strides(&self.sizes_of(v));
-        let mut at = Idx::ZERO;
-        for (i, s) in idx.iter().zip(&strides) {
-            at = at.add(&i.scale(s));
+        let at = flat(idx, &self.sizes_of(v));
+        // computed here, and perhaps not written yet
+        if let Some(o) = self.code().recall(storage, std::slice::from_ref(&at)) {
+            return o;
         }
         let buf = self.home[&storage];
         let dtype = self.dtype(v);
@@ -41,11 +41,7 @@ impl Lower<'_> {
 
     /// Writes element `idx` of a dense tensor with extents `dims` in `buf`.
     pub fn store(&mut self, buf: BufStore<'_>, idx: &[Idx], value: Operand) {
-        let strides = dense_strides(buf.dims);
-        let mut at = Idx::ZERO;
-        for (i, s) in idx.iter().zip(&strides) {
-            at = at.add(&i.scale(s));
-        }
+        let at = flat(idx, buf.dims);
         let ptr = self.pointer(buf.id, Access::Write);
         let index = self.index(&at);
         let dtype = buf.dtype;
@@ -155,6 +151,11 @@ impl Lower<'_> {
         }
         inner
     }
+}
+
+/// Where an element stands in a dense tensor.
+pub fn flat(idx: &[Idx], dims: &[Size]) -> Idx {
+    idx.iter().zip(&dense_strides(dims)).fold(Idx::ZERO, |at, (i, s)| at.add(&i.scale(s)))
 }
 
 /// A dense tensor to be written.

@@ -5,7 +5,7 @@ use tdl_ir::{Dtype, Op, Scalar, ValueId};
 
 use crate::buffers::BufId;
 use crate::code::Idx;
-use crate::eval::BufStore;
+use crate::eval::{BufStore, flat};
 use crate::ir::*;
 use crate::kernel::{MEMORY_COST, Work};
 use crate::lower::Lower;
@@ -109,6 +109,8 @@ impl<'l> Lower<'l> {
                 Part::Element | Part::Row => {
                     let o = self.eval_op(m.value, idx);
                     self.code().remember(m.value, idx, o);
+                    // by its place too: another member may see it in another shape
+                    self.code().remember(m.value, &[flat(idx, &space)], o);
                     o
                 }
                 Part::Reduce(_) => {

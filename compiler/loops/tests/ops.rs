@@ -416,3 +416,28 @@ func @same(%n: i64, %x: f32[%n]) {
 "#;
     check_text(text, &[6]);
 }
+
+#[test]
+fn a_result_seen_in_another_shape_beside_itself() {
+    let text = r#"
+func @view(%n: i64, %m: i64, %x: f32[%n, %m]) {
+  %g: f32[%n, %m] = exp %x
+  %r: f32[%n, 1, %m] = reshape %g
+  %p: f32[%n, %m, 1] = permute %r, perm: [0, 2, 1]
+  %s: f32[%n, %m] = reshape %p
+  %t: f32[%n, %m] = neg %s
+  return %g, %s, %t
+}
+func @rows(%n: i64, %m: i64, %x: f32[%n, %m]) {
+  %ids: i64[%n] = iota
+  %g: f32[%n, %m] = gather %x, %ids
+  %r: f32[%n, 1, %m] = reshape %g
+  %p: f32[%n, %m, 1] = permute %r, perm: [0, 2, 1]
+  %s: f32[%n, %m] = reshape %p
+  return %s, %g
+}
+"#;
+    check_text(text, &[3, 5]);
+    check_text(text, &[1, 40]);
+    check_text(text, &[40, 1]);
+}
