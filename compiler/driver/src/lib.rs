@@ -12,6 +12,7 @@ mod native;
 mod repl;
 mod session;
 mod sources;
+mod suggest;
 mod tests;
 mod timings;
 

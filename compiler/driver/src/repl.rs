@@ -105,7 +105,7 @@ impl ReplSession {
 
     /// The prelude, imported modules and the session's own items, in the order that every check uses.
     fn modules(&mut self) -> Result<Vec<Parsed>, Failure> {
-        let own = ast::Module { doc: None, items: self.items.clone() };
+        let own = ast::Module { doc: None, items: self.items.clone(), ..Default::default() };
         // imports are found by the same search as a file's
         let text = String::new();
         let file: FileId = self.session.sources.map.add("<repl>", text);

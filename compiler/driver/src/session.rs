@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tdl_elaborate::{Elaborated, Roots};
 use tdl_ir::Module;
-use tdl_source::{FileId, SourceMap};
+use tdl_source::{Diagnostic, FileId, SourceMap};
 use tdl_syntax::ast;
 use tdl_types::thir;
 
@@ -58,6 +58,9 @@ pub struct Session {
     pub(crate) cache: Cache,
 }
 
+/// Most parts of a path that are looked for as folders.
+const MAX_PARTS: usize = 32;
+
 /// A module as parsed.
 pub(crate) struct Parsed {
     pub name: String,
@@ -86,6 +89,12 @@ impl Session {
     }
 
     pub(crate) fn parse_from(&mut self, main: FileId, folder: &Path) -> Result<Vec<Parsed>, Failure> {
+        let (modules, errors) = self.parse_all(main, folder)?;
+        if errors.is_empty() { Ok(modules) } else { Err(errors.into()) }
+    }
+
+    /// What could be read of all files, and what could not.
+    fn parse_all(&mut self, main: FileId, folder: &Path) -> Result<(Vec<Parsed>, Vec<Diagnostic>), Failure> {
         let mut errors = Vec::new();
         let mut modules: Vec<Parsed> = Vec::new();
         let mut queue: Vec<(String, FileId)> = vec![(String::new(), main)];
@@ -107,7 +116,7 @@ impl Session {
             }
             modules.push(Parsed { name, ast: parsed.module });
         }
-        if errors.is_empty() { Ok(modules) } else { Err(errors.into()) }
+        Ok((modules, errors))
     }
 
     /// The file behind an import: `a.b` beside the program, then in the standard library; the last part may be an item.
@@ -117,7 +126,7 @@ impl Session {
         folder: &Path,
     ) -> Result<Option<(String, FileId)>, Failure> {
         let parts: Vec<&str> = import.path.iter().map(|p| &*p.name).collect();
-        for len in (1..=parts.len()).rev() {
+        for len in (1..=parts.len().min(MAX_PARTS)).rev() {
             let name = parts[..len].join(".");
             let file: PathBuf = folder.join(parts[..len].join("/")).with_extension("tdl");
             if file.is_file() {
@@ -137,15 +146,32 @@ impl Session {
 
     /// Parses and checks.
     pub(crate) fn typed(&mut self, path: &Path) -> Result<thir::Program, Failure> {
-        let parsed = self.parse(path)?;
-        self.check_modules(&parsed)
+        let main = self.sources.read(path)?;
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let (parsed, mut errors) = self.parse_all(main, &folder)?;
+        // one bad item does not hide what is wrong with the others
+        match self.check_modules(&parsed) {
+            Ok(program) if errors.is_empty() => Ok(program),
+            Ok(_) => Err(errors.into()),
+            Err(Failure::Program(more)) => {
+                errors.extend(more);
+                errors.sort_by_key(|d| (d.primary.span.file, d.primary.span.start));
+                Err(errors.into())
+            }
+            Err(other) => Err(other),
+        }
     }
 
     pub(crate) fn check_modules(&mut self, parsed: &[Parsed]) -> Result<thir::Program, Failure> {
         let modules: Vec<tdl_types::Module<'_>> =
             parsed.iter().map(|m| tdl_types::Module { name: &m.name, ast: &m.ast }).collect();
         let checked = self.timings.time("check", || tdl_types::check(&modules));
-        if checked.errors.is_empty() { Ok(checked.program) } else { Err(checked.errors.into()) }
+        if checked.errors.is_empty() {
+            return Ok(checked.program);
+        }
+        let mut errors = checked.errors;
+        self.suggest_imports(&mut errors);
+        Err(errors.into())
     }
 
     /// Names, types and shapes of a program.

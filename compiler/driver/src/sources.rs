@@ -61,11 +61,13 @@ fn read_text(path: &Path) -> Result<String, Failure> {
         return Err(usage(format!("it has {} MB; a source file may have {}", meta.len() >> 20, MAX_BYTES >> 20)));
     }
     let bytes = std::fs::read(path).map_err(|e| usage(plain(&e)))?;
-    String::from_utf8(bytes).map_err(|e| {
+    let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
         usage(format!("not UTF-8 text: the byte 0x{:02x} on line {line} (offset {at})", e.as_bytes()[at]))
-    })
+    })?;
+    // some editors begin a file with a byte order mark
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn plain(e: &std::io::Error) -> String {

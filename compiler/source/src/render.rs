@@ -19,19 +19,28 @@ pub struct Style {
 /// Longest line, in bytes, that is drawn whole.
 const LONG_LINE: usize = 240;
 
-/// Draws diagnostics one after the other, ordered by place, with an empty line in between.
+/// Most diagnostics that are drawn; nobody reads more at once.
+const MOST: usize = 100;
+
+/// Draws diagnostics one after the other, with an empty line in between.
 pub fn render(diagnostics: &[Diagnostic], map: &SourceMap, style: Style) -> String {
-    diagnostics.iter().map(|d| render_one(d, map, style)).collect::<Vec<_>>().join("\n")
+    let mut cache = Cache { map, sources: Vec::new() };
+    let drawn: Vec<String> = diagnostics.iter().take(MOST).map(|d| render_one(d, map, &mut cache, style)).collect();
+    let mut out = drawn.join("\n");
+    if diagnostics.len() > MOST {
+        out.push_str(&format!("\n… and {} more\n", diagnostics.len() - MOST));
+    }
+    out
 }
 
-fn render_one(d: &Diagnostic, map: &SourceMap, style: Style) -> String {
+fn render_one(d: &Diagnostic, map: &SourceMap, cache: &mut Cache<'_>, style: Style) -> String {
     let primary = clamp(d.primary.span, map);
     let mut out = header(d, style);
     let involved = || std::iter::once(&d.primary).chain(&d.secondary);
     if involved().any(|l| longest_line(clamp(l.span, map), map) > LONG_LINE) {
         out.push_str(&plain_excerpt(d, primary, map));
     } else {
-        out.push_str(&drawn_excerpt(d, primary, map, style));
+        out.push_str(&drawn_excerpt(d, primary, cache, style));
     }
     out
 }
@@ -50,7 +59,8 @@ fn header(d: &Diagnostic, style: Style) -> String {
 
 type Place = (FileId, std::ops::Range<usize>);
 
-fn drawn_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap, style: Style) -> String {
+fn drawn_excerpt(d: &Diagnostic, primary: Span, cache: &mut Cache<'_>, style: Style) -> String {
+    let map = cache.map;
     let place = |s: Span| -> Place { (s.file, s.start as usize..s.end as usize) };
     let config = Config::default()
         .with_color(style.color)
@@ -62,42 +72,114 @@ fn drawn_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap, style: Style) -
         Severity::Error => Color::Red,
         Severity::Warning => Color::Yellow,
     };
-    let mut label = Label::new(place(primary)).with_color(kind_color).with_priority(1);
-    if !d.primary.text.is_empty() {
-        label = label.with_message(&d.primary.text);
-    }
-    let mut report = Report::build(ReportKind::Error, place(primary)).with_config(config).with_label(label);
-    for secondary in &d.secondary {
-        let span = clamp(secondary.span, map);
-        report.add_label(Label::new(place(span)).with_message(&secondary.text).with_color(Color::Cyan));
-    }
-    for note in &d.notes {
-        report.add_note(note);
-    }
-    for help in &d.help {
-        report.add_help(&help.text);
+    // from top to bottom; on a line from the right, so that no arrow crosses another
+    let mut labels = vec![(primary, d.primary.text.as_str(), kind_color, 1)];
+    labels.extend(d.secondary.iter().map(|l| (clamp(l.span, map), l.text.as_str(), Color::Cyan, 0)));
+    labels.sort_by_key(|(s, ..)| {
+        let last = map.line_col(s.file, s.end.max(s.start + 1) - 1).line;
+        (s.file != primary.file, s.file, last, std::cmp::Reverse(s.start))
+    });
+    let mut report = Report::build(ReportKind::Error, place(primary)).with_config(config);
+    for (order, (span, text, color, priority)) in (0..).zip(labels) {
+        let label = Label::new(place(span)).with_color(color).with_priority(priority).with_order(order);
+        report.add_label(if text.is_empty() { label } else { label.with_message(text) });
     }
     let mut drawn = Vec::new();
-    let result = report.finish().write(Cache { map, sources: Vec::new() }, &mut drawn);
+    let result = report.finish().write(cache, &mut drawn);
     let drawn = String::from_utf8_lossy(&drawn);
     match (result, drawn.split_once('\n')) {
         // ariadne's own first line is replaced by ours
-        (Ok(()), Some((_, excerpt))) => trim_lines(excerpt),
+        (Ok(()), Some((_, excerpt))) => tidy(excerpt) + &remarks(d, &gutter_of(excerpt), style),
         (Ok(()) | Err(_), _) => plain_excerpt(d, primary, map),
     }
 }
 
-/// ariadne's drawing in the reference's spelling: `[FILE:L:C]`, `help:`, `note:`, no blanks at line ends.
-fn trim_lines(text: &str) -> String {
-    let spell = |line: &str| {
-        let line = line.trim_end();
-        if line.contains("─[ ") || line.contains("-[ ") {
-            return line.replace("[ ", "[").replace(" ]", "]");
+/// The blanks before the frame.
+fn gutter_of(excerpt: &str) -> String {
+    " ".repeat(excerpt.chars().take_while(|c| *c == ' ').count())
+}
+
+/// Help and notes under an excerpt. Help comes first: it is what most readers look for.
+fn remarks(d: &Diagnostic, gutter: &str, style: Style) -> String {
+    let bar = if style.ascii { '|' } else { '│' };
+    let helps = d.help.iter().map(|h| ("help", h.text.as_str()));
+    let notes = d.notes.iter().map(|n| ("note", n.as_str()));
+    let mut out = String::new();
+    for (word, text) in helps.chain(notes) {
+        let word = if style.color { format!("\x1b[1m{word}\x1b[0m") } else { word.to_owned() };
+        let lines = text.replace('\n', &format!("\n{gutter}{bar}       "));
+        out.push_str(&format!("{gutter}{bar} {word}: {lines}\n"));
+    }
+    out
+}
+
+/// ariadne's drawing in the reference's form: `[FILE:L:C]`, no empty lines, short arrows, no blanks at line ends.
+fn tidy(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let cells = cells(line.trim_end());
+        let numbered = cells.iter().map(|c| c.0).find(|c| *c != ' ').is_some_and(|c| c.is_ascii_digit());
+        if numbered {
+            out.push_str(line.trim_end());
+        } else if let Some(head) = line.split_once("[ ").filter(|(h, _)| h.contains(['╭', '├', ',', '|'])) {
+            out.push_str(&format!("{}[{}", head.0, head.1.trim_end().replace(" ]", "]")));
+        } else {
+            let drawn = |c: char| !matches!(c, ' ' | '│' | '|' | '┆' | '╯' | '─' | '\'' | '-');
+            if !cells.iter().any(|c| drawn(c.0)) {
+                continue;
+            }
+            out.push_str(short_arrow(&cells).trim_end());
         }
-        line.replace("Help: ", "help: ").replace("Note: ", "note: ")
-    };
-    let mut out: String = text.lines().map(spell).collect::<Vec<_>>().join("\n");
-    out.push('\n');
+        out.push('\n');
+    }
+    out
+}
+
+/// `╰────────── text` becomes `╰── text`.
+fn short_arrow(cells: &[(char, &str)]) -> String {
+    let mut out = String::new();
+    let mut run = None;
+    for (c, whole) in cells {
+        match (c, run) {
+            ('╰' | '`', None) => run = Some(0),
+            ('─' | '-', Some(n)) => {
+                run = Some(n + 1);
+                if n >= 2 {
+                    continue;
+                }
+            }
+            (_, Some(n)) if n > 0 => run = Some(i32::MIN),
+            _ => {}
+        }
+        out.push_str(whole);
+    }
+    out
+}
+
+/// The characters of a line, each with the colour codes around it.
+fn cells(line: &str) -> Vec<(char, &str)> {
+    let mut out: Vec<(char, &str)> = Vec::new();
+    let (mut at, mut start) = (0, 0);
+    while let Some(c) = line[at..].chars().next() {
+        if c == '\x1b' {
+            let end = line[at..].find('m').map_or(line.len(), |i| at + i + 1);
+            let reset = &line[at..end] == "\x1b[0m";
+            at = end;
+            // a reset ends the character before it
+            if reset
+                && start < end
+                && let Some(last) = out.last_mut()
+            {
+                let from = last.1.as_ptr() as usize - line.as_ptr() as usize;
+                last.1 = &line[from..end];
+                start = end;
+            }
+            continue;
+        }
+        at += c.len_utf8();
+        out.push((c, &line[start..at]));
+        start = at;
+    }
     out
 }
 
@@ -122,13 +204,7 @@ fn plain_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap) -> String {
     for label in &d.secondary {
         out.push_str(&format!("{gutter}   │ {}: {}\n", map.location(clamp(label.span, map)), label.text));
     }
-    for note in &d.notes {
-        out.push_str(&format!("{gutter}   │ note: {note}\n"));
-    }
-    for help in &d.help {
-        out.push_str(&format!("{gutter}   │ help: {}\n", help.text));
-    }
-    out
+    out + &remarks(d, &format!("{gutter}   "), Style::default())
 }
 
 /// The span moved inside its file and onto character boundaries.

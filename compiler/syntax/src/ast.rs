@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tdl_source::Span;
+use tdl_source::{FileId, Span};
 
 /// A name as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,17 @@ pub struct Module {
     /// Text of the `##` lines at the top of the file, before an empty line.
     pub doc: Option<Arc<str>>,
     pub items: Vec<Item>,
+    /// Names of items that could not be read: their uses are no second error.
+    pub broken: Vec<Arc<str>>,
+    /// What it was read from, for messages that quote the program; none where items of several texts are together.
+    pub source: Option<Source>,
+}
+
+/// The text of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub file: FileId,
+    pub text: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

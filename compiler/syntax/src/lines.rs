@@ -22,22 +22,31 @@ pub struct Prepared {
     pub docs: Vec<(usize, Arc<str>)>,
     pub module_doc: Option<Arc<str>>,
     pub errors: Vec<Diagnostic>,
+    /// Where the text was patched with something of another meaning: such an item is read no further.
+    pub spoiled: Vec<usize>,
 }
 
 type Tok = (Token, Range<usize>);
 
 /// Prepares a file; `whole` keeps everything as one item (REPL entries).
 pub fn prepare(file: FileId, text: &str, whole: bool) -> Prepared {
-    let mut p =
-        Prepared { text: String::new(), items: Vec::new(), docs: Vec::new(), module_doc: None, errors: Vec::new() };
+    let mut p = Prepared {
+        text: String::new(),
+        items: Vec::new(),
+        docs: Vec::new(),
+        module_doc: None,
+        errors: Vec::new(),
+        spoiled: Vec::new(),
+    };
     let mut bytes = text.as_bytes().to_vec();
     let all = lex(file, text, &mut bytes, &mut p.errors);
-    slips(file, text, &all, &mut bytes, &mut p.errors);
+    slips(file, text, &all, &mut bytes, &mut p);
     newlines(text, &all, &mut bytes, &mut p);
     let code: Vec<&Tok> = all.iter().filter(|t| !matches!(t.0, Token::Newline | Token::Doc | Token::Comment)).collect();
     let ranges = if whole { std::iter::once(0..text.len()).collect() } else { split(text, &code) };
     for range in ranges {
-        let inside = code.iter().filter(|t| range.contains(&t.1.start));
+        let from = code.partition_point(|t| t.1.start < range.start);
+        let inside = code[from..].iter().take_while(|t| t.1.start < range.end);
         let sound = brackets(file, text, inside, &mut p.errors);
         p.items.push((range, sound));
     }
@@ -82,7 +91,8 @@ fn lex(file: FileId, text: &str, bytes: &mut [u8], errors: &mut Vec<Diagnostic>)
 }
 
 /// Habits from other languages: one clear message each; the text is patched so that parsing goes on.
-fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], errors: &mut Vec<Diagnostic>) {
+fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
+    let errors = &mut p.errors;
     let at = |i: usize| all.get(i).map(|(t, r)| (*t, &text[r.clone()]));
     let ends_value = |i: Option<usize>| {
         i.and_then(at).is_some_and(|(t, w)| match t {
@@ -98,6 +108,13 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], errors: &mut V
         let before = i.checked_sub(1);
         let pair = adjacent(i).then(|| &text[range.start..all[i + 1].1.end]);
         let (width, message, help, patch): (usize, &str, &str, &[u8]) = match (at(i), pair) {
+            (Some((Token::Other, ";")), _)
+                if i >= 2
+                    && at(i - 2).is_some_and(|t| t.1 == "[")
+                    && matches!(at(i + 1), Some((Token::Number | Token::Word, _))) =>
+            {
+                (1, "there is no `;` in tdl", "a tensor's type is its dtype with the sizes in brackets: `f32[3]`", b",")
+            }
             (Some((Token::Other, ";")), _) => {
                 (1, "there is no `;` in tdl", "a newline ends a statement: remove the `;`", b"\n")
             }
@@ -113,6 +130,17 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], errors: &mut V
             (Some((Token::Operator, "-")), Some("--")) if ends_value(before) && !ends_value(Some(i + 2)) => {
                 (2, "there is no `--` in tdl", "write `x -= 1`", b"  ")
             }
+            (Some((Token::Word, "f" | "r" | "b" | "u" | "rb")), Some(_))
+                if matches!(at(i + 1), Some((Token::Str, _))) =>
+            {
+                let word = range.len();
+                (
+                    word,
+                    "a text has no letter before it",
+                    "values stand in braces in any text: `\"{x:.3}\"`",
+                    &b"  "[..word],
+                )
+            }
             (Some((Token::Other, "'")), _) => {
                 let end = text[range.end..].find(['\'', '\n']).map_or(text.len(), |k| range.end + k + 1);
                 let closed = text[..end].ends_with('\'');
@@ -125,6 +153,7 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], errors: &mut V
                     )
                     .help("write \"text\""),
                 );
+                p.spoiled.push(range.start);
                 let stop = if closed { end } else { range.end };
                 blank(bytes, range.start..stop);
                 bytes[range.start] = b'0';
@@ -152,7 +181,11 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], errors: &mut V
             }
         };
         let span = Span::new(file, range.start, range.start + width);
-        errors.push(Diagnostic::error(code::E0102, message, span, "here").help(help));
+        let label = if message.starts_with("there is no") { "of another language" } else { "here" };
+        errors.push(Diagnostic::error(code::E0102, message, span, label).help(help));
+        if matches!(patch, b"//" | b"-") {
+            p.spoiled.push(range.start);
+        }
         if patch.is_empty() {
             bytes[range.start + width - 1] = b' ';
         } else {
@@ -168,6 +201,15 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
     let mut last: Option<&Tok> = None;
     let mut doc: Vec<&str> = Vec::new();
     let mut doc_breaks = 0;
+    // from the back: the next token of code
+    let mut next_code = vec![None; all.len()];
+    let mut next = None;
+    for (i, (token, range)) in all.iter().enumerate().rev() {
+        next_code[i] = next;
+        if !matches!(token, Token::Newline | Token::Comment | Token::Doc) {
+            next = Some((*token, &text[range.clone()]));
+        }
+    }
     for (i, tok) in all.iter().enumerate() {
         let (token, range) = (tok.0, tok.1.clone());
         let word = &text[range.clone()];
@@ -187,12 +229,8 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
             }
             Token::Newline => {
                 doc_breaks += 1;
-                let next = all[i + 1..]
-                    .iter()
-                    .find(|t| !matches!(t.0, Token::Newline | Token::Comment | Token::Doc))
-                    .map(|t| (t.0, &text[t.1.clone()]));
                 let goes_on = matches!(
-                    next,
+                    next_code[i],
                     Some((Token::Pipe | Token::Dot, _) | (Token::Close, "}") | (Token::Word, "else" | "where"))
                 );
                 let inside = open.last().is_some_and(|b| *b != b'{');
@@ -235,10 +273,14 @@ fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
     }) == Some(0);
     let mut starts = Vec::new();
     let (mut depth, mut annotated) = (0i64, false);
+    let mut last_end = 0;
     for (i, tok) in code.iter().enumerate() {
         let start = tok.1.start;
-        let line = text[..start].rfind('\n').map_or(0, |k| k + 1);
-        let first_on_line = text[line..start].trim().is_empty();
+        // only blanks and comments stand between two tokens
+        let line = text[last_end..start].rfind('\n').map(|k| last_end + k + 1).or((i == 0).then_some(0));
+        last_end = tok.1.end;
+        let first_on_line = line.is_some_and(|l| text[l..start].trim().is_empty());
+        let line = line.unwrap_or(usize::MAX);
         let at_top = if balanced { depth == 0 } else { start == line };
         if first_on_line && at_top && starts_item(text, code, i) {
             if !annotated {
@@ -331,6 +373,10 @@ fn brackets<'a>(
         }
     }
     let Some(opened) = open.last() else { return true };
+    // a text without an end has swallowed the bracket
+    if errors.iter().any(|e| e.code == code::E0106 && e.primary.span.start as usize > opened.start) {
+        return false;
+    }
     errors.push(
         Diagnostic::error(
             code::E0104,

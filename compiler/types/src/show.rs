@@ -2,7 +2,7 @@
 
 use crate::size::{SizeExpr, SizeNames, SizeVar};
 use crate::thir::{Body, LocalDef, OpenDef, Program};
-use crate::ty::{Dim, Elem, FnTy, GenericArg, Kind, Shape, Spread, Ty};
+use crate::ty::{Dim, Dtype, Elem, FnTy, GenericArg, Kind, Shape, Spread, Ty};
 
 /// Where the names of a type's parts are found.
 #[derive(Clone, Copy)]
@@ -64,6 +64,11 @@ impl Show<'_> {
             Ty::Tuple(items) => format!("({})", items.iter().map(|t| self.ty(t)).collect::<Vec<_>>().join(", ")),
             Ty::Struct(id, args) => {
                 let name = &self.program.structs[id.index()].name;
+                // a trailing `f32` is what most structs have by default
+                let args = match args.split_last() {
+                    Some((GenericArg::Dtype(Elem::Dtype(Dtype::F32)), rest)) if !rest.is_empty() => rest,
+                    Some(_) | None => args,
+                };
                 if args.is_empty() { name.to_string() } else { format!("{name}{}", self.args(args)) }
             }
             Ty::Stack(dims, elem) => {
@@ -111,7 +116,7 @@ impl Show<'_> {
         }
     }
 
-    /// Arguments in brackets. A trailing `f32` is what most structs have by default, and is left out.
+    /// Arguments in brackets.
     pub fn args(&self, args: &[GenericArg]) -> String {
         let shown: Vec<String> = args.iter().map(|a| self.arg(a)).collect();
         format!("[{}]", shown.join(", "))

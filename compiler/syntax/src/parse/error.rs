@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use pest::Parser;
 use pest::error::{Error, ErrorVariant, InputLocation};
@@ -19,20 +20,31 @@ pub(super) fn diagnose(cx: &Cx<'_>, rule: Rule, range: &Range<usize>, e: &Error<
     let (found, span) = found(cx, text, range.start, offset);
     let mut expected = expected_rules(e);
     expected.extend(expected_literals(rule, text));
-    let expected = summarize(expected);
     let before = word_before(text, offset);
+    if ["`(`", "`{`"].iter().all(|p| expected.contains(p)) && ends_value(&before) {
+        // what may follow any value is no advice
+        ["`(`", "`{`", "`=`"].iter().for_each(|p| {
+            expected.remove(p);
+        });
+    }
+    let expected = summarize(expected);
+    let foreign = found.as_deref().filter(|f| matches!(*f, "$" | "?" | "\\" | "`" | "~" | "&"));
     let message = match (&found, expected.as_str()) {
         (None, "") => "the text ends too early".to_owned(),
         (Some(f), "") => format!("`{f}` does not fit here"),
         (None, x) => format!("expected {x}"),
         (Some(f), x) => format!("expected {x}, found `{f}`"),
     };
-    let after = if before.is_empty() { String::new() } else { format!("after `{before}`") };
-    let mut d = Diagnostic::error(code::E0103, message, span, after);
-    if let Some(help) = hint(&before, found.as_deref(), &text[offset.min(text.len())..]) {
-        d = d.help(help);
+    let after = if before.is_empty() { "at the top of a file".to_owned() } else { format!("after `{before}`") };
+    let (code, message) = match foreign {
+        Some(f) => (code::E0101, format!("`{f}` is no part of the language")),
+        None => (code::E0103, message),
+    };
+    let d = Diagnostic::error(code, message, span, after);
+    match hint(&before, found.as_deref(), text, offset.min(text.len())) {
+        Some(help) => d.help(help),
+        None => d,
     }
-    d
 }
 
 /// The token at the place where reading stopped.
@@ -77,6 +89,9 @@ fn expected_literals(rule: Rule, text: &str) -> BTreeSet<&'static str> {
         (":", "`:`"),
         ("->", "`->`"),
     ];
+    // the mode is the process's
+    static DETAIL: Mutex<()> = Mutex::new(());
+    let _only_one = DETAIL.lock().unwrap_or_else(PoisonError::into_inner);
     pest::set_error_detail(true);
     let result = Grammar::parse(rule, text);
     pest::set_error_detail(false);
@@ -137,27 +152,99 @@ fn describe(rule: Rule) -> Option<&'static str> {
     }
 }
 
+/// Does a value end with this token?
+fn ends_value(word: &str) -> bool {
+    let keyword = tokens::KEYWORDS.contains(&word) && !matches!(word, "self" | "true" | "false");
+    word.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ')' | ']' | '}' | '"')) && !keyword
+}
+
 /// What people who come from other languages write here.
-fn hint(before: &str, found: Option<&str>, rest: &str) -> Option<String> {
+fn hint(before: &str, found: Option<&str>, text: &str, offset: usize) -> Option<String> {
     let word = found.unwrap_or("");
+    let (head, rest) = text.split_at(offset);
+    let line = &text[head.trim_end().rfind('\n').map_or(0, |i| i + 1)..];
+    let line = line.lines().next().unwrap_or("").trim_start();
+    let rest = rest.trim_start_matches([' ', '\t', '\r']);
+    let text = |s: &str| Some(s.to_owned());
     match (before, word) {
-        ("", "def" | "func" | "function" | "pub") => Some("a function begins with `fn`".into()),
-        ("", "class") => Some("write `struct` for the fields and `impl` for the methods".into()),
-        ("", "from") => Some("write `import nn.{Linear, relu}`".into()),
-        ("", _) if rest.trim_start().starts_with("let ") => {
-            Some("at the top of a file stands `const NAME: T = …`".into())
+        (_, "def" | "func" | "function" | "pub" | "proc") if before.is_empty() => text("a function begins with `fn`"),
+        ("", "class") => text("write `struct` for the fields and `impl` for the methods"),
+        ("", "enum" | "union") => text("there are no enums; a struct or an integer does their work"),
+        ("", "from" | "use" | "include" | "require") => text("write `import nn.{Linear, relu}`"),
+        ("", "let" | "var" | "val" | "static") => text("at the top of a file stands `const NAME: T = …`"),
+        ("", "if" | "for" | "while" | "return" | "assert") => text("statements stand in a function: `fn main() { … }`"),
+        ("", w) if w.starts_with(char::is_alphabetic) => text("statements stand in a function: `fn main() { … }`"),
+        ("print", _) if ends_value(word) => text("`print` is a function: `print(x)`"),
+        ("lambda", _) => text("a function without a name is `|x| x + 1`"),
+        ("match" | "switch", _) => text("there is no `match`: write `if … { } else if … { } else { }`"),
+        ("try" | "catch" | "except" | "raise" | "throw", _) => {
+            text("there are no exceptions; `assert c, \"message\"` stops")
         }
-        ("" | "}", "elif") => Some("write `else if`".into()),
-        (_, "elif") => Some("write `else if`".into()),
+        ("def" | "func" | "function", _) => text("a function begins with `fn`"),
+        ("del" | "delete" | "async" | "await" | "yield" | "with" | "global", _) => text("there is no such statement"),
+        (_, "elif" | "elsif" | "elseif") => text("write `else if`"),
         ("let", "mut") => None,
-        ("=", _) if word == "=" => Some("a comparison is `==`, an assignment `=`".into()),
-        ("var" | "val" | "auto" | "int" | "float", _) => Some("a variable begins with `let` or `let mut`".into()),
-        (_, ":") => Some("a block stands in braces: `if c { … }`".into()),
-        (_, "{") => Some(
-            "a bare struct literal cannot stand in the head of `if`, `while` or `for`: put it in parentheses".into(),
-        ),
-        (_, "?") => Some("write `if c { a } else { b }`".into()),
+        ("var" | "val" | "auto" | "int" | "float" | "double" | "const", _) if ends_value(word) => {
+            text("a variable begins with `let` or `let mut`")
+        }
+        (_, "if") if ends_value(before) => text("write `if c { a } else { b }`"),
+        (_, "is") => text("write `==`; there is no `None`"),
+        (_, "in") if ends_value(before) => text("write `any(xs == x)`"),
+        (_, "=") if ["if ", "while ", "assert "].iter().any(|k| line.contains(k)) => {
+            text("a comparison is `==`, an assignment `=`")
+        }
+        (_, "=") if open_paren(head) => Some(format!("an argument is labelled with `:`, as in `{before}: …`")),
+        (_, "=") if before == "=" => text("a comparison is `==`, an assignment `=`"),
+        (_, ":") if rest.starts_with("::") => text("a path is written with dots: `nn.relu`"),
+        (_, ":") if line.contains('?') => text("write `if c { a } else { b }`"),
+        (_, ":") => text("a block stands in braces: `if c { … }`"),
+        (_, "{")
+            if rest[1..].trim_start().contains('=')
+                && !rest[1..].contains(':')
+                && before.starts_with(char::is_uppercase) =>
+        {
+            text("a field is given with `:`, as in `P { x: 1.0 }`")
+        }
+        (_, "{") => {
+            text("a bare struct literal cannot stand in the head of `if`, `while` or `for`: put it in parentheses")
+        }
+        (_, "?") => text("write `if c { a } else { b }`"),
+        (_, "&") => text("there are no references: values are passed, and `mut` parameters are written back"),
+        (_, "<") if line.contains("fn ") || line.contains("struct ") => {
+            text("parameters stand in brackets: `fn f[T: float](x: T)`")
+        }
+        (")", w) if line.contains("fn ") && ends_value(w) => Some(format!("a result is written `-> {w}`")),
         (_, w) if tokens::KEYWORDS.contains(&w) => Some(format!("`{w}` is a keyword, not a name")),
+        (b, w) if b.starts_with(|c: char| c.is_ascii_digit()) && w.starts_with(char::is_alphabetic) => {
+            text("a literal has no suffix; it is converted by `f64(1.0)`, or takes its dtype from its context")
+        }
+        _ if line[..line.len().min(offset)].contains("//") && ends_value(before) && ends_value(word) => {
+            text("a comment begins with `#`; `//` divides integers")
+        }
+        (_, "*" | "/" | "//" | "+" | "%" | "^" | "@" | "==" | "<=" | ">=" | "and" | "or" | "|>")
+            if head.trim_end_matches([' ', '\t', '\r']).ends_with('\n') =>
+        {
+            text("a binary operator stands at the end of the line before")
+        }
+        (_, "") if line.starts_with("let ") && !line.contains('=') => {
+            text("a variable has a value from the start: `let x: f32 = 0.0`")
+        }
+        (_, w) if head.trim_start().starts_with("struct") && ends_value(w) => {
+            text("fields are separated by commas or line ends")
+        }
         _ => None,
     }
+}
+
+/// Is a `(` open at the end of this text?
+fn open_paren(head: &str) -> bool {
+    let mut open = Vec::new();
+    for (token, r) in tokens::tokens(head) {
+        match token {
+            Ok(Token::Open) => open.push(&head[r]),
+            Ok(Token::Close) => drop(open.pop()),
+            _ => {}
+        }
+    }
+    open.last() == Some(&"(")
 }

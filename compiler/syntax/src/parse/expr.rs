@@ -3,7 +3,7 @@
 //! From loose to tight: `|>` · `..` · `or` · `and` · `not` · comparisons · `+ -` · `* / // % @` · `as` · unary `-` · `^` ·
 //! calls, indices, fields.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, LazyLock};
 
 use pest::Parser;
@@ -11,7 +11,7 @@ use pest::iterators::Pair;
 use pest::pratt_parser::{Assoc, Op, PrattParser};
 use tdl_source::{Diagnostic, Span, code};
 
-use super::{Cx, Grammar, P, Rule, error, inner, next, take};
+use super::{Cx, Grammar, MAX_CHAIN, P, Rule, error, inner, next, take};
 use crate::ast::*;
 
 static PRATT: LazyLock<PrattParser<Rule>> = LazyLock::new(|| {
@@ -38,15 +38,24 @@ static PRATT: LazyLock<PrattParser<Rule>> = LazyLock::new(|| {
 impl Cx<'_> {
     /// A pair of the rules `expr` or `head_expr`, or a primary.
     pub(super) fn expr(&self, pair: P<'_>) -> Expr {
-        match pair.as_rule() {
-            Rule::expr | Rule::head_expr => PRATT
+        let span = self.span(&pair);
+        let whole = matches!(pair.as_rule(), Rule::expr | Rule::head_expr);
+        if whole && pair.clone().into_inner().count() > MAX_CHAIN {
+            self.too_large(format!("more than {MAX_CHAIN} operators in a row"), span);
+            return self.bad(span);
+        }
+        let built = self.nested(span, || {
+            if !whole {
+                return self.primary(pair);
+            }
+            PRATT
                 .map_primary(|p| self.primary(p))
                 .map_prefix(|op, x| self.prefix(op, x))
                 .map_postfix(|x, op| self.postfix(x, op))
                 .map_infix(|a, op, b| self.infix(a, op, b))
-                .parse(pair.into_inner()),
-            _ => self.primary(pair),
-        }
+                .parse(pair.into_inner())
+        });
+        built.unwrap_or_else(|| self.bad(span))
     }
 
     fn prefix(&self, op: P<'_>, operand: Expr) -> Expr {
@@ -195,7 +204,7 @@ impl Cx<'_> {
                 let cond = Box::new(self.expr(next(&mut parts)));
                 let then = self.block(next(&mut parts));
                 take(&mut parts, Rule::k_else);
-                let els = parts.next().map(|e| Box::new(self.primary(e)));
+                let els = parts.next().map(|e| Box::new(self.expr(e)));
                 ExprKind::If { cond, then, els }
             }
             Rule::lambda => {
@@ -326,6 +335,7 @@ impl Cx<'_> {
             source: self.source,
             prepared: self.prepared,
             errors: RefCell::default(),
+            depth: Cell::new(self.depth.get()),
         };
         let expr = match Grammar::parse(Rule::piece, source) {
             Ok(pairs) => {

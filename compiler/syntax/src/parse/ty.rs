@@ -9,6 +9,11 @@ impl Cx<'_> {
     /// A pair of the rule `ty`, or of one of its alternatives.
     pub(super) fn ty(&self, pair: P<'_>) -> Type {
         let span = self.span(&pair);
+        self.nested(span, || self.ty_inner(pair)).unwrap_or(Type { kind: TypeKind::Infer, span })
+    }
+
+    fn ty_inner(&self, pair: P<'_>) -> Type {
+        let span = self.span(&pair);
         let kind = match pair.as_rule() {
             Rule::ty => return self.ty(next(&mut inner(pair))),
             Rule::some_ty => {

@@ -4,7 +4,6 @@ use super::Checker;
 use super::call::{ArgValue, Args, CallArg, Target};
 use super::errors::{error_expr, mk};
 use super::lower::count;
-use super::store::{Mismatch, has_spread};
 use crate::thir::{Arg, Expr, ExprKind};
 use crate::ty::{Dim, Elem, FnTy, GenericArg, Ty};
 use tdl_source::{Diagnostic, Span, code};
@@ -36,7 +35,7 @@ impl Checker<'_> {
                             let mut d = Diagnostic::error(code::E0303, text, label.span, "unknown label");
                             let names: Vec<&str> =
                                 target.params[skip..].iter().filter_map(|p| p.name.as_deref()).collect();
-                            if let Some(near) = super::names::nearest(&label.name, names.iter().copied()) {
+                            if let Some(near) = super::hints::label(&label.name, &names) {
                                 d = d.fix(format!("did you mean `{near}`?"), label.span, near);
                             } else if !names.is_empty() {
                                 d = d.help(format!("its parameters are {}", super::expr::quoted(&names)));
@@ -54,13 +53,24 @@ impl Checker<'_> {
             };
             if at >= n {
                 let text = format!("`{}` takes {}, got {total}", target.name, count(n - skip, "argument"));
-                self.error(Diagnostic::error(code::E0303, text, a.span(), "too many"));
+                let mut d = Diagnostic::error(code::E0303, text, a.span(), "too many");
+                if let Some(at) = target.declared {
+                    d = d.label(at, "declared here");
+                }
+                self.error(d);
                 return None;
             }
             if slots[at].is_some() {
                 let pname = target.params[at].name.clone().unwrap_or_else(|| "?".into());
                 let text = format!("parameter `{pname}` of `{}` is given twice", target.name);
-                self.error(Diagnostic::error(code::E0303, text, a.span(), "a second time"));
+                let mut d = Diagnostic::error(code::E0303, text, a.span(), "a second time");
+                if let Some(first) = &slots[at] {
+                    d = d.label(first.span(), "given here");
+                    if first.label.is_some() && a.label.is_none() {
+                        d = d.help("arguments with labels come after those without");
+                    }
+                }
+                self.error(d);
                 failed = true;
                 continue;
             }
@@ -98,6 +108,7 @@ impl Checker<'_> {
                 lambdas.push((i, a));
                 continue;
             }
+            target.given.borrow_mut()[i] = Some(a.span());
             match self.argument(target, i, a) {
                 Some(arg) => {
                     if let Arg::Place(p) = &arg {
@@ -208,60 +219,9 @@ impl Checker<'_> {
                 e
             }
             Err(why) => {
-                self.argument_mismatch(target, i, &expected, &found, &why, e.span, pname);
+                self.argument_mismatch(target, i, (&expected, &found), &why, e.span, pname);
                 error_expr(e.span)
             }
-        }
-    }
-
-    pub(super) fn argument_mismatch(
-        &mut self,
-        target: &Target<'_>,
-        i: usize,
-        expected: &Ty,
-        found: &Ty,
-        why: &Mismatch,
-        span: Span,
-        pname: &str,
-    ) {
-        let before = self.errors.len();
-        let (expected, found) = (self.zonk(expected), self.zonk(found));
-        // "`Linear.call` needs the last axis to be 784, got 28"
-        let last_axis = match (&expected, &found, why) {
-            (Ty::Tensor(_, want), Ty::Tensor(_, have), Mismatch::Size { expected: x, found: y })
-                if want.len() == have.len() || has_spread(want) =>
-            {
-                let back = (1..=want.len().min(have.len())).find(|k| {
-                    matches!((&want[want.len() - k], &have[have.len() - k]), (Dim::Size(a), Dim::Size(b))
-                        if !self.facts.equal(a, b) && (a == x || b == y))
-                });
-                back.map(|k| (k, have.len(), x.clone(), y.clone()))
-            }
-            _ => None,
-        };
-        self.mismatch(&expected, &found, why, span, &format!("argument `{pname}` of `{}`", target.name));
-        if self.errors.len() == before {
-            return;
-        }
-        if let Some((k, rank, x, y)) = last_axis {
-            let axis = match (k, rank) {
-                (1, 1) => "the length".to_string(),
-                (1, _) => "the last axis".to_string(),
-                (k, rank) => format!("axis {}", rank - k),
-            };
-            let text = format!(
-                "`{}` needs {axis} to be {}, got {}",
-                target.name,
-                self.show().size(&self.zonk_size(&x)),
-                self.show().size(&self.zonk_size(&y))
-            );
-            if let Some(d) = self.errors.last_mut() {
-                d.message = text;
-            }
-        }
-        let takes = format!("`{pname}` takes {}", self.show_ty(&expected));
-        if let (Some(at), Some(d)) = (target.spans[i], self.errors.last_mut()) {
-            d.secondary.push(tdl_source::Label { span: at, text: takes });
         }
     }
 

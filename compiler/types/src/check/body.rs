@@ -1,15 +1,16 @@
-//! Bodies: functions, constants, defaults; the search for recursion; entries of interactive sessions.
+//! Bodies: functions, constants, defaults; entries of interactive sessions.
 
 use std::rc::Rc;
 
 use tdl_source::{Diagnostic, code};
 use tdl_syntax::ast;
 
+use super::cycles::Node;
 use super::errors::mk;
 use super::{Binding, BodyCx, Checker, Entry};
 use crate::ids::*;
 use crate::thir::{Expr, ExprKind, Param, Pattern, Stmt, StmtKind};
-use crate::ty::{Dim, Ty};
+use crate::ty::{Dim, Elem, Ty};
 
 impl<'a> Checker<'a> {
     pub(super) fn check_bodies(&mut self) {
@@ -23,13 +24,14 @@ impl<'a> Checker<'a> {
             self.check_fn(FnId(i as u32));
         }
         self.check_tests();
-        self.find_recursion();
+        self.find_cycles();
     }
 
     pub(super) fn check_const(&mut self, id: ConstId, expected: Option<Ty>) {
         let c = self.const_asts[id.index()];
         self.module = self.program.consts[id.index()].module;
         self.fresh_body();
+        self.body.open = true;
         let value = self.statement(|cx| match &expected {
             Some(t) => cx.check_as(&c.value, t, &format!("`{}`", c.name.name)),
             None => cx.expr(&c.value, None),
@@ -38,6 +40,7 @@ impl<'a> Checker<'a> {
         if expected.is_none() {
             self.program.consts[id.index()].ty = ty;
         }
+        self.note_uses(Node::Const(id));
         self.program.consts[id.index()].value = self.finish(value);
     }
 
@@ -60,6 +63,8 @@ impl<'a> Checker<'a> {
             }
         }
         self.body.io = def.io;
+        self.body.open = true;
+        self.body.own = Some((def.name.clone(), def.name_span));
         for p in &def.params {
             let local = self.new_local(&p.name, p.ty.clone(), p.mutable, p.span);
             self.bind_name(&p.name, Entry::Local(local));
@@ -92,26 +97,47 @@ impl<'a> Checker<'a> {
         }
         self.enter_fn(id);
         let result = self.program.fns[id.index()].result.clone();
-        let Some(body) = &ast.body else {
-            let name = self.program.fns[id.index()].name.clone();
-            let span = self.program.fns[id.index()].name_span;
-            self.error(Diagnostic::error(
-                code::E0310,
-                format!("`{name}` has no body"),
-                span,
-                "only interfaces leave it out",
-            ));
+        if self.program.modules.iter().any(|m| m.name.is_empty() && m.main == Some(id)) {
+            self.check_flags(id);
+        }
+        // a second item of the name, which was reported, has no signature
+        if self.program.fns[id.index()].params.len() != ast.params.len() {
             return;
-        };
+        }
+        // the parser has said that it is missing
+        let Some(body) = &ast.body else { return };
         self.body.result = Some(result.clone());
         let what = format!("the result of `{}`", self.program.fns[id.index()].name);
+        if let Some(t) = &ast.result {
+            for what in [what.as_str(), RESULT] {
+                self.body.ends.push((what.into(), t.span, "declared here".into()));
+            }
+        }
         let value = if result.is_unit() && ast.result.is_none() {
             self.unit_body(body)
         } else {
             self.statement(|cx| cx.check_as(body, &result, &what))
         };
-        self.call_graph[id.index()] = std::mem::take(&mut self.body.calls);
+        self.note_uses(Node::Fn(id));
         self.program.fns[id.index()].body = self.finish(value);
+    }
+
+    /// The parameters of `main` are flags of the command line.
+    fn check_flags(&mut self, id: FnId) {
+        for p in self.program.fns[id.index()].params.clone() {
+            let flag = match &p.ty {
+                Ty::Str | Ty::Error => true,
+                Ty::Tensor(Elem::Dtype(_), shape) => shape.is_empty(),
+                _ => false,
+            };
+            if !flag || p.mutable {
+                let text = format!("parameter `{}` of `main` is no number, bool or text", p.name);
+                self.error(
+                    Diagnostic::error(code::E0309, text, p.span, "cannot be given on a command line")
+                        .help("take a path, `path: str`, and load the value in `main`"),
+                );
+            }
+        }
     }
 
     /// The body of a function without a result type.
@@ -129,65 +155,6 @@ impl<'a> Checker<'a> {
         value
     }
 
-    pub(super) fn find_recursion(&mut self) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            Open,
-            Done,
-        }
-        fn visit(
-            cx: &Checker<'_>,
-            id: usize,
-            marks: &mut [Mark],
-            path: &mut Vec<(usize, tdl_source::Span)>,
-            found: &mut Vec<Vec<(usize, tdl_source::Span)>>,
-        ) {
-            marks[id] = Mark::Open;
-            for (callee, span) in &cx.call_graph[id] {
-                let c = callee.index();
-                match marks[c] {
-                    Mark::Open => {
-                        let from = path.iter().position(|(f, _)| *f == c).unwrap_or(path.len());
-                        let mut cycle = path[from..].to_vec();
-                        cycle.push((id, *span));
-                        found.push(cycle);
-                    }
-                    Mark::New => {
-                        path.push((id, *span));
-                        visit(cx, c, marks, path, found);
-                        path.pop();
-                    }
-                    Mark::Done => {}
-                }
-            }
-            marks[id] = Mark::Done;
-        }
-        let n = self.program.fns.len();
-        let (mut marks, mut found) = (vec![Mark::New; n], Vec::new());
-        for id in 0..n {
-            if marks[id] == Mark::New {
-                visit(self, id, &mut marks, &mut Vec::new(), &mut found);
-            }
-        }
-        for cycle in found {
-            let names: Vec<String> = cycle.iter().map(|(f, _)| format!("`{}`", self.program.fns[*f].name)).collect();
-            let first = cycle[0];
-            let back = names[0].clone();
-            let mut d = Diagnostic::error(
-                code::E0307,
-                format!("recursion: {} calls {}", names.join(" calls "), back),
-                first.1,
-                "part of the cycle",
-            )
-            .help("write a loop: `for` and `while` are differentiable too");
-            for (_, span) in &cycle[1..] {
-                d = d.label(*span, "and this call");
-            }
-            self.error(d);
-        }
-    }
-
     /// An entry of an interactive session as a function of the earlier bindings.
     pub(super) fn entry(
         &mut self,
@@ -201,6 +168,7 @@ impl<'a> Checker<'a> {
         self.module = module;
         self.fresh_body();
         self.body.io = true;
+        self.body.open = true;
         let mut params = Vec::new();
         for b in bindings {
             let local = self.new_local(&b.name, b.ty.clone(), b.mutable, span);
@@ -274,9 +242,8 @@ impl<'a> Checker<'a> {
         let result = self.zonk(&tuple.ty);
         let block = crate::thir::Block { stmts: out, result: Some(Box::new(tuple)), span };
         let whole = mk(ExprKind::Block(block), result.clone(), span);
-        let calls = std::mem::take(&mut self.body.calls);
+        self.note_uses(Node::Fn(func));
         let body = self.finish(whole);
-        self.call_graph[func.index()] = calls;
         let def = &mut self.program.fns[func.index()];
         def.params = params;
         def.result = result;
@@ -308,6 +275,9 @@ impl<'a> Checker<'a> {
         std::mem::take(&mut self.body)
     }
 }
+
+/// What `return` gives.
+pub(super) const RESULT: &str = "the result";
 
 fn collect_open_sizes(t: &Ty, out: &mut Vec<crate::SizeExpr>) {
     let mut dims = |s: &[Dim]| {

@@ -1,5 +1,7 @@
 //! Calls: of functions, methods, function values, callable structs; pipes.
 
+use std::cell::RefCell;
+
 use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, ExprKind as A, Ident};
 
@@ -50,6 +52,15 @@ pub(super) struct Target<'t> {
     pub spans: Vec<Option<Span>>,
     pub defaults: Vec<bool>,
     pub size_params: Vec<Option<crate::SizeExpr>>,
+    pub func: Option<FnId>,
+    /// Where the callee is declared.
+    pub declared: Option<Span>,
+    /// What is called, and what to say of it.
+    pub callee: Option<Span>,
+    /// The field that is called, if it is one.
+    pub field: Option<(StructId, usize)>,
+    /// Places of the arguments seen so far.
+    pub given: RefCell<Vec<Option<Span>>>,
 }
 
 impl Checker<'_> {
@@ -98,6 +109,7 @@ impl Checker<'_> {
                             return self.call_builtin(row, args, hint, span);
                         }
                         self.unknown_name(name, "function");
+                        self.hush(name);
                         self.check_loosely(args);
                         error_expr(span)
                     }
@@ -189,9 +201,14 @@ impl Checker<'_> {
     /// For the errors in them alone.
     pub(super) fn check_loosely(&mut self, args: Args<'_>) {
         for a in args {
-            if let ArgValue::Ast(e) = a.value
-                && !matches!(e.kind, A::Lambda { .. })
-            {
+            let ArgValue::Ast(e) = a.value else { continue };
+            let idle = match &e.kind {
+                A::Lambda { .. } | A::Type(_) => true,
+                // a type where nobody knows whether one is taken
+                A::Name(n) => Dtype::from_name(&n.name).is_some(),
+                _ => false,
+            };
+            if !idle {
                 self.expr(e, None);
             }
         }
@@ -216,12 +233,21 @@ impl Checker<'_> {
             Ty::Struct(id, sargs) => match self.method_of(*id, "call") {
                 Some(func) => {
                     let sargs = sargs.clone();
-                    self.call_fn(func, Some(&sargs), Some(Arg::Value(f)), args, hint, span, span)
+                    let at = f.span;
+                    self.call_fn(func, Some(&sargs), Some(Arg::Value(f)), args, hint, span, at)
                 }
                 None => {
                     let name = self.program.structs[id.index()].name.clone();
-                    let text = format!("`{name}` cannot be called: it has no method `call`");
-                    self.error(Diagnostic::error(code::E0304, text, f.span, format!("this is {}", self.show_ty(&t))));
+                    let def = &self.program.structs[id.index()];
+                    if !self.broken.contains(&(def.module, name.clone())) {
+                        let text = format!("`{name}` cannot be called: it has no method `call`");
+                        let label = format!("this is {}", self.show_ty(&t));
+                        self.error(
+                            Diagnostic::error(code::E0304, text, f.span, label)
+                                .label(self.program.structs[id.index()].span, "defined here")
+                                .help(format!("give it one: `impl {name} {{ fn call(self, x: …) -> … = … }}`")),
+                        );
+                    }
                     self.check_loosely(args);
                     error_expr(span)
                 }
@@ -273,6 +299,11 @@ impl Checker<'_> {
             spans: vec![None; n],
             defaults: vec![false; n],
             size_params: vec![None; n],
+            func: None,
+            declared: None,
+            callee: Some(f.span),
+            field: None,
+            given: RefCell::new(vec![None; n]),
         };
         let result = ft.result.clone();
         let Some(args) = self.arguments(&target, 0, Vec::new(), args, span, Some((&result, hint))) else {
@@ -287,15 +318,12 @@ impl Checker<'_> {
 
     fn call_io(&mut self, io: bool, name: &str, span: Span) {
         if io && !self.body.io {
-            self.error(
-                Diagnostic::error(
-                    code::E0313,
-                    format!("`{name}` touches files, the clock or the network, so only an `io fn` may call it"),
-                    span,
-                    "called from a pure function",
-                )
-                .help("declare the calling function `io fn`, or call it in `main` and pass the value on"),
-            );
+            let text = format!("`{name}` touches files, the clock or the network, so only an `io fn` may call it");
+            let mut d = Diagnostic::error(code::E0313, text, span, "called from a pure function");
+            if let Some((own, at)) = &self.body.own {
+                d = d.label(*at, format!("`{own}` is no `io fn`"));
+            }
+            self.error(d.help("declare the calling function `io fn`, or call it in `main` and pass the value on"));
         }
     }
 
@@ -340,6 +368,10 @@ impl Checker<'_> {
             );
             return error_expr(span);
         }
+        let field = match &receiver {
+            Some(Arg::Value(f)) if f.span == callee_span => self.field_called(f),
+            Some(_) | None => None,
+        };
         let mut done = Vec::new();
         if let Some(r) = receiver {
             if let Arg::Value(v) = &r
@@ -350,13 +382,27 @@ impl Checker<'_> {
             done.push(r);
         }
         // `i64` parameters that are sizes, and their defaults
-        let target =
-            Target { name: &name, params: &inst.params, spans, defaults, size_params: inst.size_params.clone() };
+        let target = Target {
+            name: &name,
+            params: &inst.params,
+            spans,
+            defaults,
+            size_params: inst.size_params.clone(),
+            func: Some(id),
+            declared: Some(self.program.fns[id.index()].name_span).filter(|at| at.file == span.file),
+            callee: Some(callee_span),
+            field,
+            given: RefCell::new(vec![None; inst.params.len()]),
+        };
         let skip = done.len();
+        self.body.call_args.push((id, inst.args.clone()));
         let checked = self.arguments(&target, skip, done, args, span, Some((&inst.result, hint)));
+        self.body.call_args.pop();
         let Some(args) = checked else {
-            let t = self.zonk(&inst.result);
             // the result is still of use if it does not depend on what failed
+            let own = self.program.fns[id.index()].self_generics;
+            let again = self.instantiate(id, Some(&inst.args[..own]).filter(|_| own > 0));
+            let t = self.zonk(&again.result);
             let known = !super::errors::has_error(&t) && !mentions_infer(&t) && !matches!(t, Ty::Exists(..));
             return mk(ExprKind::Error, if known { t } else { Ty::Error }, span);
         };
@@ -378,8 +424,12 @@ impl Checker<'_> {
             self.mismatch(&t, &t, &why, span, &format!("sizes of `{name}`"));
         }
         let clauses = self.sigs[id.index()].clauses.clone();
+        let errors = self.errors.len();
         self.prove_clauses(&clauses, &inst.bindings, &name, span);
         self.call_io(io, &name, span);
+        if self.errors.len() > errors {
+            return error_expr(span);
+        }
         let ty = self.zonk(&inst.result);
         let sizes: Vec<crate::SizeExpr> = inst
             .args
@@ -462,9 +512,15 @@ impl Checker<'_> {
                 } else {
                     format!("{} has no methods", self.show_ty(&t))
                 };
-                let mut d = Diagnostic::error(code::E0203, text, name.span, "no such method");
-                if super::builtin::find(&name.name).is_some() || self.def_of(&name.name).is_some() {
-                    d = d.help(format!("it is a function: `{}(x)`, or `x |> {}`", name.name, name.name));
+                let mut d = Diagnostic::error(code::E0203, text, name.span, "no such method")
+                    .label(base.span, self.show_ty(&t));
+                let x = super::hints::receiver(base);
+                let elsewhere = super::hints::tensor_method(&name.name, x).filter(|_| matches!(t, Ty::Tensor(..)));
+                if let Some(help) = elsewhere {
+                    d = d.help(help);
+                } else if super::builtin::find(&name.name).is_some() || self.def_of(&name.name).is_some() {
+                    let more = if args.is_empty() { "" } else { ", …" };
+                    d = d.help(format!("it is a function: `{}({x}{more})`", name.name));
                 } else if let Ty::Infer(_) = t {
                     d = d.help("annotate the lambda's parameter: `|m: Mlp[128]| …`");
                 }
@@ -523,6 +579,11 @@ impl Checker<'_> {
             spans: vec![Some(sig.span); n],
             defaults: vec![false; n],
             size_params: vec![None; n],
+            func: None,
+            declared: Some(sig.span),
+            callee: None,
+            field: None,
+            given: RefCell::new(vec![None; n]),
         };
         let receiver = value.ty.clone();
         let checked = self.arguments(&target, 1, vec![Arg::Value(value)], args, span, Some((&result, hint)));

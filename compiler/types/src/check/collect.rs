@@ -17,12 +17,13 @@ impl<'a> Checker<'a> {
             program: Program::default(),
             asts: modules.to_vec(),
             scopes: vec![FxHashMap::default(); modules.len()],
+            broken: Default::default(),
             aliases: Vec::new(),
             sigs: Vec::new(),
             struct_infos: Vec::new(),
             const_sizes: Vec::new(),
             const_asts: Vec::new(),
-            call_graph: Vec::new(),
+            uses: Default::default(),
             facts: Facts::default(),
             errors: Vec::new(),
             module: ModuleId(0),
@@ -48,6 +49,9 @@ impl<'a> Checker<'a> {
         for (i, m) in self.asts.iter().enumerate() {
             self.program.modules.push(ModuleDef { name: m.name.into(), main: None });
             debug_assert_eq!(self.program.modules.len(), i + 1);
+        }
+        for (i, m) in self.asts.iter().enumerate() {
+            self.broken.extend(m.ast.broken.iter().map(|n| (ModuleId(i as u32), Rc::from(&**n))));
         }
         let items = self.items();
         for (module, item) in &items {
@@ -128,8 +132,8 @@ impl<'a> Checker<'a> {
             }
             let mut fields: Vec<FieldDef> = Vec::new();
             for f in &s.fields {
-                if fields.iter().any(|g| *g.name == *f.name.name) {
-                    self.duplicate(&f.name, "field");
+                if let Some(first) = fields.iter().find(|g| *g.name == *f.name.name) {
+                    self.duplicate(&f.name, "field", Some(first.span));
                     continue;
                 }
                 let ty = self.lower(&f.ty);
@@ -178,25 +182,6 @@ impl<'a> Checker<'a> {
         self.facts = Facts::default();
     }
 
-    pub(super) fn duplicate(&mut self, name: &ast::Ident, what: &str) {
-        self.errors.push(Diagnostic::error(
-            code::E0202,
-            format!("a second {what} named `{}`", name.name),
-            name.span,
-            "already defined",
-        ));
-    }
-
-    fn define(&mut self, module: ModuleId, name: &ast::Ident, def: Def) -> bool {
-        let scope = &mut self.scopes[module.index()];
-        if scope.contains_key(&*name.name) {
-            self.duplicate(name, "item");
-            return false;
-        }
-        scope.insert(name.name.as_ref().into(), def);
-        true
-    }
-
     fn enter_names(&mut self, module: ModuleId, item: &'a ast::Item) {
         match &item.kind {
             ItemKind::Const(c) => {
@@ -208,7 +193,7 @@ impl<'a> Checker<'a> {
                 self.define(module, &c.name, Def::Const(id));
             }
             ItemKind::TypeAlias(t) => {
-                self.aliases.push(Alias { module, ast: t, active: false });
+                self.aliases.push(Alias { module, ast: t, active: false, cyclic: false });
                 self.define(module, &t.name, Def::Alias(self.aliases.len() - 1));
             }
             ItemKind::Struct(s) => {
@@ -275,59 +260,7 @@ impl<'a> Checker<'a> {
             span,
         });
         self.sigs.push(Sig { ast, clauses: Vec::new(), self_args: Vec::new() });
-        self.call_graph.push(Vec::new());
         id
-    }
-
-    fn import(&mut self, module: ModuleId, import: &'a ast::Import) {
-        let find = |cx: &Checker<'_>, path: &[ast::Ident]| {
-            let dotted: Vec<&str> = path.iter().map(|p| &*p.name).collect();
-            let dotted = dotted.join(".");
-            cx.asts.iter().position(|m| m.name == dotted).map(|i| ModuleId(i as u32))
-        };
-        let Some(last) = import.path.last() else { return };
-        let bind = |cx: &mut Checker<'a>, name: &ast::Ident, def: Def| {
-            // importing the same thing twice is harmless
-            if cx.scopes[module.index()].get(&*name.name) != Some(&def) {
-                cx.define(module, name, def);
-            }
-        };
-        if let Some(target) = find(self, &import.path) {
-            match &import.names {
-                None => bind(self, import.alias.as_ref().unwrap_or(last), Def::Module(target)),
-                Some(names) => {
-                    for n in names {
-                        if let Some(def) = self.member(target, &n.name) {
-                            bind(self, n.alias.as_ref().unwrap_or(&n.name), def);
-                        }
-                    }
-                }
-            }
-            return;
-        }
-        // import optim.Adam
-        if import.names.is_none()
-            && import.path.len() > 1
-            && let Some(target) = find(self, &import.path[..import.path.len() - 1])
-        {
-            if let Some(def) = self.member(target, last) {
-                bind(self, import.alias.as_ref().unwrap_or(last), def);
-            }
-            return;
-        }
-        let dotted: Vec<&str> = import.path.iter().map(|p| &*p.name).collect();
-        let span = import.path[0].span.to(last.span);
-        let mut d = Diagnostic::error(
-            code::E0204,
-            format!("there is no module `{}`", dotted.join(".")),
-            span,
-            "neither in the standard library nor beside this file",
-        );
-        let known: Vec<&str> = self.asts.iter().map(|m| m.name).filter(|n| !n.is_empty()).collect();
-        if let Some(near) = super::names::nearest(&dotted.join("."), known.into_iter()) {
-            d = d.help(format!("did you mean `{near}`?"));
-        }
-        self.errors.push(d);
     }
 
     fn generic_default(&mut self, d: &ast::Expr, kind: &Kind) -> Option<GenericArg> {
@@ -452,8 +385,9 @@ impl<'a> Checker<'a> {
         for item in &i.items {
             let ItemKind::Fn(f) = &item.kind else { continue };
             let known = &self.program.structs[sid.index()].methods;
-            if known.iter().any(|(n, _)| **n == *f.name.name) {
-                self.duplicate(&f.name, "method");
+            if let Some((_, first)) = known.iter().find(|(n, _)| **n == *f.name.name) {
+                let first = self.program.fns[first.index()].name_span;
+                self.duplicate(&f.name, "method", Some(first));
                 continue;
             }
             let name = format!("{}.{}", i.name.name, f.name.name);
@@ -559,8 +493,9 @@ impl<'a> Checker<'a> {
                 }
                 (Some(t), ..) => self.lower(t),
             };
-            if params.iter().any(|q| *q.name == *p.name.name) {
-                self.duplicate(&p.name, "parameter");
+            if let Some(first) = params.iter().find(|q| *q.name == *p.name.name) {
+                let first = first.span;
+                self.duplicate(&p.name, "parameter", Some(first));
             }
             let local = self.bind_local(&p.name, ty.clone(), p.mutable);
             let name = p.name.name.as_ref().into();

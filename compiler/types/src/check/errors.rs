@@ -28,8 +28,11 @@ impl Checker<'_> {
             // an unknown dtype is a literal's
             Ty::Tensor(e @ Elem::Infer(_), dims) => {
                 let int = self.elem_within(*e, crate::ty::DtypeBound::Float);
-                let name = if int { "a float" } else { "a number" };
-                if dims.is_empty() { name.into() } else { format!("{name} {}", self.show().shape(dims)) }
+                if dims.is_empty() {
+                    if int { "a float".into() } else { "a number".into() }
+                } else {
+                    format!("{} {}", if int { "floats" } else { "numbers" }, self.show().shape(dims))
+                }
             }
             other => self.show().ty(other),
         }
@@ -57,61 +60,100 @@ impl Checker<'_> {
         }
         let (e_text, f_text) = (self.show_ty(&e), self.show_ty(&f));
         let lead = if what.is_empty() { String::new() } else { format!("{what}: ") };
-        let d = match why {
+        let code = match why {
+            Mismatch::Dtype { .. } => code::E0302,
+            Mismatch::Size { .. } | Mismatch::Rank => code::E0401,
+            Mismatch::Kind => code::E0301,
+        };
+        let mut d = Diagnostic::error(
+            code,
+            format!("{lead}expected {e_text}, got {f_text}"),
+            span,
+            format!("this is {f_text}"),
+        );
+        if let Some((_, at, text)) = self.body.ends.iter().rev().find(|(w, ..)| w == what) {
+            d = d.label(*at, text);
+        }
+        d = match why {
             Mismatch::Dtype { expected, found } => {
                 let (to, from) = (self.zonk_elem(*expected), self.zonk_elem(*found));
                 let (to_text, from_text) = (self.elem_text(to), self.elem_text(from));
-                let d = Diagnostic::error(
-                    code::E0302,
-                    format!("{lead}expected {e_text}, got {f_text}"),
-                    span,
-                    format!("this is {f_text}"),
-                );
+                let one_shape = matches!((&e, &f), (Ty::Tensor(_, a), Ty::Tensor(_, b)) if a == b);
                 if matches!(to, Elem::Infer(_)) || matches!(from, Elem::Infer(_)) {
                     d.note(format!("{from_text} cannot become {to_text} by itself"))
+                } else if one_shape || !matches!((&e, &f), (Ty::Tensor(..), Ty::Tensor(..))) {
+                    d.help(format!(
+                        "dtypes are never converted by themselves: write `{to_text}({})`",
+                        self.quoted(span, false)
+                    ))
                 } else {
-                    d.help(format!("dtypes are never converted by themselves: write `{to_text}(…)`"))
+                    d
                 }
             }
             Mismatch::Size { expected, found } => {
                 let (a, b) = (self.zonk_size(expected), self.zonk_size(found));
-                let d = Diagnostic::error(
-                    code::E0401,
-                    format!("{lead}expected {e_text}, got {f_text}"),
-                    span,
-                    format!("this is {f_text}"),
-                );
-                self.undecided(d, &a, &b, &e, &f)
+                let d = self.size_origins(d, &[&a, &b], span);
+                self.undecided(d, &a, &b, &e, &f, span)
             }
-            Mismatch::Rank => {
-                let mut d = Diagnostic::error(
-                    code::E0401,
-                    format!("{lead}expected {e_text}, got {f_text}"),
-                    span,
-                    format!("this is {f_text}"),
-                );
-                if let (Ty::Tensor(_, want), Ty::Tensor(_, have)) = (&e, &f)
-                    && let Some(help) = self.flatten_help(want, have, "x")
-                {
-                    d = d.help(help);
-                }
-                d
+            Mismatch::Rank => match (&e, &f) {
+                (Ty::Tensor(_, want), Ty::Tensor(_, have)) => match self.flatten_help(want, have, span) {
+                    Some(help) => d.help(help),
+                    None => d,
+                },
+                _ => d,
+            },
+            Mismatch::Kind if f.is_unit() && !matches!(e, Ty::Fn(_)) => {
+                d.help("a block's value is its last expression; a statement there gives ()")
             }
-            Mismatch::Kind => {
-                let mut d = Diagnostic::error(
-                    code::E0301,
-                    format!("{lead}expected {e_text}, got {f_text}"),
-                    span,
-                    format!("this is {f_text}"),
-                );
-                if let (Ty::Tensor(_, want), true) = (&e, f.is_unit()) {
-                    let _ = want;
-                    d = d.help("a block's value is its last expression; a statement there gives ()");
-                }
-                d
-            }
+            Mismatch::Kind => d,
         };
         self.errors.push(d);
+    }
+
+    /// `x as T` where no check at run time could make it true.
+    pub(super) fn as_mismatch(&mut self, target: &Ty, found: &Ty, why: &Mismatch, (value, span): (Span, Span)) {
+        let (t, f) = (self.zonk(target), self.zonk(found));
+        if has_error(&t) || has_error(&f) {
+            return;
+        }
+        let (t_text, f_text) = (self.show_ty(&t), self.show_ty(&f));
+        let code = match why {
+            Mismatch::Dtype { .. } => code::E0302,
+            Mismatch::Size { .. } | Mismatch::Rank => code::E0401,
+            Mismatch::Kind => code::E0301,
+        };
+        let text = format!("{f_text} can never be {t_text}: `as` checks sizes, it changes nothing");
+        let mut d = Diagnostic::error(code, text, span, format!("to {t_text}")).label(value, f_text);
+        if let Mismatch::Dtype { expected, .. } = why {
+            let to = self.elem_text(self.zonk_elem(*expected));
+            d = d.help(format!("to convert write `{to}({})`", self.quoted(value, false)));
+        } else if let (Ty::Tensor(_, want), Ty::Tensor(_, have)) = (&t, &f)
+            && let Some(help) = self.flatten_help(want, have, value)
+        {
+            d = d.help(help);
+        }
+        self.errors.push(d);
+    }
+
+    /// Labels where sizes come from that are known at run time only.
+    pub(super) fn size_origins(&self, mut d: Diagnostic, sizes: &[&SizeExpr], span: Span) -> Diagnostic {
+        let mut seen = Vec::new();
+        for size in sizes {
+            size.visit_vars(&mut |v| {
+                if let SizeVar::Open(id) = v
+                    && !seen.contains(&id)
+                {
+                    seen.push(id);
+                }
+            });
+        }
+        for id in seen {
+            let open = &self.body.opens[id.index()];
+            if open.span != span && !open.name.is_empty() {
+                d = d.label(open.span, format!("`{}` is known at run time only", open.name));
+            }
+        }
+        d
     }
 
     fn elem_text(&self, e: Elem) -> String {
@@ -127,35 +169,54 @@ impl Checker<'_> {
         }
     }
 
-    /// Adds to a size error what could be written where the sizes are not plainly different.
-    fn undecided(&self, d: Diagnostic, a: &SizeExpr, b: &SizeExpr, expected: &Ty, found: &Ty) -> Diagnostic {
+    /// Adds to a size error what could be written.
+    fn undecided(
+        &self,
+        d: Diagnostic,
+        a: &SizeExpr,
+        b: &SizeExpr,
+        expected: &Ty,
+        found: &Ty,
+        span: Span,
+    ) -> Diagnostic {
         let difference = self.facts.reduce(&a.sub(b));
         let (a_text, b_text) = (self.show().size(a), self.show().size(b));
-        if difference.as_const().is_some() {
-            if let (Ty::Tensor(_, want), Ty::Tensor(_, have)) = (expected, found) {
-                if let Some(help) = self.flatten_help(want, have, "x") {
-                    return d.help(help);
-                }
-                if want.len() == 2 && have.len() == 2 && want[0] == have[1] && want[1] == have[0] {
-                    return d.help("did you mean `x.T`?");
-                }
+        let x = self.quoted(span, true);
+        if let (Ty::Tensor(_, want), Ty::Tensor(_, have)) = (expected, found) {
+            if let Some(help) = self.flatten_help(want, have, span) {
+                return d.help(help);
             }
+            if want.len() == 2 && have.len() == 2 && want[0] == have[1] && want[1] == have[0] {
+                return d.help(format!("the axes are the other way round: `{x}.T`"));
+            }
+            if difference.as_const().is_some() {
+                return d;
+            }
+        }
+        if difference.as_const().is_some() {
             return d.note(format!("{a_text} and {b_text} are different"));
         }
-        let mut local = false;
-        difference.visit_vars(&mut |v| local |= matches!(v, SizeVar::Local(_) | SizeVar::Open(_)));
+        let (mut local, mut open) = (false, false);
+        difference.visit_vars(&mut |v| {
+            local |= matches!(v, SizeVar::Local(_) | SizeVar::Open(_));
+            open |= matches!(v, SizeVar::Infer(_));
+        });
+        if open {
+            return d.note("no size makes the two equal");
+        }
         let d = d.note(format!("cannot show that {a_text} == {b_text}"));
         let as_text = self.show().ty(expected);
         if local {
-            d.help(format!("check it at run time: `assert {b_text} == {a_text}` before, or `… as {as_text}`"))
+            d.help(format!("check it at run time: `assert {b_text} == {a_text}` before, or `{x} as {as_text}`"))
         } else {
-            d.help(format!("add `where {a_text} == {b_text}` to the function, or check at run time: `… as {as_text}`"))
+            d.help(format!(
+                "add `where {a_text} == {b_text}` to the function, or check at run time: `{x} as {as_text}`"
+            ))
         }
     }
 
-    /// "28 * 28 = 784: rearrange(x, "n a b -> n (a b)")": the last axis of one is the product of the other's last axes.
-    pub(super) fn flatten_help(&self, want: &[Dim], have: &[Dim], name: &str) -> Option<String> {
-        const TAIL: [&str; 4] = ["a", "b", "c", "d"];
+    /// "28 * 28 = 784": the last axes of one are the product of the other's.
+    pub(super) fn flatten_help(&self, want: &[Dim], have: &[Dim], span: Span) -> Option<String> {
         let size = |d: &Dim| match d {
             Dim::Size(e) => Some(e.clone()),
             Dim::Spread(_) => None,
@@ -173,15 +234,27 @@ impl Checker<'_> {
                     [Dim::Size(_), Dim::Size(_)] => "n m ",
                     [..] => "... ",
                 };
-                let axes = TAIL[..k].join(" ");
+                let axes = ["a", "b", "c", "d"][..k].join(" ");
                 return Some(format!(
-                    "{} = {}: rearrange({name}, \"{head}{axes} -> {head}({axes})\")",
+                    "{} = {}: rearrange({}, \"{head}{axes} -> {head}({axes})\")",
                     texts.join(" * "),
-                    self.show().size(&last)
+                    self.show().size(&last),
+                    self.quoted(span, false),
                 ));
             }
         }
         None
+    }
+}
+
+/// A function is in it: what is known at compile time alone.
+pub(super) fn has_fn(t: &Ty) -> bool {
+    match t {
+        Ty::Fn(_) => true,
+        Ty::Tuple(items) => items.iter().any(has_fn),
+        Ty::Stack(_, t) | Ty::Exists(_, t) => has_fn(t),
+        Ty::Struct(_, args) => args.iter().any(|a| matches!(a, crate::ty::GenericArg::Ty(t) if has_fn(t))),
+        Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Param(_) | Ty::Str | Ty::Rng | Ty::Infer(_) => false,
     }
 }
 

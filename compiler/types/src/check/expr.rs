@@ -239,6 +239,7 @@ impl Checker<'_> {
                         return value;
                     }
                     self.unknown_name(name, "name");
+                    self.hush(name);
                     error_expr(span)
                 }
             },
@@ -253,6 +254,7 @@ impl Checker<'_> {
                 mk(ExprKind::Fn { func, generics }, ty, span)
             }
             Def::Const(id) => {
+                self.body.consts.push((id, span));
                 let ty = self.program.consts[id.index()].ty.clone();
                 mk(ExprKind::Const(id), ty, span)
             }
@@ -310,7 +312,9 @@ impl Checker<'_> {
             match out.first().map(|f| f.ty.clone()) {
                 None => out.push(e),
                 Some(first) => {
-                    let e = self.coerce(e, &first, "elements of an array have one type");
+                    self.body.ends.push((ELEMENTS.into(), out[0].span, self.show_ty(&first)));
+                    let e = self.coerce(e, &first, ELEMENTS);
+                    self.body.ends.pop();
                     out.push(e);
                 }
             }
@@ -373,11 +377,14 @@ impl Checker<'_> {
                 continue;
             };
             if values[at].is_some() {
-                self.duplicate(name, "field");
+                self.duplicate(name, "field", values[at].as_ref().map(|e| e.span));
                 continue;
             }
             let want = Ty::stack(dims.clone(), def.fields[at].ty.subst(&bindings));
-            let e = self.check_as(value, &want, &format!("field `{}` of `{}`", name.name, def.name));
+            let what = format!("field `{}` of `{}`", name.name, def.name);
+            self.body.ends.push((what.clone(), def.fields[at].span, "the field".into()));
+            let e = self.check_as(value, &want, &what);
+            self.body.ends.pop();
             failed |= e.ty.is_error();
             values[at] = Some(e);
         }
@@ -387,9 +394,12 @@ impl Checker<'_> {
             if !failed {
                 let text = format!("`{}` lacks {}", def.name, quoted(&missing));
                 let more: Vec<String> = missing.iter().map(|m| format!("{m}: …")).collect();
-                self.error(
-                    Diagnostic::error(code::E0312, text, span, "incomplete").help(format!("add {}", more.join(", "))),
-                );
+                let mut d =
+                    Diagnostic::error(code::E0303, text, span, "incomplete").help(format!("add `{}`", more.join(", ")));
+                if let Some(f) = def.fields.iter().find(|f| *f.name == *missing[0]) {
+                    d = d.label(f.span, "this field");
+                }
+                self.error(d);
             }
             return error_expr(span);
         }
@@ -423,16 +433,29 @@ impl Checker<'_> {
         self.facts.reset(facts.clone());
         let Some(els) = els else {
             let ty = self.block_type(&then_block, &Ty::unit());
-            if !ty.is_unit() && !matches!(ty, Ty::Never | Ty::Error) {
+            let value = !ty.is_unit() && !matches!(ty, Ty::Never | Ty::Error);
+            if let Some(t) = expected.map(|t| self.zonk(t))
+                && !t.is_unit()
+                && !matches!(t, Ty::Error | Ty::Infer(_))
+            {
+                let text = format!("an `if` without `else` has no value; {} is needed here", self.show_ty(&t));
+                let at = if value { then_block.result.as_ref().map_or(span, |r| r.span) } else { span };
+                self.error(
+                    Diagnostic::error(code::E0301, text, at, "and if the condition does not hold?")
+                        .help("add `else { … }`"),
+                );
+                return error_expr(span);
+            }
+            if value {
                 self.unused(&ty, then_block.result.as_ref().map_or(span, |r| r.span));
             }
             let e = mk(ExprKind::If { cond: Box::new(cond), then: then_block, els: None }, Ty::unit(), span);
-            return match expected {
-                Some(t) => self.coerce(e, t, what),
-                None => e,
-            };
+            return e;
         };
         let then_ty = self.block_type(&then_block, &Ty::unit());
+        if let Some(r) = &then_block.result {
+            self.body.ends.push((BRANCHES.into(), r.span, self.show_ty(&then_ty)));
+        }
         // what the first branch gives is a hint for the second
         let hint = match expected {
             Some(t) => Some(t.clone()),
@@ -440,16 +463,19 @@ impl Checker<'_> {
             None => Some(then_ty.clone()),
         };
         let els_block = match &els.kind {
-            A::Block(b) => self.block(b, hint.as_ref(), "both branches of an `if` have one type"),
+            A::Block(b) => self.block(b, hint.as_ref(), BRANCHES),
             _ => {
                 let e = match &hint {
-                    Some(t) => self.check_as(els, t, "both branches of an `if` have one type"),
+                    Some(t) => self.check_as(els, t, BRANCHES),
                     None => self.expr(els, None),
                 };
                 let span = e.span;
                 crate::thir::Block { stmts: Vec::new(), result: Some(Box::new(e)), span }
             }
         };
+        if then_block.result.is_some() {
+            self.body.ends.pop();
+        }
         self.facts.reset(facts);
         let els_ty = self.block_type(&els_block, &Ty::unit());
         let ty = match (expected, matches!(then_ty, Ty::Never)) {
@@ -458,6 +484,18 @@ impl Checker<'_> {
             (None, false) => then_ty.clone(),
         };
         let ty = if matches!(then_ty, Ty::Never) && matches!(els_ty, Ty::Never) { Ty::Never } else { ty };
+        if super::errors::has_fn(&self.zonk(&ty)) {
+            self.error(
+                Diagnostic::error(
+                    code::E0308,
+                    "a function cannot be chosen at run time",
+                    span,
+                    "which one is known too late",
+                )
+                .help("choose inside of it: `|x| if c { f(x) } else { g(x) }`"),
+            );
+            return error_expr(span);
+        }
         mk(ExprKind::If { cond: Box::new(cond), then: then_block, els: Some(els_block) }, ty, span)
     }
 
@@ -470,16 +508,17 @@ impl Checker<'_> {
             t if *t == Ty::BOOL => {}
             Ty::Tensor(elem, dims) if *elem == crate::ty::Elem::Dtype(crate::ty::Dtype::Bool) && !dims.is_empty() => {
                 let text = format!("a condition is one bool, got {}", self.show_ty(&t));
+                let x = self.quoted(e.span, false);
                 self.error(
                     Diagnostic::error(code::E0301, text, e.span, format!("this is {}", self.show_ty(&t)))
-                        .help("write `all(…)` or `any(…)`"),
+                        .help(format!("write `all({x})` or `any({x})`")),
                 );
             }
             _ => {
                 let text = format!("a condition is a bool, got {}", self.show_ty(&t));
                 let mut d = Diagnostic::error(code::E0301, text, e.span, format!("this is {}", self.show_ty(&t)));
                 if matches!(t, Ty::Tensor(..)) {
-                    d = d.help("compare it: `… != 0`");
+                    d = d.help(format!("compare it: `{} != 0`", self.quoted(e.span, true)));
                 }
                 self.error(d);
             }
@@ -505,7 +544,7 @@ impl Checker<'_> {
         }
         let mut checks = Vec::new();
         if let Err(why) = self.view_as(&hint, &found, &mut checks) {
-            self.mismatch(&hint, &found, &why, span, "`as` checks sizes only");
+            self.as_mismatch(&hint, &found, &why, (value.span, span));
             return error_expr(span);
         }
         let result = self.zonk(&hint);
@@ -578,6 +617,9 @@ impl Checker<'_> {
         }
     }
 }
+
+const BRANCHES: &str = "both branches of an `if` have one type";
+const ELEMENTS: &str = "elements of an array have one type";
 
 pub(super) fn quoted(names: &[&str]) -> String {
     names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")

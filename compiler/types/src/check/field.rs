@@ -1,5 +1,7 @@
 //! Fields of structs, stacks and tuples.
 
+use std::rc::Rc;
+
 use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, ExprKind as A};
 
@@ -180,15 +182,14 @@ impl Checker<'_> {
     fn no_field(&mut self, t: &Ty, name: &ast::Ident, span: Span) -> Expr {
         let text = format!("{} has no field `{}`", self.show_ty(t), name.name);
         let mut d = Diagnostic::error(code::E0203, text, name.span, "no such field");
-        d = match (&*name.name, t) {
-            ("shape", Ty::Tensor(..)) => {
-                d.help("sizes have names in types: `fn f[n, m](x: f32[n, m])`, then `n` is the number; or `len(x)`")
+        let tensor = matches!(t, Ty::Tensor(..));
+        let elsewhere = super::hints::tensor_field(&name.name).filter(|_| tensor);
+        d = match t {
+            _ if elsewhere.is_some() => d.help(elsewhere.unwrap_or_default()),
+            Ty::Tensor(..) if super::builtin::names().any(|n| n == &*name.name) => {
+                d.help(format!("it is a function: `{}(x)`", name.name))
             }
-            ("dtype", _) => d.help("dtypes are part of the type; take them as a parameter: `[E: float]`"),
-            (f, Ty::Tensor(..)) if super::builtin::names().any(|n| n == f) => {
-                d.help(format!("it is a function: `{f}(x)`"))
-            }
-            (_, Ty::Tuple(_)) => d.help("fields of tuples are numbered: `t.0`"),
+            Ty::Tuple(_) => d.help("fields of tuples are numbered: `t.0`"),
             _ => d,
         };
         self.error(d);
@@ -209,6 +210,9 @@ impl Checker<'_> {
 
     pub(super) fn unknown_method(&mut self, id: StructId, name: &ast::Ident) {
         let def = &self.program.structs[id.index()];
+        if self.broken.contains(&(def.module, Rc::clone(&def.name))) {
+            return;
+        }
         let text = format!("`{}` has no method `{}`", def.name, name.name);
         let mut d = Diagnostic::error(code::E0203, text, name.span, "no such method");
         let known = def.methods.iter().map(|(n, _)| &**n).chain(def.fields.iter().map(|f| &*f.name));

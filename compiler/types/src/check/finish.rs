@@ -14,6 +14,8 @@ struct Found {
     open: Option<(Span, Ty)>,
     error: bool,
     locals: Vec<LocalId>,
+    /// Literals that their dtype cannot hold.
+    too_large: Vec<(Span, i128, Dtype)>,
 }
 
 impl Checker<'_> {
@@ -50,6 +52,7 @@ impl Checker<'_> {
             self.zonk_expr(&mut lambda.body, &mut inner);
             found.error |= inner.error;
             found.open = found.open.or(inner.open);
+            found.too_large.extend(inner.too_large);
             lambda.captures = inner.locals;
             lambdas.push(lambda);
         }
@@ -70,6 +73,13 @@ impl Checker<'_> {
                     lambdas[i].captures.push(l);
                 }
             }
+        }
+        for (span, value, dtype) in std::mem::take(&mut found.too_large) {
+            let (low, high) = limits(dtype);
+            let text = format!("{value} does not fit {}", dtype.name());
+            let label = format!("{} holds {low} to {high}", dtype.name());
+            self.error(Diagnostic::error(code::E0107, text, span, label));
+            found.error = true;
         }
         if let (Some((span, ty)), false) = (&found.open, found.error) {
             let text = format!("the type of this cannot be inferred: {}", self.show().ty(ty));
@@ -270,8 +280,14 @@ impl Checker<'_> {
         e.ty = self.zonk_final(&e.ty, e.span, found);
         let span = e.span;
         match &mut e.kind {
-            ExprKind::Int(_)
-            | ExprKind::Float(_)
+            ExprKind::Int(v) => {
+                if let Ty::Tensor(Elem::Dtype(d), _) = &e.ty
+                    && !holds(*d, *v)
+                {
+                    found.too_large.push((span, *v, *d));
+                }
+            }
+            ExprKind::Float(_)
             | ExprKind::Bool(_)
             | ExprKind::Const(_)
             | ExprKind::BuiltinFn(_)
@@ -372,6 +388,21 @@ impl Checker<'_> {
             ExprKind::Error => found.error = true,
         }
     }
+}
+
+/// The least and the greatest integer of a dtype.
+fn limits(d: Dtype) -> (i128, i128) {
+    let bits = 8 * d.size() as u32;
+    match d {
+        Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+        Dtype::U8 | Dtype::U32 | Dtype::U64 => (0, (1 << bits) - 1),
+        Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64 | Dtype::Bool => (i128::MIN, i128::MAX),
+    }
+}
+
+fn holds(d: Dtype, v: i128) -> bool {
+    let (low, high) = limits(d);
+    (low..=high).contains(&v)
 }
 
 fn stays_open(t: &Ty) -> bool {

@@ -37,7 +37,16 @@ impl Checker<'_> {
                 return error_expr(span);
             }
         }
-        let Some((subscripts, ty)) = self.subscripts(&t, items, span) else { return error_expr(span) };
+        let errors = self.errors.len();
+        let Some((subscripts, ty)) = self.subscripts(&t, items, span) else {
+            let text = self.show_ty(&t);
+            if let [d] = &mut self.errors[errors..]
+                && matches!(d.code, code::E0405 | code::E0406)
+            {
+                d.secondary.push(tdl_source::Label { span: base_span, text });
+            }
+            return error_expr(span);
+        };
         let e = mk(ExprKind::Index { base: Box::new(base), subscripts }, ty, span);
         self.open(e, "the mask")
     }
@@ -68,8 +77,10 @@ impl Checker<'_> {
         let spread = dims.iter().position(|d| matches!(d, Dim::Spread(_)));
         let known = dims.len() - usize::from(spread.is_some());
         if used > known {
-            let text = format!("{} has {known} axes here, and {used} are indexed", self.show_ty(t));
-            let mut d = Diagnostic::error(code::E0406, text, span, "too many");
+            let axes = super::lower::count_of(known, "axis", "axes");
+            let text = format!("{} has {axes}, and {used} are indexed", self.show_ty(t));
+            let at = items.get(known).map_or(span, |i| item_span(i, span));
+            let mut d = Diagnostic::error(code::E0406, text, at, "one too many");
             if spread.is_some() {
                 d = d.note("axes hidden in `..` cannot be indexed");
             }
@@ -229,7 +240,7 @@ impl Checker<'_> {
                             let text = format!("an index is an integer, got {}", self.show_ty(&t));
                             self.error(
                                 Diagnostic::error(code::E0302, text, e.span, format!("this is {}", self.show_ty(&t)))
-                                    .help("convert it: `i64(…)`"),
+                                    .help(format!("convert it: `i64({})`", self.quoted(e.span, false))),
                             );
                             return None;
                         }
@@ -334,6 +345,22 @@ impl Checker<'_> {
         let count =
             if step == 1 { len } else { len.add(&SizeExpr::constant(step - 1)).floor_div(&SizeExpr::constant(step)) };
         Some((Subscript::Slice { from, to, step, len: count.clone(), proved }, count))
+    }
+}
+
+fn item_span(item: &IndexItem, whole: Span) -> Span {
+    match item {
+        IndexItem::Expr(e) => e.span,
+        IndexItem::Slice { span, .. }
+        | IndexItem::Spread(_, span)
+        | IndexItem::Ellipsis(span)
+        | IndexItem::New(span) => {
+            if span.file == whole.file {
+                *span
+            } else {
+                whole
+            }
+        }
     }
 }
 

@@ -41,9 +41,26 @@ impl Checker<'_> {
                 }
                 let body = self.lower(body);
                 self.pop_names();
+                for (v, var) in vars.iter().zip(&bound) {
+                    let mut used = super::errors::has_error(&body);
+                    body.visit_sizes(&mut |w| used |= w == *var);
+                    if !used {
+                        let text = format!("the type after `some {}` does not mention it", v.name);
+                        self.errors.push(Diagnostic::error(code::E0309, text, v.span, "a size of what?"));
+                        return Ty::Error;
+                    }
+                }
                 Ty::exists(bound, body)
             }
-            TypeKind::Infer => self.body.store.new_ty(),
+            TypeKind::Infer if self.body.open => self.body.store.new_ty(),
+            TypeKind::Infer => {
+                self.errors.push(
+                    Diagnostic::error(code::E0309, "`_` is no type here", t.span, "left open").help(
+                        "signatures, fields and constants say their types; inside of a function `_` is found out",
+                    ),
+                );
+                Ty::Error
+            }
         }
     }
 
@@ -95,6 +112,7 @@ impl Checker<'_> {
                 return self.lower_dim_groups(args).map_or(Ty::Error, |dims| Ty::stack(dims, t));
             }
         }
+        let errors = self.errors.len();
         match self.resolve_path(path) {
             Some(Def::Struct(id)) => {
                 let none = self.program.structs[id.index()].generics.is_empty();
@@ -129,15 +147,7 @@ impl Checker<'_> {
                 Ty::Error
             }
             None => {
-                let common = match &*name.name {
-                    "int" | "i64_t" | "usize" | "Int" => Some("i64"),
-                    "float" | "Float" | "f32_t" => Some("f32"),
-                    "double" => Some("f64"),
-                    "string" | "String" => Some("str"),
-                    "Tensor" | "tensor" | "Array" => Some("f32[n, m]"),
-                    "boolean" | "Bool" => Some("bool"),
-                    _ => None,
-                };
+                let common = super::hints::type_name(&name.name);
                 match common {
                     Some(c) => self.errors.push(
                         Diagnostic::error(
@@ -149,7 +159,14 @@ impl Checker<'_> {
                         .fix(format!("write `{c}`"), name.span, c),
                     ),
                     None if path.len() == 1 => self.unknown_name(name, "type"),
-                    None => {}
+                    None if self.errors.len() > errors => {}
+                    None if self.entry_of(&path[0].name).is_none() && self.def_of(&path[0].name).is_none() => {
+                        self.unknown_name(&path[0], "module");
+                    }
+                    None => {
+                        let text = format!("`{}` is not a module", path[0].name);
+                        self.errors.push(Diagnostic::error(code::E0309, text, path[0].span, "a type is needed here"));
+                    }
                 }
                 Ty::Error
             }
@@ -169,7 +186,7 @@ impl Checker<'_> {
 
     pub(super) fn member(&mut self, module: ModuleId, name: &Ident) -> Option<Def> {
         let found = self.scopes[module.index()].get(&*name.name).copied();
-        if found.is_none() {
+        if found.is_none() && !self.broken.contains(&(module, name.name.as_ref().into())) {
             let text = format!("module `{}` has no `{}`", self.asts[module.index()].name, name.name);
             let mut d = Diagnostic::error(code::E0204, text, name.span, "not found");
             let known: Vec<Rc<str>> = self.scopes[module.index()].keys().cloned().collect();
@@ -206,12 +223,15 @@ impl Checker<'_> {
         let alias = &mut self.aliases[i];
         let (module, ast) = (alias.module, alias.ast);
         if std::mem::replace(&mut alias.active, true) {
-            self.errors.push(Diagnostic::error(
-                code::E0307,
-                format!("type `{}` refers to itself", ast.name.name),
-                span,
-                "part of the cycle",
-            ));
+            if !alias.cyclic {
+                let text = format!("type `{}` refers to itself", ast.name.name);
+                let mut d = Diagnostic::error(code::E0307, text, span, "part of the cycle");
+                if !(ast.ty.span.start..ast.ty.span.end).contains(&span.start) {
+                    d = d.label(ast.ty.span, "this comes back to it");
+                }
+                self.errors.push(d);
+            }
+            self.aliases.iter_mut().filter(|a| a.active).for_each(|a| a.cyclic = true);
             return Ty::Error;
         }
         let home = std::mem::replace(&mut self.module, module);
@@ -506,6 +526,11 @@ fn dtype_bound(kind: &ast::Type) -> Option<DtypeBound> {
 
 pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// As [`count`], for a word with a plural of its own.
+pub(super) fn count_of(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
 pub(super) fn arg_span(arg: &TypeArg) -> Span {

@@ -4,6 +4,7 @@
 //! all sizes. Expected types flow inwards as hints; what is unknown is solved within the statement ([`store`]).
 
 mod arguments;
+mod blame;
 mod body;
 mod builtin;
 mod call;
@@ -11,12 +12,16 @@ mod clause;
 mod collect;
 mod comprehension;
 mod convert;
+mod cycles;
 mod derive;
 mod errors;
 mod expr;
 mod extents;
 mod field;
 mod finish;
+mod flow;
+mod hints;
+mod imports;
 mod index;
 mod instantiate;
 mod lambda;
@@ -33,7 +38,7 @@ mod tree;
 
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_source::{Diagnostic, Span};
 use tdl_syntax::ast;
 
@@ -125,6 +130,8 @@ struct Alias<'a> {
     ast: &'a ast::TypeAlias,
     /// Being expanded: a second visit is a cycle.
     active: bool,
+    /// Part of a cycle that was reported.
+    cyclic: bool,
 }
 
 /// The part of a signature that the typed AST does not show.
@@ -180,26 +187,41 @@ struct BodyCx {
     depth: u32,
     /// The enclosing function's result; none in constants and defaults.
     result: Option<Ty>,
+    /// What a type was expected for (the `what` of a message), where that was said, and how.
+    ends: Vec<(String, Span, String)>,
+    /// The function being checked.
+    own: Option<(Rc<str>, Span)>,
+    /// Inside of a body `_` is a type to be found out.
+    open: bool,
     in_loop: bool,
     io: bool,
     /// The value of a pipe, for `_`.
     piped: Vec<Option<Expr>>,
     /// Calls of user functions, for the search for recursion.
     calls: Vec<(FnId, Span)>,
+    /// Uses of constants, for the search for cycles.
+    consts: Vec<(ConstId, Span)>,
+    /// The calls being checked, the inner ones last, with the arguments of their generics.
+    call_args: Vec<(FnId, Vec<GenericArg>)>,
     params: Vec<LocalId>,
     ranges: ranges::Ranges,
+    /// Bound by a `for`.
+    loop_vars: Vec<LocalId>,
 }
 
 struct Checker<'a> {
     program: Program,
     asts: Vec<Module<'a>>,
     scopes: Vec<FxHashMap<Rc<str>, Def>>,
+    /// Names of imports that failed and were reported.
+    broken: FxHashSet<(ModuleId, Rc<str>)>,
     aliases: Vec<Alias<'a>>,
     sigs: Vec<Sig<'a>>,
     struct_infos: Vec<StructInfo>,
     const_sizes: Vec<Option<SizeExpr>>,
     const_asts: Vec<&'a ast::Const>,
-    call_graph: Vec<Vec<(FnId, Span)>>,
+    /// Which functions and constants each of them needs, and where.
+    uses: FxHashMap<cycles::Node, Vec<(cycles::Node, Span)>>,
     facts: Facts,
     errors: Vec<Diagnostic>,
     module: ModuleId,

@@ -59,8 +59,11 @@ impl Checker<'_> {
         id
     }
 
-    /// "unknown name", with the nearest one there is.
+    /// "unknown name", with what was probably meant. Reported once for each body.
     pub(super) fn unknown_name(&mut self, name: &Ident, what: &str) {
+        if self.broken.contains(&(self.module, name.name.as_ref().into())) {
+            return;
+        }
         let mut known: Vec<Rc<str>> = Vec::new();
         known.extend(self.body.names.iter().flat_map(|f| f.keys().cloned()));
         known.extend(self.scopes[self.module.index()].keys().cloned());
@@ -68,21 +71,45 @@ impl Checker<'_> {
             known.extend(self.scopes[p.index()].keys().cloned());
         }
         known.extend(super::builtin::names().map(Rc::from));
-        known.extend(Dtype::ALL.iter().map(|d| Rc::from(d.name())));
-        let mut d =
-            Diagnostic::error(code::E0201, format!("unknown {what} `{}`", name.name), name.span, "not defined here");
+        if what == "type" || what == "function" {
+            known.extend(Dtype::ALL.iter().map(|d| Rc::from(d.name())));
+        }
+        let (mut text, mut label) = (format!("unknown {what} `{}`", name.name), "not defined here");
+        if Dtype::from_name(&name.name).is_some() {
+            (text, label) = (format!("`{}` is a type, not a value", name.name), "a value is needed here");
+        }
+        let mut d = Diagnostic::error(code::E0201, text, name.span, label);
         // a module that has it?
         let home = self.asts.iter().enumerate().find(|(i, m)| {
-            !m.name.is_empty() && matches!(self.scopes[*i].get(&*name.name), Some(Def::Fn(_) | Def::Struct(_)))
+            !m.name.is_empty()
+                && m.name != "prelude"
+                && matches!(self.scopes[*i].get(&*name.name), Some(Def::Fn(_) | Def::Struct(_)))
         });
-        if let Some(near) = nearest(&name.name, known.iter().map(|n| &**n)) {
+        if let Some((_, m)) = home {
+            d = d.help(format!("`{}` is in `{}`: write `import {}.{{{}}}`", name.name, m.name, m.name, name.name));
+        } else if Dtype::from_name(&name.name).is_some() {
+            d = d.help(format!("a conversion is `{}(x)`", name.name));
+        } else if let Some(help) =
+            self.self_hint(&name.name).or_else(|| super::hints::name(&name.name).map(str::to_owned))
+        {
+            d = d.help(help);
+        } else if &*name.name == "self" {
+            d = d.help("a method of an `impl` takes it as its first parameter: `fn f(self)`");
+        } else if let Some(near) = nearest(&name.name, known.iter().map(|n| &**n)) {
             d = d.fix(format!("did you mean `{near}`?"), name.span, near);
-        } else if let Some((_, m)) = home {
-            d = d.help(format!("import it: `import {}.{}`", m.name, name.name));
-        } else if let Some(m) = ["nn", "optim", "data"].iter().find(|m| **m == &*name.name) {
-            d = d.help(format!("import the module: `import {m}`"));
+        } else if what == "size" {
+            let n = &name.name;
+            d = d.help(format!("a size is declared in brackets: `fn f[{n}](x: f32[{n}])`, `struct S[{n}]`"));
         }
         self.errors.push(d);
+    }
+
+    /// After a report: further uses of the name in this body stay quiet.
+    pub(super) fn hush(&mut self, name: &Ident) {
+        let id = self.new_local(&name.name, Ty::Error, true, name.span);
+        if let Some(frame) = self.body.names.first_mut() {
+            frame.insert(name.name.as_ref().into(), Entry::Local(id));
+        }
     }
 }
 

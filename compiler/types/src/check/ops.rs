@@ -152,7 +152,13 @@ impl Checker<'_> {
             .label(l.span, self.show_ty(lt))
             .label(r.span, self.show_ty(rt));
         let d = if op == BinaryOp::Div && !matches!(elem, Elem::Dtype(Dtype::Bool)) {
-            d.help("integers divide by `//` (which rounds down), or convert: `f64(a) / f64(b)`")
+            let (a, b) = (self.quoted(l.span, false), self.quoted(r.span, false));
+            d.help(format!(
+                "integers divide by `//`, which rounds down: `{} // {}`",
+                self.quoted(l.span, true),
+                self.quoted(r.span, true)
+            ))
+            .help(format!("for a float convert first: `f64({a}) / f64({b})`"))
         } else {
             d.help("convert a bool first: `f32(…)` or `i64(…)`")
         };
@@ -176,13 +182,16 @@ impl Checker<'_> {
             (Elem::Infer(_), _) | (_, Elem::Infer(_)) => {
                 let known = if matches!(a, Elem::Infer(_)) { b } else { a };
                 let known_text = self.show().elem(known);
-                d.note(format!("a float literal never becomes {known_text}")).help("convert the other side: `f32(…)`")
+                let other = if matches!(a, Elem::Infer(_)) { r.span } else { l.span };
+                d.note(format!("a float literal never becomes {known_text}"))
+                    .help(format!("convert the other side: `f32({})`", self.quoted(other, false)))
             }
             _ => {
                 let to = if wider(a, b) { a } else { b };
                 let which = if wider(a, b) { "the right side" } else { "the left side" };
                 let to_text = self.show().elem(to);
-                d.help(format!("convert {which}: `{to_text}(…)`"))
+                let other = if wider(a, b) { r.span } else { l.span };
+                d.help(format!("convert {which}: `{to_text}({})`", self.quoted(other, false)))
             }
         };
         self.error(d);
@@ -280,24 +289,26 @@ impl Checker<'_> {
             Ok(shape) => Some(shape),
             Err(trap) => {
                 let (lt, rt) = (self.show_ty(&l.ty), self.show_ty(&r.ty));
-                let text = format!("`{name}` of {lt} and {rt}: the shapes do not fit");
+                let text = format!("`{name}` of {lt} and {rt}: the shapes do not broadcast");
                 let d =
                     Diagnostic::error(code::E0402, text, span, "shapes differ").label(l.span, &*lt).label(r.span, &*rt);
                 self.error(match trap {
-                    Trap::OuterProduct { row } => d
-                        .note("a 1 stretches only in an operand that is not the longer one: NumPy would silently make a matrix of this")
-                        .help(if row {
-                            "for a matrix say so: give the other one a leading axis, `x[new, :]`; for a vector drop the axis: `y[:, 0]`"
-                        } else {
-                            "for a matrix say so: `x[new, :]`; for a vector drop the axis: `y[:, 0]`"
-                        }),
-                    Trap::Symbolic { name } => d
-                        .note(format!("`{name}` never stretches, also when it is 1 at run time"))
-                        .help("only a written 1 stretches: `x[:, new]` or `keepdims: true`"),
+                    Trap::OuterProduct => {
+                        let (long, short) = if a.len() >= b.len() { (l, r) } else { (r, l) };
+                        let (long, short) = (self.quoted(long.span, true), self.quoted(short.span, true));
+                        d.note("a 1 does not stretch in the longer operand: NumPy would silently make a matrix of this")
+                            .help(format!(
+                                "for a vector drop the axis: `{long}[:, 0]`; for a matrix say so: `{short}[new, :]`"
+                            ))
+                    }
                     Trap::Sizes(x, y) => {
                         let known = self.facts.reduce(&x.sub(&y)).as_const().is_some();
+                        let d = self.size_origins(d, &[&x, &y], span);
+                        let swapped = matches!((&a[..], &b[..]), ([p, q], [r, s]) if p == s && q == r);
                         let (x, y) = (self.show().size(&x), self.show().size(&y));
-                        if known {
+                        if swapped {
+                            d.help(format!("the axes are the other way round: `{}.T`", self.quoted(r.span, true)))
+                        } else if known {
                             d.note(format!("shapes are compared from the last axis: {x} and {y} differ"))
                         } else {
                             d.note(format!("cannot show that {x} == {y}"))
@@ -364,21 +375,14 @@ impl Checker<'_> {
                 out.push(Dim::Size(x.clone()));
             } else if x.as_const() == Some(1) {
                 if !same_length {
-                    return Err(Trap::OuterProduct { row: true });
+                    return Err(Trap::OuterProduct);
                 }
                 out.push(Dim::Size(y.clone()));
             } else {
                 // [n, 1] and [n]: the 1 would have to meet the n
                 let one = long.iter().any(|d| matches!(d, Dim::Size(e) if e.as_const() == Some(1)));
                 if one && !same_length {
-                    return Err(Trap::OuterProduct { row: false });
-                }
-                if let Some(v) = x.as_var().or(y.as_var())
-                    && (x.as_const().is_none() && y.as_const().is_none())
-                    && x.as_var().is_some() != y.as_var().is_some()
-                {
-                    let name = crate::size::SizeNames::size_name(&self.show(), v);
-                    let _ = name;
+                    return Err(Trap::OuterProduct);
                 }
                 return Err(Trap::Sizes(x.clone(), y.clone()));
             }
@@ -469,13 +473,18 @@ impl Checker<'_> {
         };
         let fits = |cx: &Self, a: Option<SizeExpr>, b: Option<SizeExpr>| matches!((a, b), (Some(a), Some(b)) if cx.facts.equal(&a, &b));
         let (ls, rs) = shapes;
-        let inner = rs.len().saturating_sub(2);
-        if let Some(help) = self.flatten_help(&rs[inner..=inner.min(rs.len() - 1)], ls, &name_of(l, self)) {
+        d = self.size_origins(d, &[&x, &y], span);
+        if ls.len() >= 2 && rs.len() >= 2 && fits(self, size(rs, 1), size(ls, 2)) {
+            let (a, b) = (self.quoted(l.span, true), self.quoted(r.span, true));
+            d = d.help(format!("the other way round it fits: `{b} @ {a}`"));
+        } else if let Some(help) = self.flatten_help(&[Dim::Size(y.clone())], ls, l.span) {
             d = d.help(help);
         } else if rs.len() >= 2 && fits(self, size(ls, 1), size(rs, 1)) {
-            d = d.help(format!("did you mean `{}.T`?", name_of(r, self)));
+            let (a, b) = (self.quoted(l.span, true), self.quoted(r.span, true));
+            d = d.help(format!("the right side is transposed: `{a} @ {b}.T` fits"));
         } else if ls.len() >= 2 && fits(self, size(ls, 2), size(rs, if rs.len() == 1 { 1 } else { 2 })) {
-            d = d.help(format!("did you mean `{}.T`?", name_of(l, self)));
+            let (a, b) = (self.quoted(l.span, true), self.quoted(r.span, true));
+            d = d.help(format!("the left side is transposed: `{a}.T @ {b}` fits"));
         } else if self.facts.reduce(&x.sub(&y)).as_const().is_none() {
             d = d.help(format!(
                 "add `where {x_text} == {y_text}` to the function, or `assert {x_text} == {y_text}` before"
@@ -485,23 +494,9 @@ impl Checker<'_> {
     }
 }
 
-fn name_of(e: &Expr, cx: &Checker<'_>) -> String {
-    match &e.kind {
-        ExprKind::Local(id) => cx.body.locals[id.index()].name.to_string(),
-        ExprKind::Open { value, .. } => name_of(value, cx),
-        _ => "(…)".into(),
-    }
-}
-
 /// Why two shapes do not broadcast.
 pub(super) enum Trap {
-    OuterProduct {
-        row: bool,
-    },
-    #[expect(dead_code, reason = "kept for messages about sizes that happen to be 1")]
-    Symbolic {
-        name: String,
-    },
+    OuterProduct,
     Sizes(SizeExpr, SizeExpr),
     Spread,
 }

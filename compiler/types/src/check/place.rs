@@ -3,7 +3,7 @@
 use tdl_source::{Diagnostic, code};
 use tdl_syntax::ast::{self, ExprKind as A};
 
-use super::{Checker, Entry};
+use super::{Checker, Def, Entry};
 use crate::thir::{ExprKind, Place, Projection, Subscript};
 use crate::ty::Ty;
 
@@ -64,6 +64,13 @@ impl Checker<'_> {
     pub(super) fn assignable(&mut self, e: &ast::Expr) -> Option<Place> {
         let errors = self.errors.len();
         let Some(place) = self.try_place(e) else {
+            if let A::Name(name) = &e.kind
+                && self.entry_of(&name.name).is_none()
+                && self.errors.len() == errors
+            {
+                self.assign_global(name);
+                return None;
+            }
             if self.errors.len() == errors {
                 let value = self.expr(e, None);
                 if !value.ty.is_error() {
@@ -81,6 +88,38 @@ impl Checker<'_> {
             return None;
         };
         self.require_mutable(&place).then_some(place)
+    }
+
+    /// An assignment to a name that is no variable.
+    fn assign_global(&mut self, name: &ast::Ident) {
+        let known = match self.def_of(&name.name) {
+            Some(Def::Const(id)) => Some(("a constant", self.program.consts[id.index()].span)),
+            Some(Def::Fn(id)) => Some(("a function", self.program.fns[id.index()].name_span)),
+            Some(Def::Struct(_) | Def::Interface(_) | Def::Alias(_) | Def::Module(_)) | None => None,
+        };
+        let n = &name.name;
+        let d = match known {
+            Some((what, at)) => {
+                let text = format!("`{n}` is {what}, which does not change");
+                Diagnostic::error(code::E0306, text, name.span, "assigned here")
+                    .label(at, "defined here")
+                    .help(format!("for a variable of this name write `let mut {n} = …` before"))
+            }
+            None => {
+                let frames = self.body.names.iter().flat_map(|f| f.keys());
+                let near = super::names::nearest(n, frames.map(|k| &**k));
+                let d =
+                    Diagnostic::error(code::E0201, format!("unknown variable `{n}`"), name.span, "not defined here");
+                match near {
+                    Some(near) => d.fix(format!("did you mean `{near}`?"), name.span, near),
+                    None => d.help(format!("a new variable begins with `let`: `let {n} = …`")),
+                }
+            }
+        };
+        self.error(d);
+        if known.is_none() {
+            self.hush(name);
+        }
     }
 
     pub(super) fn require_mutable(&mut self, place: &Place) -> bool {
@@ -117,8 +156,12 @@ impl Checker<'_> {
         }
         let text = format!("`{}` is not mutable", local.name);
         let is_param = self.body.params.contains(&place.root);
-        let help = if is_param {
-            format!("declare the parameter `{}: mut …`", local.name)
+        let help = if is_param && &*local.name == "self" {
+            "a method that changes its struct takes `mut self`".to_owned()
+        } else if is_param {
+            format!("declare the parameter `{}: mut …`, or work on a copy: `let mut y = {}`", local.name, local.name)
+        } else if self.body.loop_vars.contains(&place.root) {
+            format!("a loop sets it anew in each round; for a copy write `let mut x = {}`", local.name)
         } else {
             format!("declare it `let mut {} = …`", local.name)
         };

@@ -3,7 +3,7 @@
 use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, ExprKind as A, PatternKind, StmtKind as S};
 
-use super::errors::{error_expr, mk};
+use super::errors::mk;
 use super::{Checker, Entry};
 use crate::ids::*;
 use crate::size::{SizeExpr, SizeVar};
@@ -11,6 +11,8 @@ use crate::thir::{
     Block, Builtin, Callee, Expr, ExprKind, Pattern, Projection, Stmt, StmtKind, Subscript, Target, TextPiece,
 };
 use crate::ty::{Dim, Ty};
+
+const ASSIGNED: &str = "the value assigned";
 
 impl Checker<'_> {
     /// A block in a scope of its own; `expected` is for its value.
@@ -108,7 +110,19 @@ impl Checker<'_> {
                         let v = cx.expr(value, Some(&ty));
                         cx.fill(v, &ty)
                     } else {
-                        cx.check_as(value, &ty, "the value assigned")
+                        let end = match &target {
+                            Target::Place(p) => Some(cx.body.locals[p.root.index()].span),
+                            Target::Tuple(_) | Target::Ignore => None,
+                        };
+                        if let Some(at) = end {
+                            let text = format!("keeps its type: {}", cx.show_ty(&ty));
+                            cx.body.ends.push((ASSIGNED.into(), at, text));
+                        }
+                        let value = cx.check_as(value, &ty, ASSIGNED);
+                        if end.is_some() {
+                            cx.body.ends.pop();
+                        }
+                        value
                     }
                 });
                 push(StmtKind::Assign { target, value });
@@ -138,8 +152,11 @@ impl Checker<'_> {
                     kept = Some(v);
                     sum
                 });
-                if let Some(value) = kept {
-                    push(StmtKind::Update { place, op: ir, value });
+                match kept {
+                    // `x += { break }` leaves before
+                    Some(value) if matches!(self.zonk(&value.ty), Ty::Never) => push(StmtKind::Expr(value)),
+                    Some(value) => push(StmtKind::Update { place, op: ir, value }),
+                    None => {}
                 }
             }
             S::For { annotations, pattern, iter, body } => self.for_stmt(annotations, pattern, iter, body, span, out),
@@ -192,6 +209,9 @@ impl Checker<'_> {
                     )
                     .help("move it out; for a local function write a lambda: `let f = |x| …`"),
                 );
+                if let ast::ItemKind::Fn(f) = &item.kind {
+                    self.hush(&f.name);
+                }
             }
         }
     }
@@ -201,9 +221,15 @@ impl Checker<'_> {
             return;
         }
         let text = format!("this value of type {} is not used", self.show_ty(t));
+        let d = Diagnostic::error(code::E0305, text, span, "computed, and dropped");
+        if self.quote(span).is_some_and(|t| t.starts_with('-')) {
+            self.error(
+                d.help("a line that begins with `-` is a statement of its own: to go on, end the line before with it"),
+            );
+            return;
+        }
         self.error(
-            Diagnostic::error(code::E0305, text, span, "computed, and dropped")
-                .help("bind it (`let y = …`), drop it on purpose (`let _ = …`), or give the function a result type"),
+            d.help("bind it (`let y = …`), drop it on purpose (`let _ = …`), or give the function a result type"),
         );
     }
 
@@ -257,50 +283,6 @@ impl Checker<'_> {
         block
     }
 
-    /// `return`, `break`, `continue`.
-    fn flow(&mut self, e: &ast::Expr) -> Expr {
-        match &e.kind {
-            A::Return(value) => {
-                let Some(result) = self.body.result.clone() else {
-                    self.error(Diagnostic::error(
-                        code::E0310,
-                        "`return` outside of a function",
-                        e.span,
-                        "nothing to return from",
-                    ));
-                    return error_expr(e.span);
-                };
-                let value = match value {
-                    Some(v) => Some(Box::new(self.statement(|cx| cx.check_as(v, &result, "the result")))),
-                    None => {
-                        if let Err(why) = self.unify(&result, &Ty::unit()) {
-                            self.mismatch(&result, &Ty::unit(), &why, e.span, "the result");
-                        }
-                        None
-                    }
-                };
-                mk(ExprKind::Return(value), Ty::Never, e.span)
-            }
-            other => {
-                let (kind, name) = if matches!(other, A::Break) {
-                    (ExprKind::Break, "break")
-                } else {
-                    (ExprKind::Continue, "continue")
-                };
-                if !self.body.in_loop {
-                    self.error(Diagnostic::error(
-                        code::E0310,
-                        format!("`{name}` outside of a loop"),
-                        e.span,
-                        "no loop around",
-                    ));
-                    return error_expr(e.span);
-                }
-                mk(kind, Ty::Never, e.span)
-            }
-        }
-    }
-
     fn let_stmt(
         &mut self,
         sizes: &[ast::Ident],
@@ -318,7 +300,15 @@ impl Checker<'_> {
         let value = self.statement(|cx| {
             let opens = cx.body.opens.len();
             let v = match &annotation {
-                Some(t) => cx.check_as(value, t, &format!("`{origin}`")),
+                Some(t) => {
+                    let what = format!("`{origin}`");
+                    if let Some(at) = ty.map(|t| t.span) {
+                        cx.body.ends.push((what.clone(), at, "declared here".into()));
+                    }
+                    let v = cx.check_as(value, t, &what);
+                    cx.body.ends.pop();
+                    v
+                }
                 None => cx.expr(value, None),
             };
             // `let y = nonzero(x)`: call the size after `y`
@@ -328,7 +318,7 @@ impl Checker<'_> {
                         let n = if vars.len() > 1 {
                             format!("<size {} of `{origin}`>", i + 1)
                         } else {
-                            format!("<length of `{origin}`>")
+                            format!("len({origin})")
                         };
                         cx.body.opens[id.index()].name = n.into();
                     }
@@ -361,6 +351,17 @@ impl Checker<'_> {
             (Some(a @ Ty::Exists(..)), _) => a.clone(),
             _ => t,
         };
+        if mutable && super::errors::has_fn(&t) {
+            self.error(
+                Diagnostic::error(
+                    code::E0308,
+                    "a variable that changes holds no function",
+                    pattern.span,
+                    self.show_ty(&t),
+                )
+                .help("bind it with `let`; functions are known at compile time"),
+            );
+        }
         let size = if mutable { None } else { self.size_value(&value) };
         let pattern = self.pattern(pattern, &t, mutable, size);
         (pattern, value)
@@ -527,6 +528,7 @@ impl Checker<'_> {
             let index = match &pattern.kind {
                 PatternKind::Name { name, mutable } => {
                     let id = self.bind_local(name, Ty::I64, *mutable);
+                    self.body.loop_vars.push(id);
                     if let (Some(a), false) = (self.size_value(&from), *mutable) {
                         self.facts.assume_le(&a, &SizeExpr::var(SizeVar::Local(id)));
                     }
@@ -638,7 +640,9 @@ impl Checker<'_> {
             }
         };
         let item_ty = self.zonk(&item.ty);
+        let first = self.body.locals.len();
         let p = self.pattern(pattern, &item_ty, false, None);
+        self.body.loop_vars.extend((first..self.body.locals.len()).map(|i| LocalId(i as u32)));
         let mut body = self.loop_body(body);
         body.stmts.insert(0, Stmt { kind: StmtKind::Let { pattern: p, value: item }, span: pattern.span });
         self.pop_names();

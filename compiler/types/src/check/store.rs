@@ -266,8 +266,10 @@ impl Checker<'_> {
                     return wrong;
                 };
                 let Some(class) = join(x, y) else { return wrong };
-                self.body.store.elems[j as usize] = ElemState::Open(class);
-                self.body.store.elems[i as usize] = ElemState::Is(b);
+                // the newer points to the older, so that ways stay short
+                let (old, new) = (i.min(j), i.max(j));
+                self.body.store.elems[old as usize] = ElemState::Open(class);
+                self.body.store.elems[new as usize] = ElemState::Is(Elem::Infer(old));
                 Ok(())
             }
             (Elem::Infer(i), known) | (known, Elem::Infer(i)) => {

@@ -32,6 +32,7 @@ impl Checker<'_> {
     fn check_test(&mut self, t: &ast::Test) {
         let module = self.module;
         self.fresh_body();
+        self.body.open = true;
         self.body.io = true;
         self.body.result = Some(Ty::unit());
         let expect = t.expect.as_ref().map(|c| (c, c.name.strip_prefix('E').and_then(|n| n.parse::<u16>().ok())));

@@ -223,6 +223,8 @@ impl Checker<'_> {
                         );
                         self.error(if params.is_empty() {
                             d
+                        } else if let Some(near) = super::hints::label(&label.name, params) {
+                            d.fix(format!("did you mean `{near}`?"), label.span, near)
                         } else {
                             d.help(format!("its parameters are {}", super::expr::quoted(params)))
                         });

@@ -103,11 +103,14 @@ pub(super) fn reshape(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
             }
             (None, _) | (_, None) => format!("the number of elements of {} is not known", cx.show_ty(&t)),
         };
-        cx.error(
-            Diagnostic::error(code::E0401, text, call.span, "another number of elements")
-                .label(x.span, cx.show_ty(&t))
-                .help("if they are equal at run time, say it before: `assert n * m == k`"),
-        );
+        let known = |s: &Option<SizeExpr>| s.as_ref().is_some_and(|s| cx.zonk_size(s).as_const().is_some());
+        let undecided = !(known(&have) && known(&want));
+        let mut d =
+            Diagnostic::error(code::E0401, text, call.span, "another number of elements").label(x.span, cx.show_ty(&t));
+        if undecided {
+            d = d.help("if they are equal at run time, say it before: `assert n * m == k`");
+        }
+        cx.error(d);
         return error_expr(call.span);
     }
     let e = mk(ExprKind::Builtin { op: Builtin::Reshape, args: vec![x] }, with_axes(&t, new), call.span);
