@@ -222,7 +222,7 @@ impl Checker<'_> {
             Dim::Spread(_) => None,
         };
         let last = size(want.last()?)?;
-        for k in 2..=have.len().min(TAIL.len()) {
+        for k in 2..=have.len().min(4) {
             let tail: Option<Vec<SizeExpr>> = have[have.len() - k..].iter().map(size).collect();
             let Some(tail) = tail else { break };
             let product = tail.iter().fold(SizeExpr::constant(1), |p, e| p.mul(e));
