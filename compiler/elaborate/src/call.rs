@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tdl_ir::{Attrs, Dim, Dtype, Type, ValueId};
 use tdl_types::thir::{
-    Arg, Callee, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
+    Arg, Callee, Dim as TDim, Elem, Expr, FnDef, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
 };
 
 use crate::elab::Elab;
@@ -48,7 +48,19 @@ impl<'p> Elab<'p> {
         };
         let def = &self.program.fns[id.index()];
         let own = def.generics.get(all.len()..).unwrap_or_default();
-        all.extend(self.generic_args(env, generics, Some(own))?);
+        if generics.len() < own.len() {
+            let mut types = Vec::with_capacity(args.len());
+            for arg in args {
+                types.push(match arg {
+                    Arg::Value(e) => Some(self.ty(env, &e.ty)?),
+                    Arg::Place(p) => Some(self.ty(env, &p.ty)?),
+                    Arg::Default => None,
+                });
+            }
+            all.extend(self.inferred_generics(id, all.len(), &types)?);
+        } else {
+            all.extend(self.generic_args(env, generics, Some(own))?);
+        }
         given.resize(def.params.len().max(given.len()), None);
         let mut values = Vec::with_capacity(given.len());
         for (i, v) in given.into_iter().enumerate() {
@@ -166,7 +178,7 @@ impl<'p> Elab<'p> {
             }
         }
         let mut operands: Vec<ValueId> = sizes.into_iter().map(|d| self.b.dim_value(d)).collect();
-        operands.extend(args.iter().flat_map(Val::leaves));
+        operands.extend(in_order(def).into_iter().flat_map(|i| args[i].leaves()));
         // result types in terms of the values here
         let result_ty = self.ty(&env, &def.result)?;
         let mut leaves = self.leaves(&result_ty)?;
@@ -220,7 +232,8 @@ impl<'p> Elab<'p> {
                 let a = this.abstracted(a, size_name);
                 env.generics.insert(*g, a);
             }
-            for p in &def.params {
+            for i in in_order(def) {
+                let p = &def.params[i];
                 this.b.span = p.span;
                 let ty = this.ty(&env, &p.ty)?;
                 let v = this.named_params(&p.name, &ty)?;
@@ -450,6 +463,13 @@ impl<'p> Elab<'p> {
         }
         Ok(())
     }
+}
+
+/// Positions of the parameters in the order of the IR's: numbers first, since sizes of the others may be made of them.
+fn in_order(def: &FnDef) -> Vec<usize> {
+    let number = |i: &usize| def.params[*i].ty == Ty::I64;
+    let all = 0..def.params.len();
+    all.clone().filter(number).chain(all.filter(|i| !number(i))).collect()
 }
 
 fn match_shape<'p>(shape: &[TDim], dims: &[Dim], bind: &mut impl FnMut(GenericId, RArg<'p>)) {

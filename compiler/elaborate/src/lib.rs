@@ -18,6 +18,7 @@ mod elab;
 mod env;
 mod expr;
 mod flow;
+mod infer;
 mod io;
 mod lift;
 mod literal;

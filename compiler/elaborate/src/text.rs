@@ -78,7 +78,7 @@ impl<'p> Elab<'p> {
                     line.text(if i > 0 { ", " } else { "" });
                     self.write(line, v, t, spec, front)?;
                 }
-                line.text(")");
+                line.text(if items.len() == 1 { ",)" } else { ")" });
             }
             (Val::Tree(items), RTy::Struct(id, args)) => {
                 let tys = self.fields(*id, args)?;

@@ -53,7 +53,9 @@ fn texts(numbers: &[Number], dtype: Dtype, spec: &Spec) -> Vec<String> {
     } else {
         floats(numbers, dtype).unwrap_or_else(|| numbers.iter().map(|n| number::number(*n, spec)).collect())
     };
-    let width = out.iter().map(|t| t.chars().count()).max().unwrap_or(0).max(spec.width);
+    // NumPy keeps room for `false` where all are true
+    let least = if dtype == Dtype::Bool { "false".len() } else { 0 };
+    let width = out.iter().map(|t| t.chars().count()).max().unwrap_or(0).max(spec.width).max(least);
     for t in &mut out {
         *t = format!("{t:>width$}");
     }

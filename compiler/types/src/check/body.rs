@@ -30,6 +30,7 @@ impl<'a> Checker<'a> {
         let c = self.const_asts[id.index()];
         self.module = self.program.consts[id.index()].module;
         self.fresh_body();
+        self.consts_open.push(id);
         let value = self.statement(|cx| match &expected {
             Some(t) => cx.check_as(&c.value, t, &format!("`{}`", c.name.name)),
             None => cx.expr(&c.value, None),
@@ -38,6 +39,8 @@ impl<'a> Checker<'a> {
         if expected.is_none() {
             self.program.consts[id.index()].ty = ty;
         }
+        self.consts_open.pop();
+        self.const_graph[id.index()] = std::mem::take(&mut self.body.calls);
         self.program.consts[id.index()].value = self.finish(value);
     }
 
@@ -60,9 +63,11 @@ impl<'a> Checker<'a> {
             }
         }
         self.body.io = def.io;
-        for p in &def.params {
+        for (i, p) in def.params.iter().enumerate() {
             let local = self.new_local(&p.name, p.ty.clone(), p.mutable, p.span);
-            self.bind_name(&p.name, Entry::Local(local));
+            if self.sigs[id.index()].type_params.get(i).is_none_or(Option::is_none) {
+                self.bind_name(&p.name, Entry::Local(local));
+            }
             self.body.params.push(local);
         }
         for clause in self.sigs[id.index()].clauses.clone() {
@@ -127,65 +132,6 @@ impl<'a> Checker<'a> {
         };
         self.unused(&t, span);
         value
-    }
-
-    pub(super) fn find_recursion(&mut self) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            Open,
-            Done,
-        }
-        fn visit(
-            cx: &Checker<'_>,
-            id: usize,
-            marks: &mut [Mark],
-            path: &mut Vec<(usize, tdl_source::Span)>,
-            found: &mut Vec<Vec<(usize, tdl_source::Span)>>,
-        ) {
-            marks[id] = Mark::Open;
-            for (callee, span) in &cx.call_graph[id] {
-                let c = callee.index();
-                match marks[c] {
-                    Mark::Open => {
-                        let from = path.iter().position(|(f, _)| *f == c).unwrap_or(path.len());
-                        let mut cycle = path[from..].to_vec();
-                        cycle.push((id, *span));
-                        found.push(cycle);
-                    }
-                    Mark::New => {
-                        path.push((id, *span));
-                        visit(cx, c, marks, path, found);
-                        path.pop();
-                    }
-                    Mark::Done => {}
-                }
-            }
-            marks[id] = Mark::Done;
-        }
-        let n = self.program.fns.len();
-        let (mut marks, mut found) = (vec![Mark::New; n], Vec::new());
-        for id in 0..n {
-            if marks[id] == Mark::New {
-                visit(self, id, &mut marks, &mut Vec::new(), &mut found);
-            }
-        }
-        for cycle in found {
-            let names: Vec<String> = cycle.iter().map(|(f, _)| format!("`{}`", self.program.fns[*f].name)).collect();
-            let first = cycle[0];
-            let back = names[0].clone();
-            let mut d = Diagnostic::error(
-                code::E0307,
-                format!("recursion: {} calls {}", names.join(" calls "), back),
-                first.1,
-                "part of the cycle",
-            )
-            .help("write a loop: `for` and `while` are differentiable too");
-            for (_, span) in &cycle[1..] {
-                d = d.label(*span, "and this call");
-            }
-            self.error(d);
-        }
     }
 
     /// An entry of an interactive session as a function of the earlier bindings.

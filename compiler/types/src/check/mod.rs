@@ -7,6 +7,7 @@ mod arguments;
 mod body;
 mod builtin;
 mod call;
+mod choice;
 mod clause;
 mod collect;
 mod comprehension;
@@ -20,12 +21,17 @@ mod finish;
 mod index;
 mod instantiate;
 mod lambda;
+mod loops;
 mod lower;
+mod method;
 mod moves;
 mod names;
+mod opened;
 mod ops;
 mod place;
 mod ranges;
+mod recursion;
+mod signature;
 mod stmt;
 mod store;
 mod tests_items;
@@ -111,6 +117,13 @@ enum Def {
     Module(ModuleId),
 }
 
+/// What may need itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Node {
+    Fn(FnId),
+    Const(ConstId),
+}
+
 /// What a name inside an item means.
 #[derive(Clone, Debug)]
 enum Entry {
@@ -133,6 +146,8 @@ struct Sig<'a> {
     clauses: Vec<Clause>,
     /// The arguments of the struct in the impl's header; empty for functions.
     self_args: Vec<GenericArg>,
+    /// Parameters that take a type, `fn blank[T: tree](T)`: by position, the parameter in brackets. As values they are `()`.
+    type_params: Vec<Option<GenericId>>,
 }
 
 #[derive(Default)]
@@ -143,6 +158,7 @@ struct StructInfo {
 }
 
 /// A lambda that waits for the types of its parameters.
+#[derive(Clone)]
 struct Pending {
     id: LambdaId,
     ast: Rc<ast::Expr>,
@@ -154,6 +170,7 @@ struct Pending {
 }
 
 /// A condition on a type that is not known yet.
+#[derive(Clone)]
 enum Later {
     /// A differentiated function's output must be a float scalar (or a pair of one and something with `aux`).
     Loss { result: Ty, loss: Ty, extra: Option<Ty>, span: Span, func: Span },
@@ -162,7 +179,7 @@ enum Later {
 }
 
 /// The state of the body being checked.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct BodyCx {
     locals: Vec<LocalDef>,
     /// The value of an immutable `i64` that is a size itself.
@@ -184,10 +201,12 @@ struct BodyCx {
     io: bool,
     /// The value of a pipe, for `_`.
     piped: Vec<Option<Expr>>,
-    /// Calls of user functions, for the search for recursion.
-    calls: Vec<(FnId, Span)>,
+    /// Functions and constants that are used, for the search for recursion.
+    calls: Vec<(Node, Span)>,
     params: Vec<LocalId>,
     ranges: ranges::Ranges,
+    /// Variables (and fields of them) whose existential sizes have names; see [`opened`].
+    opened: opened::Opened,
 }
 
 struct Checker<'a> {
@@ -199,7 +218,11 @@ struct Checker<'a> {
     struct_infos: Vec<StructInfo>,
     const_sizes: Vec<Option<SizeExpr>>,
     const_asts: Vec<&'a ast::Const>,
-    call_graph: Vec<Vec<(FnId, Span)>>,
+    /// What functions and constants use, by their ids.
+    call_graph: Vec<Vec<(Node, Span)>>,
+    const_graph: Vec<Vec<(Node, Span)>>,
+    /// Constants whose values are being checked.
+    consts_open: Vec<ConstId>,
     facts: Facts,
     errors: Vec<Diagnostic>,
     module: ModuleId,

@@ -236,7 +236,7 @@ impl Checker<'_> {
 
     pub(super) fn logic(&mut self, and: bool, a: &ast::Expr, b: &ast::Expr, span: Span) -> Expr {
         let l = self.expr(a, None);
-        let r = self.with_temps(|cx| cx.expr(b, None));
+        let r = self.apart(|cx| cx.with_temps(|cx| cx.expr(b, None)));
         self.logic_typed(and, l, r, span)
     }
 

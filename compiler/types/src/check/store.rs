@@ -33,6 +33,8 @@ pub(super) struct Store {
     pub defaults: Vec<(GenericArg, GenericArg)>,
     /// Equations that could not be solved yet.
     pub pending: Vec<(SizeExpr, SizeExpr)>,
+    /// Equations that a number from run time decides: checked before the statement.
+    pub checked: Vec<(SizeExpr, SizeExpr)>,
 }
 
 impl Subst for Store {
@@ -118,6 +120,13 @@ impl Store {
 fn has_unknown(e: &SizeExpr) -> bool {
     let mut found = false;
     e.visit_vars(&mut |v| found |= matches!(v, SizeVar::Infer(_)));
+    found
+}
+
+/// Whether the size depends on a number that only the run knows.
+fn from_run_time(e: &SizeExpr) -> bool {
+    let mut found = false;
+    e.visit_vars(&mut |v| found |= matches!(v, SizeVar::Local(_) | SizeVar::Const(_)));
     found
 }
 
@@ -437,6 +446,10 @@ impl Checker<'_> {
                             target.floor_div(&factor)
                         }
                         None if has_unknown(&target) => continue,
+                        None if factor.as_const().is_some() && from_run_time(&target) => {
+                            self.body.store.checked.push((a.clone(), b.clone()));
+                            target.floor_div(&factor)
+                        }
                         None => return Err(Mismatch::Size { expected: a.clone(), found: b.clone() }),
                     }
                 }

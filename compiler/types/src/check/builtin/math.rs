@@ -100,7 +100,12 @@ pub(super) fn reduce(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         return e;
     }
     let Some(x) = call.args[0].take() else { return error_expr(call.span) };
-    let x = cx.arg_value(x, None);
+    let mut x = cx.arg_value(x, None);
+    if let (Reduction::Sum, Ty::Tensor(Elem::Dtype(Dtype::Bool), shape)) = (op, cx.zonk(&x.ty)) {
+        // how many are true
+        let span = x.span;
+        x = mk(ExprKind::Convert(Box::new(x)), Ty::Tensor(Elem::Dtype(Dtype::I64), shape), span);
+    }
     let Some((elem, shape)) = reduced(cx, op, &x, call.name) else { return error_expr(call.span) };
     let axes = match call.args[1].take() {
         Some(a) => match cx.axes_arg(a, &shape, call.name) {
