@@ -237,11 +237,15 @@ impl<'p> Elab<'p> {
             Ok(results)
         })?;
         self.instances.insert(key, func);
+        if let Some(rule) = def.vjp {
+            let rule = self.rule(&name, def, rule, generics)?;
+            self.module.func_mut(func).attrs.custom_vjp = Some(rule);
+        }
         Ok(func)
     }
 
     /// A generic argument in the callee: every size that is a value becomes a parameter.
-    fn abstracted(&mut self, a: &RArg<'p>, name: &str) -> RArg<'p> {
+    pub fn abstracted(&mut self, a: &RArg<'p>, name: &str) -> RArg<'p> {
         let fresh = |this: &mut Self, name: &str| {
             let v = this.b.param(Type::scalar(Dtype::I64));
             this.b.name_value(v, name);

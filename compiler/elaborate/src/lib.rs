@@ -27,6 +27,7 @@ mod random;
 mod remap;
 mod roots;
 mod rty;
+mod rule;
 mod subscript;
 mod tensor;
 mod text;

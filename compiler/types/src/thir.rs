@@ -154,6 +154,9 @@ pub struct FnDef {
     pub clauses: Vec<Span>,
     /// `@remat`: recompute instead of storing.
     pub remat: bool,
+    /// Its derivative rule (`@vjp`), as a function with the same generics: of the parameters, the result and the result's
+    /// cotangent, to the cotangents of the parameters that have floats (of one: itself; of several: a tuple).
+    pub vjp: Option<FnId>,
     /// None if its body has errors.
     pub body: Option<Body>,
     pub doc: Option<Arc<str>>,

@@ -235,6 +235,9 @@ impl<'a> Linearizer<'a> {
 
     /// A call that is left has a rule of its own, or is computed again.
     fn call(&mut self, func: tdl_ir::FuncId, i: &Inst) {
+        if let (Mode::Forward, Some(rule)) = (self.mode, self.module.func(func).attrs.custom_vjp) {
+            return self.call_forward(rule, i);
+        }
         let ins: Vec<Option<Tan>> = i.args.iter().map(|a| self.tan(*a)).collect();
         let args = self.map.all(&i.args);
         let results = self.map.all(&i.results);
@@ -255,6 +258,37 @@ impl<'a> Linearizer<'a> {
             }
         };
         self.top().tape.steps.push(Step { kind, ins, outs });
+    }
+}
+
+impl Linearizer<'_> {
+    /// Forward mode of a function with a rule: the rule is linear in the cotangents, and its transpose takes tangents of
+    /// the parameters to those of the results.
+    fn call_forward(&mut self, rule: tdl_ir::FuncId, i: &Inst) {
+        let mut args = self.map.all(&i.args);
+        let results = self.map.all(&i.results);
+        let params: Vec<ValueId> = i.args.iter().filter(|a| self.from.ty(**a).is_float_tensor()).copied().collect();
+        let floats: Vec<usize> = (0..results.len()).filter(|k| self.b.ty(results[*k]).is_float_tensor()).collect();
+        let first = args.len() + results.len();
+        args.extend(&results);
+        for k in &floats {
+            args.push(self.b.full_like(0.0, results[*k]));
+        }
+        let mut types = Vec::with_capacity(params.len() + floats.len());
+        for p in &params {
+            let primal = self.map.get(*p);
+            types.push(self.b.ty(primal).clone());
+            let tangent = self.tangent(*p);
+            args.push(tangent.unwrap_or_else(|| self.b.full_like(0.0, primal)));
+        }
+        types.extend(floats.iter().map(|k| self.b.ty(results[*k]).clone()));
+        let wrt = (first..first + floats.len()).collect();
+        let out = self.b.inst(Op::Vjp { func: rule, wrt }, args, types, Vec::new());
+        for (k, tangent) in floats.iter().zip(&out[params.len()..]) {
+            if self.is_active(i.results[*k]) {
+                self.set_tangent(i.results[*k], *tangent);
+            }
+        }
     }
 }
 

@@ -22,6 +22,7 @@ impl<'a> Checker<'a> {
         for i in 0..self.program.fns.len() {
             self.check_fn(FnId(i as u32));
         }
+        self.check_rules();
         self.check_tests();
         self.find_recursion();
     }
@@ -42,7 +43,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Enters a function's generics and parameters into a fresh body.
-    fn enter_fn(&mut self, id: FnId) {
+    pub(super) fn enter_fn(&mut self, id: FnId) {
         let def = self.program.fns[id.index()].clone();
         self.module = def.module;
         self.fresh_body();

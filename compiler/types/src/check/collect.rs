@@ -23,6 +23,7 @@ impl<'a> Checker<'a> {
             const_sizes: Vec::new(),
             const_asts: Vec::new(),
             call_graph: Vec::new(),
+            rules: Vec::new(),
             facts: Facts::default(),
             errors: Vec::new(),
             module: ModuleId(0),
@@ -269,6 +270,7 @@ impl<'a> Checker<'a> {
             result: Ty::Error,
             clauses: Vec::new(),
             remat: false,
+            vjp: None,
             body: None,
             doc,
             name_span,
@@ -531,7 +533,7 @@ impl<'a> Checker<'a> {
         for a in annotations {
             match &*a.name.name {
                 "remat" => self.program.fns[id.index()].remat = true,
-                "vjp" => self.not_yet("derivative rules of one's own (`@vjp`)", a.span),
+                "vjp" => self.rules.push((id, a.clone())),
                 other => self.errors.push(Diagnostic::error(
                     code::E0201,
                     format!("unknown annotation `@{other}`"),

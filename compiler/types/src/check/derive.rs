@@ -358,7 +358,7 @@ impl Checker<'_> {
     }
 }
 
-fn has_param(t: &Ty) -> bool {
+pub(super) fn has_param(t: &Ty) -> bool {
     match t {
         Ty::Param(_) => true,
         Ty::Tuple(items) => items.iter().any(has_param),

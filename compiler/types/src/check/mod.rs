@@ -26,6 +26,7 @@ mod names;
 mod ops;
 mod place;
 mod ranges;
+mod rule;
 mod stmt;
 mod store;
 mod tests_items;
@@ -200,6 +201,8 @@ struct Checker<'a> {
     const_sizes: Vec<Option<SizeExpr>>,
     const_asts: Vec<&'a ast::Const>,
     call_graph: Vec<Vec<(FnId, Span)>>,
+    /// Functions that are derivative rules, with the annotation that says so.
+    rules: Vec<(FnId, ast::Annotation)>,
     facts: Facts,
     errors: Vec<Diagnostic>,
     module: ModuleId,
