@@ -340,6 +340,7 @@ impl<'p> Elab<'p> {
             Closure::Derivative { kind, func, wrt, wrt_tuple, aux } => {
                 self.derivative(*kind, func, wrt, *wrt_tuple, *aux, args)
             }
+            Closure::Vmap { func, axes, out } => Ok((self.vmap(func, axes, *out, args)?, Vec::new())),
             Closure::Pull(pull) => Ok((self.pull(pull, args)?, Vec::new())),
         }
     }

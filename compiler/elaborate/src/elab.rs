@@ -97,7 +97,9 @@ impl<'p> Elab<'p> {
         let mut found = false;
         block.visit_insts(&mut |i| {
             let callee: Option<&Function> = match &i.op {
-                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } => Some(self.module.func(*func)),
+                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } => {
+                    Some(self.module.func(*func))
+                }
                 _ => None,
             };
             found |= i.op.has_effect() || callee.is_some_and(|f| f.attrs.effects);

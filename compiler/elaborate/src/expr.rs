@@ -169,6 +169,10 @@ impl<'p> Elab<'p> {
                 let (kind, wrt) = (d.kind, d.wrt.clone());
                 Ok(closure(Closure::Derivative { kind, func, wrt, wrt_tuple: d.wrt_tuple, aux: d.aux }))
             }
+            ExprKind::Vmap(m) => {
+                let func = self.expr(env, &m.func)?.function()?;
+                Ok(closure(Closure::Vmap { func, axes: m.axes.clone(), out: m.out }))
+            }
             ExprKind::Vjp { func, args, wrt } => self.vjp(env, func, args, wrt),
             ExprKind::Jvp { func, args, tangents, wrt } => self.jvp(env, func, args, tangents, wrt),
             ExprKind::Pack { value, witnesses } => {

@@ -19,6 +19,7 @@ mod env;
 mod expr;
 mod flow;
 mod io;
+mod jacobian;
 mod lift;
 mod literal;
 mod loops;
@@ -33,6 +34,7 @@ mod tensor;
 mod text;
 mod tree;
 mod val;
+mod vmap;
 mod walk;
 
 use tdl_source::{Diagnostic, InternalError, Span, code};

@@ -73,6 +73,16 @@ pub fn val<'p>(v: &Val<'p>, f: Map<'_>) -> Val<'p> {
     }
 }
 
+/// The functions in a value carried over, its leaves as they are.
+pub fn functions<'p>(v: &Val<'p>, f: Map<'_>) -> Val<'p> {
+    match v {
+        Val::Fn(c) => Val::Fn(Rc::new(closure(c, f))),
+        Val::Tree(items) => Val::Tree(items.iter().map(|v| functions(v, f)).collect()),
+        Val::Pack(slots, body) => Val::Pack(slots.clone(), Box::new(functions(body, f))),
+        Val::Leaf(_) | Val::Never => v.clone(),
+    }
+}
+
 pub fn env<'p>(e: &Env<'p>, f: Map<'_>) -> Env<'p> {
     let mut out = Env::empty(e.body);
     // in a fixed order: parameters of lifted functions follow it
@@ -118,6 +128,9 @@ pub fn closure<'p>(c: &Closure<'p>, f: Map<'_>) -> Closure<'p> {
             wrt_tuple: *wrt_tuple,
             aux: *aux,
         },
+        Closure::Vmap { func, axes, out } => {
+            Closure::Vmap { func: Rc::new(closure(func, f)), axes: axes.clone(), out: *out }
+        }
         Closure::Pull(p) => Closure::Pull(Pull {
             func: p.func,
             args: p.args.iter().map(|v| f(*v)).collect(),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tdl_ir::{Builder, Dim, FuncId, Type, ValueId};
-use tdl_types::thir::{Builtin, DerivativeKind, FnId, FnTy, GenericArg, Lambda};
+use tdl_types::thir::{Axis, Builtin, DerivativeKind, FnId, FnTy, GenericArg, Lambda};
 
 use crate::env::Env;
 use crate::rty::RArg;
@@ -59,6 +59,12 @@ pub enum Closure<'p> {
         wrt: Vec<usize>,
         wrt_tuple: bool,
         aux: bool,
+    },
+    /// A function on each of many lanes; see [`tdl_types::thir::Vmap`].
+    Vmap {
+        func: Rc<Closure<'p>>,
+        axes: Vec<Option<Axis>>,
+        out: Axis,
     },
     /// What `vjp` gives: cotangents of the result to cotangents of the arguments.
     Pull(Pull<'p>),

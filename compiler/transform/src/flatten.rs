@@ -17,7 +17,7 @@ use tdl_source::{Diagnostic, InternalError, code};
 
 use crate::clone::{self, Map};
 use crate::grad::{self, Linear};
-use crate::{Error, cse, dce, hoist, simplify, vectorize};
+use crate::{Error, batch, cse, dce, hoist, simplify, vectorize};
 
 /// A copy of the function without calls and without derivative ops.
 pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
@@ -130,13 +130,20 @@ impl Flattener<'_> {
         }
     }
 
+    /// Does a mapped call stay? (What is recomputed is mapped as it is.)
+    fn keeps_rule(&self, func: FuncId, purpose: Purpose) -> bool {
+        purpose != Purpose::Run && self.module.func(func).attrs.custom_vjp.is_some()
+    }
+
     /// Does something that must not happen twice. (What is computed again may assert again.)
     fn prints(&self, func: FuncId) -> bool {
         let mut found = false;
         self.module.func(func).body.visit_insts(&mut |i| {
             found |= match &i.op {
                 Op::Print { .. } | Op::Io(_) => true,
-                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } => self.prints(*func),
+                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } => {
+                    self.prints(*func)
+                }
                 _ => false,
             };
         });
@@ -147,6 +154,7 @@ impl Flattener<'_> {
         let mut found = false;
         f.body.visit_insts(&mut |i| match &i.op {
             Op::Call { func } => found |= !self.stays(*func, purpose),
+            Op::Vmap { func, .. } => found |= !self.keeps_rule(*func, purpose),
             Op::Vjp { .. } | Op::Jvp { .. } => found = true,
             _ => {}
         });
@@ -188,6 +196,15 @@ impl Flattener<'_> {
             }
             Op::Vjp { func, wrt } => {
                 let results = self.vjp(b, w, *func, wrt, i, map);
+                self.finish(results, b, w, i, map);
+            }
+            Op::Vmap { func, .. } if self.keeps_rule(*func, w.purpose) => clone::inst(b, w.from, i, map),
+            Op::Vmap { func, mapped, uniform } => {
+                let args = map.all(&i.args);
+                let results = self.function(*func, w.purpose).and_then(|f| {
+                    batch::batch(b, &f, args[0], mapped, *uniform, &args[1..], i.span)
+                        .map_err(|d| Error::Program(vec![d]))
+                });
                 self.finish(results, b, w, i, map);
             }
             Op::Jvp { func, wrt } => {

@@ -3,6 +3,7 @@
 //! The pipeline, top to bottom, is the compiler's middle: [`differentiate`] makes each function flat and free of
 //! derivative ops; [`PASSES`] then run in order. The verifier runs after each.
 
+mod batch;
 mod clone;
 mod cse;
 mod dce;

@@ -8,7 +8,7 @@ use tdl_source::{Diagnostic, Span, code};
 use super::activity::{self, Values};
 use super::forward;
 use super::stacks::StackInfo;
-use super::tape::{Kind, Step, Tan, Tape};
+use super::tape::{Kind, Lanes, Tan, Tape};
 use crate::Error;
 use crate::clone::{self, Map};
 
@@ -227,68 +227,14 @@ impl<'a> Linearizer<'a> {
         clone::inst(self.b, self.from, i, &mut self.map);
         let span = std::mem::replace(&mut self.b.span, i.span);
         match &i.op {
-            Op::Call { func } => self.call(*func, i),
+            Op::Call { func } => self.call(*func, None, i),
+            Op::Vmap { func, mapped, .. } => {
+                let n = self.map.get(i.args[0]);
+                self.call(*func, Some(Lanes { n, mapped: mapped.clone() }), i);
+            }
             _ => self.rule(i),
         }
         self.b.span = span;
-    }
-
-    /// A call that is left has a rule of its own, or is computed again.
-    fn call(&mut self, func: tdl_ir::FuncId, i: &Inst) {
-        if let (Mode::Forward, Some(rule)) = (self.mode, self.module.func(func).attrs.custom_vjp) {
-            return self.call_forward(rule, i);
-        }
-        let ins: Vec<Option<Tan>> = i.args.iter().map(|a| self.tan(*a)).collect();
-        let args = self.map.all(&i.args);
-        let results = self.map.all(&i.results);
-        let mut outs = Vec::new();
-        for r in &i.results {
-            let ty = self.b.ty(self.map.get(*r)).clone();
-            outs.push(ty.is_float_tensor().then(|| {
-                let t = self.top().tape.tangent(ty);
-                self.set_tan(*r, t);
-                t
-            }));
-        }
-        let kind = match self.module.func(func).attrs.custom_vjp {
-            Some(rule) => Kind::Custom { rule, args, results },
-            None => {
-                let wrt = (0..ins.len()).filter(|k| ins[*k].is_some()).collect();
-                Kind::Remat { func, wrt, args, results }
-            }
-        };
-        self.top().tape.steps.push(Step { kind, ins, outs });
-    }
-}
-
-impl Linearizer<'_> {
-    /// Forward mode of a function with a rule: the rule is linear in the cotangents, and its transpose takes tangents of
-    /// the parameters to those of the results.
-    fn call_forward(&mut self, rule: tdl_ir::FuncId, i: &Inst) {
-        let mut args = self.map.all(&i.args);
-        let results = self.map.all(&i.results);
-        let params: Vec<ValueId> = i.args.iter().filter(|a| self.from.ty(**a).is_float_tensor()).copied().collect();
-        let floats: Vec<usize> = (0..results.len()).filter(|k| self.b.ty(results[*k]).is_float_tensor()).collect();
-        let first = args.len() + results.len();
-        args.extend(&results);
-        for k in &floats {
-            args.push(self.b.full_like(0.0, results[*k]));
-        }
-        let mut types = Vec::with_capacity(params.len() + floats.len());
-        for p in &params {
-            let primal = self.map.get(*p);
-            types.push(self.b.ty(primal).clone());
-            let tangent = self.tangent(*p);
-            args.push(tangent.unwrap_or_else(|| self.b.full_like(0.0, primal)));
-        }
-        types.extend(floats.iter().map(|k| self.b.ty(results[*k]).clone()));
-        let wrt = (first..first + floats.len()).collect();
-        let out = self.b.inst(Op::Vjp { func: rule, wrt }, args, types, Vec::new());
-        for (k, tangent) in floats.iter().zip(&out[params.len()..]) {
-            if self.is_active(i.results[*k]) {
-                self.set_tangent(i.results[*k], *tangent);
-            }
-        }
     }
 }
 

@@ -103,7 +103,7 @@ impl Linearizer<'_> {
             | Op::Io(_)
             | Op::Debug { .. } => {}
             // handled before, or gone
-            Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } => {}
+            Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } => {}
         }
     }
 

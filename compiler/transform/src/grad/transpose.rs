@@ -344,15 +344,9 @@ impl Transpose<'_> {
             }
         }
         match &step.kind {
-            Kind::Custom { rule, args, results } => {
-                let floats: Vec<usize> = (0..args.len()).filter(|k| self.b.ty(args[*k]).is_float_tensor()).collect();
-                let types = floats.iter().map(|k| self.b.ty(args[*k]).clone()).collect();
-                let mut all = args.clone();
-                all.extend(results);
-                all.extend(cts);
-                let back = self.b.call(*rule, all, types);
-                for (k, v) in floats.iter().zip(back) {
-                    if let Some(t) = step.ins[*k] {
+            Kind::Custom { rule, lanes, args, results } => {
+                for (k, v) in super::calls::backward(self.b, *rule, lanes.as_ref(), args, results, &cts) {
+                    if let Some(t) = step.ins[k] {
                         self.add(t, v);
                     }
                 }

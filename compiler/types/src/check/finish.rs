@@ -95,6 +95,15 @@ impl Checker<'_> {
 
     /// Checks conditions whose types have become known; `last`: what is still unknown is dropped.
     pub(super) fn run_later(&mut self, last: bool) {
+        // one that has become known may make another known
+        let mut before = usize::MAX;
+        while self.body.later.len() < before {
+            before = self.body.later.len();
+            self.run_later_once(last);
+        }
+    }
+
+    fn run_later_once(&mut self, last: bool) {
         let later = std::mem::take(&mut self.body.later);
         for l in later {
             match l {
@@ -117,6 +126,19 @@ impl Checker<'_> {
                         continue;
                     }
                     self.check_floats(&t, span, &name);
+                }
+                Later::Matrix { hessian, param, result, out, func } => {
+                    if matches!(self.zonk(&param), Ty::Infer(_)) || matches!(self.zonk(&result), Ty::Infer(_)) {
+                        if !last {
+                            self.body.later.push(Later::Matrix { hessian, param, result, out, func });
+                        }
+                        continue;
+                    }
+                    self.matrix(hessian, &param, &result, &out, func);
+                }
+                Later::Mapping(m) => {
+                    let rest = self.run_mapping(m, last);
+                    self.body.later.extend(rest.map(Later::Mapping));
                 }
             }
         }
@@ -351,6 +373,7 @@ impl Checker<'_> {
             }
             ExprKind::Block(b) => self.zonk_block(b, found),
             ExprKind::Derivative(d) => self.zonk_expr(&mut d.func, found),
+            ExprKind::Vmap(v) => self.zonk_expr(&mut v.func, found),
             ExprKind::Vjp { func, args, .. } => {
                 self.zonk_expr(func, found);
                 args.iter_mut().for_each(|e| self.zonk_expr(e, found));

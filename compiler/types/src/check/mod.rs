@@ -31,6 +31,7 @@ mod stmt;
 mod store;
 mod tests_items;
 mod tree;
+mod vmap;
 
 use std::rc::Rc;
 
@@ -160,6 +161,10 @@ enum Later {
     Loss { result: Ty, loss: Ty, extra: Option<Ty>, span: Span, func: Span },
     /// What is differentiated must have floats.
     Floats { ty: Ty, span: Span, name: String },
+    /// The result of `jacobian` and `hessian` in terms of a parameter and a result.
+    Matrix { hessian: bool, param: Ty, result: Ty, out: Ty, func: Span },
+    /// A mapped function's types in terms of the function's.
+    Mapping(Box<vmap::Mapping>),
 }
 
 /// The state of the body being checked.
