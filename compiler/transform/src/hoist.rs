@@ -129,6 +129,7 @@ impl Hoister<'_> {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
             | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush

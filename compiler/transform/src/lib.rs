@@ -4,6 +4,7 @@
 //! derivative ops; [`PASSES`] then run in order. The verifier runs after each.
 
 mod batch;
+mod checkpoint;
 mod clone;
 mod cse;
 mod dce;
@@ -49,6 +50,7 @@ pub type Timing = (&'static str, Duration);
 ///
 /// Errors: E0504.
 pub fn differentiate(module: &Module, roots: &[FuncId], verify: bool) -> Result<Module, Error> {
+    let module = &*checkpoint::outline(module);
     let mut out = Module::default();
     for root in roots {
         let f = flatten::flatten(module, *root)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tdl_ir::op::{BinaryOp, ScanOp, UnaryOp};
 
-use crate::thir::{Axis, Expr};
+use crate::thir::{Axis, Expr, FnId};
 
 /// How a reduction combines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,4 +188,6 @@ pub enum Builtin {
     WriteNpy,
     Exists,
     Clock,
+    /// Fails unless the derivative rule of a function agrees with finite differences at a random place.
+    CheckRule(FnId),
 }

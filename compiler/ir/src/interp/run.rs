@@ -249,7 +249,7 @@ impl<'a> Frame<'a> {
             Op::Io(io) => self.io(inst, io, &args),
             Op::Debug { .. } => Ok(Vec::new()),
             Op::If | Op::For | Op::While | Op::Call { .. } => internal("control flow is handled before"),
-            Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } => {
+            Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. } => {
                 internal(format!("`{}` is left in a program that runs", op.name()))
             }
         }

@@ -45,6 +45,7 @@ impl Batcher<'_> {
             | Op::Vjp { .. }
             | Op::Jvp { .. }
             | Op::Vmap { .. }
+            | Op::Checkpoint { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor

@@ -250,6 +250,7 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Call { .. }
         | Op::Vjp { .. }
         | Op::Jvp { .. }
+        | Op::Checkpoint { .. }
         | Op::Vmap { .. }
         | Op::StackNew
         | Op::StackPush

@@ -99,6 +99,7 @@ impl Linearizer<'_> {
             | Op::StackNew
             | Op::Print { .. }
             | Op::Assert { .. }
+            | Op::Checkpoint { .. }
             | Op::Format { .. }
             | Op::Io(_)
             | Op::Debug { .. } => {}

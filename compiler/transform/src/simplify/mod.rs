@@ -136,6 +136,7 @@ impl Simplifier {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
             | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush

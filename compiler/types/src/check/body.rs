@@ -292,6 +292,23 @@ impl<'a> Checker<'a> {
         let t = self.zonk(&e.ty);
         let mut sizes: Vec<crate::SizeExpr> = Vec::new();
         collect_open_sizes(&t, &mut sizes);
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    /// Packs the sizes that were opened inside: from `first` on.
+    pub(super) fn pack_opened(&mut self, e: Expr, first: usize) -> Expr {
+        let t = self.zonk(&e.ty);
+        let mut sizes: Vec<crate::SizeExpr> = Vec::new();
+        collect_open_sizes(&t, &mut sizes);
+        sizes.retain(|s| {
+            let mut own = false;
+            s.visit_vars(&mut |v| own |= matches!(v, crate::SizeVar::Open(o) if o.index() >= first));
+            own
+        });
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    fn pack_sizes(&mut self, e: Expr, t: &Ty, sizes: Vec<crate::SizeExpr>) -> Expr {
         if sizes.is_empty() {
             return e;
         }
@@ -300,7 +317,7 @@ impl<'a> Checker<'a> {
             self.program.bound_names.push("n".into());
             vars.push(crate::SizeVar::Bound(self.program.bound_names.len() as u32 - 1));
         }
-        let inner = replace_sizes(&t, &sizes, &vars);
+        let inner = replace_sizes(t, &sizes, &vars);
         let span = e.span;
         mk(ExprKind::Pack { value: Box::new(e), witnesses: sizes }, Ty::exists(vars, inner), span)
     }

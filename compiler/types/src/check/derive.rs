@@ -292,7 +292,7 @@ impl Checker<'_> {
                         ),
                         false => (
                             format!("`jacobian` is of float tensors and tuples of them, not of {}", self.show_ty(&y)),
-                            "give the parts as a tuple: `jacobian(|x| { let y = f(x)\n (y.a, y.b) })`, or use `vjp` or `jvp`",
+                            "give the parts as a tuple: `jacobian(|x| (f(x).a, f(x).b))`, or use `vjp` or `jvp`",
                         ),
                     };
                     self.error(Diagnostic::error(code::E0501, what, func, "differentiated here").help(help));

@@ -71,6 +71,20 @@ impl Checker<'_> {
                 }
             }
         }
+        for id in std::mem::take(&mut self.body.mapped) {
+            let Some(lambda) = lambdas.get(id.index()) else { continue };
+            let shared = lambda.captures.iter().find(|l| self.zonk(&self.body.locals[l.index()].ty) == Ty::Rng);
+            if let Some(l) = shared {
+                let name = self.body.locals[l.index()].name.clone();
+                let text = format!("all lanes would draw the same numbers from `{name}`");
+                self.error(
+                    Diagnostic::error(code::E0311, text, lambda.span, "mapped over lanes")
+                        .label(self.body.locals[l.index()].span, "the generator")
+                        .help(format!("give every lane its own: `vmap(|x, k| …)(xs, {name}.split(n))`")),
+                );
+                found.error = true;
+            }
+        }
         if let (Some((span, ty)), false) = (&found.open, found.error) {
             let text = format!("the type of this cannot be inferred: {}", self.show().ty(ty));
             self.error(

@@ -183,6 +183,8 @@ struct BodyCx {
     temps: Vec<Stmt>,
     pending: Vec<Pending>,
     later: Vec<Later>,
+    /// Lambdas that are mapped.
+    mapped: Vec<LambdaId>,
     depth: u32,
     /// The enclosing function's result; none in constants and defaults.
     result: Option<Ty>,

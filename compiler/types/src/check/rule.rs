@@ -9,7 +9,7 @@ use super::errors::mk;
 use super::field::Base;
 use super::{Checker, Def};
 use crate::ids::*;
-use crate::thir::{Expr, ExprKind, Param};
+use crate::thir::{Body, Builtin, Expect, Expr, ExprKind, Param, TestDef};
 use crate::ty::{Kind, Ty};
 
 impl Checker<'_> {
@@ -18,20 +18,44 @@ impl Checker<'_> {
         for (rule, annotation) in std::mem::take(&mut self.rules) {
             self.module = self.program.fns[rule.index()].module;
             self.fresh_body();
-            if let Some(target) = self.ruled(rule, &annotation) {
-                self.check_rule(rule, target, annotation.span);
+            let Some((target, tested)) = self.ruled(rule, &annotation) else { continue };
+            self.check_rule(rule, target, annotation.span);
+            if tested && self.program.fns[target.index()].vjp.is_some() {
+                self.rule_test(rule, target);
             }
         }
     }
 
-    /// The function that the annotation names, if it can have a rule.
-    fn ruled(&mut self, rule: FnId, annotation: &ast::Annotation) -> Option<FnId> {
+    /// The test that every rule has.
+    fn rule_test(&mut self, rule: FnId, target: FnId) {
+        let (span, module) = (self.program.fns[rule.index()].name_span, self.module);
+        let name = format!("derivative rule of {}", self.program.fns[target.index()].name).into();
+        let op = Builtin::CheckRule(target);
+        let value = mk(ExprKind::Builtin { op, args: Vec::new() }, Ty::unit(), span);
+        let body = Some(Body { locals: Vec::new(), opens: Vec::new(), lambdas: Vec::new(), value });
+        self.program.tests.push(TestDef { name, module, expect: Expect::Success, body, span });
+    }
+
+    /// The function that the annotation names, if it can have a rule, and whether `tdl test` tests it.
+    fn ruled(&mut self, rule: FnId, annotation: &ast::Annotation) -> Option<(FnId, bool)> {
         let wrong = |text: String, span: Span, label: &str| {
             Diagnostic::error(code::E0505, text, span, label).help("name the function: `@vjp(softplus)`")
         };
-        let [ast::Arg { label: None, value }] = annotation.args.as_slice() else {
-            self.error(wrong("`@vjp` takes one function".into(), annotation.span, "of which function?"));
-            return None;
+        let is_check = |l: &ast::Arg| l.label.as_ref().is_some_and(|l| &*l.name == "check");
+        let (value, tested) = match annotation.args.as_slice() {
+            [ast::Arg { label: None, value }] => (value, true),
+            [ast::Arg { label: None, value }, check] if is_check(check) => match check.value.kind {
+                A::Bool(tested) => (value, tested),
+                _ => {
+                    let text = "`check` is `true` or `false`".into();
+                    self.error(wrong(text, check.value.span, "a literal is needed"));
+                    return None;
+                }
+            },
+            _ => {
+                self.error(wrong("`@vjp` takes one function".into(), annotation.span, "of which function?"));
+                return None;
+            }
         };
         let target = match &value.kind {
             A::Name(name) => match self.def_of(&name.name) {
@@ -93,7 +117,7 @@ impl Checker<'_> {
             self.error(d.label(at, "this function"));
             return None;
         }
-        Some(target)
+        Some((target, tested))
     }
 
     fn check_rule(&mut self, rule: FnId, target: FnId, span: Span) {

@@ -4,7 +4,6 @@
 use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, ExprKind as A};
 
-use super::arguments::mentions_infer;
 use super::call::{ArgValue, Args, CallArg};
 use super::errors::{error_expr, has_error, mk};
 use super::{Checker, Later};
@@ -109,6 +108,9 @@ impl Checker<'_> {
             outer_params.push(FnParam { name: p.name.clone(), ty: outer.clone(), mutable: false });
             params.push(Param { name, inner: p.ty.clone(), outer, axis: *axis, done: axis.is_none() });
         }
+        if let ExprKind::Lambda(id) = value.kind {
+            self.body.mapped.push(id);
+        }
         let result = self.body.store.new_ty();
         let lanes = self.body.store.new_size();
         let (func, inner) = (value.span, ft.result.clone());
@@ -187,7 +189,7 @@ impl Checker<'_> {
                 return None;
             }
             let known = !matches!(outer, Ty::Infer(_));
-            if !known && (matches!(inner, Ty::Infer(_)) || mentions_infer(&inner) && !last) {
+            if !known && (!last || matches!(inner, Ty::Infer(_))) {
                 continue;
             }
             m.params[k].done = true;
