@@ -201,10 +201,9 @@ impl Flattener<'_> {
             Op::Vmap { func, .. } if self.keeps_rule(*func, w.purpose) => clone::inst(b, w.from, i, map),
             Op::Vmap { func, mapped, uniform } => {
                 let args = map.all(&i.args);
-                let results = self.function(*func, w.purpose).and_then(|f| {
-                    batch::batch(b, &f, args[0], mapped, *uniform, &args[1..], i.span)
-                        .map_err(|d| Error::Program(vec![d]))
-                });
+                let results = self
+                    .function(*func, w.purpose)
+                    .and_then(|f| batch::batch(b, &f, args[0], mapped, *uniform, &args[1..], i.span));
                 self.finish(results, b, w, i, map);
             }
             Op::Jvp { func, wrt } => {

@@ -17,6 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Op, Type, Update, ValueId};
 use tdl_source::{Diagnostic, Span, code};
 
+use crate::Error;
 use crate::clone::{self, Map};
 use lanes::Lanes;
 
@@ -30,7 +31,7 @@ pub fn batch(
     uniform: usize,
     args: &[ValueId],
     span: Span,
-) -> Result<Vec<ValueId>, Diagnostic> {
+) -> Result<Vec<ValueId>, Error> {
     let mut map = Map::default();
     for (p, a) in f.params().iter().zip(args) {
         map.set(*p, *a);
@@ -40,9 +41,10 @@ pub fn batch(
         f.results().iter().enumerate().find(|(k, v)| (*k < uniform && lanes.differs(**v)) || lanes.ragged(**v))
     {
         let at = f.value(*v.1).span;
-        return Err(Diagnostic::error(code::E0507, "the results of the lanes differ in size", span, "mapped here")
+        let d = Diagnostic::error(code::E0507, "the results of the lanes differ in size", span, "mapped here")
             .label(at, "its size depends on the lane")
-            .help("give every lane one size: pad, or reduce inside the function"));
+            .help("give every lane one size: pad, or reduce inside the function");
+        return Err(Error::Program(vec![d]));
     }
     let lane = b.dim(n);
     let mut batcher = Batcher { b, f, lanes, map, n, lane };
