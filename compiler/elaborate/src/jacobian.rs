@@ -146,6 +146,7 @@ impl<'p> Elab<'p> {
             wrt: wrt.to_vec(),
             wrt_tuple: tuple,
             aux: false,
+            at: None,
         };
         let f = self.lift(&Rc::new(g), args)?;
         let params = f.active_params(args, wrt);

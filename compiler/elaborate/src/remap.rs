@@ -121,12 +121,13 @@ pub fn closure<'p>(c: &Closure<'p>, f: Map<'_>) -> Closure<'p> {
             receiver: val(receiver, f),
             receiver_active: Rc::clone(receiver_active),
         },
-        Closure::Derivative { kind, func, wrt, wrt_tuple, aux } => Closure::Derivative {
+        Closure::Derivative { kind, func, wrt, wrt_tuple, aux, at } => Closure::Derivative {
             kind: *kind,
             func: Rc::new(closure(func, f)),
             wrt: wrt.clone(),
             wrt_tuple: *wrt_tuple,
             aux: *aux,
+            at: *at,
         },
         Closure::Vmap { func, axes, out } => {
             Closure::Vmap { func: Rc::new(closure(func, f)), axes: axes.clone(), out: *out }

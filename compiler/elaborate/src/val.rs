@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tdl_ir::{Builder, Dim, FuncId, Type, ValueId};
+use tdl_source::Span;
 use tdl_types::thir::{Axis, Builtin, DerivativeKind, FnId, FnTy, GenericArg, Lambda};
 
 use crate::env::Env;
@@ -59,6 +60,8 @@ pub enum Closure<'p> {
         wrt: Vec<usize>,
         wrt_tuple: bool,
         aux: bool,
+        /// Where the function was passed, if it is a parameter: what errors point at.
+        at: Option<Span>,
     },
     /// A function on each of many lanes; see [`tdl_types::thir::Vmap`].
     Vmap {
