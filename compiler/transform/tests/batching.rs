@@ -36,7 +36,7 @@ fn varied(t: &Tensor, lane: usize) -> Value {
         return t.clone().into();
     }
     // smaller in magnitude, so that all bounds hold; every other lane with the other sign
-    let scale = (1.0 - 0.2 * lane as f64) * if lane % 2 == 0 { 1.0 } else { -1.0 };
+    let scale = (1.0 - 0.2 * lane as f64) * if lane.is_multiple_of(2) { 1.0 } else { -1.0 };
     let values = numbers(t).into_iter().map(|x| x * scale).collect::<Vec<_>>();
     Tensor::from_floats(t.dtype, t.shape.clone(), values).into()
 }
@@ -181,7 +181,7 @@ fn check(case: &Case, func: FuncId, module: &Module, n: usize) -> bool {
 fn random_programs_on_lanes() {
     let mut checked = 0;
     for seed in 0..250 {
-        let kind = if seed % 2 == 0 { Kind::Any } else { Kind::Smooth };
+        let kind = if seed.is_multiple_of(2) { Kind::Any } else { Kind::Smooth };
         let n = 1 + seed as usize % 4;
         let case = random_case(kind, 7000 + seed, n);
         checked += usize::from(check(&case, case.func, &case.module, n));
