@@ -180,7 +180,7 @@ fn check(case: &Case, func: FuncId, module: &Module, n: usize) -> bool {
 #[test]
 fn random_programs_on_lanes() {
     let mut checked = 0;
-    for seed in 0..250 {
+    for seed in 0_u64..250 {
         let kind = if seed.is_multiple_of(2) { Kind::Any } else { Kind::Smooth };
         let n = 1 + seed as usize % 4;
         let case = random_case(kind, 7000 + seed, n);
