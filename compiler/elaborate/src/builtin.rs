@@ -230,6 +230,7 @@ impl<'p> Elab<'p> {
                 let path = leaf(0)?;
                 Ok(Val::Leaf(self.b.inst1(Op::Io(IoOp::Exists), vec![path], Type::scalar(Dtype::Bool))))
             }
+            Builtin::CheckRule(id) => self.check_rule(*id),
             Builtin::Clock => Ok(Val::Leaf(self.b.inst1(Op::Io(IoOp::Clock), Vec::new(), Type::scalar(Dtype::F64)))),
         }
     }

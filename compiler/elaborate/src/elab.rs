@@ -6,7 +6,7 @@ use tdl_ir::{
     Scalar, Type, ValueId,
 };
 use tdl_source::Span;
-use tdl_types::thir::{Body, ConstId, Program, SizeExpr, SizeVar};
+use tdl_types::thir::{Body, ConstId, Expr, ExprKind, Program, SizeExpr, SizeVar};
 
 use crate::env::Env;
 use crate::rty::{Leaf, RDim, RTy, known_all};
@@ -29,6 +29,8 @@ pub struct Elab<'p> {
     pub at_top_of_main: bool,
     /// Whether places and variables are marked for a debugger.
     pub debug: bool,
+    /// The outermost call with a function among its arguments that is being elaborated in place.
+    pub passed_at: Option<Span>,
 }
 
 /// What has been computed already and dominates the present place.
@@ -52,7 +54,14 @@ impl<'p> Elab<'p> {
             scope: Scope::default(),
             at_top_of_main: false,
             debug: false,
+            passed_at: None,
         }
+    }
+
+    /// What an error about the derivative of `func`, asked for here, points at, if that is not here: the call that passed the
+    /// function, or that led from the user's file to another's.
+    pub fn passed(&self, func: &Expr) -> Option<Span> {
+        self.passed_at.filter(|at| matches!(func.kind, ExprKind::Local(_)) || at.file != self.b.span.file)
     }
 
     pub fn fresh_slot(&mut self) -> u32 {
@@ -97,7 +106,9 @@ impl<'p> Elab<'p> {
         let mut found = false;
         block.visit_insts(&mut |i| {
             let callee: Option<&Function> = match &i.op {
-                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } => Some(self.module.func(*func)),
+                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } => {
+                    Some(self.module.func(*func))
+                }
                 _ => None,
             };
             found |= i.op.has_effect() || callee.is_some_and(|f| f.attrs.effects);

@@ -166,11 +166,21 @@ impl<'p> Elab<'p> {
             }
             ExprKind::Derivative(d) => {
                 let func = self.expr(env, &d.func)?.function()?;
-                let (kind, wrt) = (d.kind, d.wrt.clone());
-                Ok(closure(Closure::Derivative { kind, func, wrt, wrt_tuple: d.wrt_tuple, aux: d.aux }))
+                let (kind, wrt, at) = (d.kind, d.wrt.clone(), self.passed(&d.func));
+                Ok(closure(Closure::Derivative { kind, func, wrt, wrt_tuple: d.wrt_tuple, aux: d.aux, at }))
             }
-            ExprKind::Vjp { func, args, wrt } => self.vjp(env, func, args, wrt),
-            ExprKind::Jvp { func, args, tangents, wrt } => self.jvp(env, func, args, tangents, wrt),
+            ExprKind::Vmap(m) => {
+                let func = self.expr(env, &m.func)?.function()?;
+                Ok(closure(Closure::Vmap { func, axes: m.axes.clone(), out: m.out }))
+            }
+            ExprKind::Vjp { func, args, wrt } => {
+                self.b.span = self.passed(func).unwrap_or(self.b.span);
+                self.vjp(env, func, args, wrt)
+            }
+            ExprKind::Jvp { func, args, tangents, wrt } => {
+                self.b.span = self.passed(func).unwrap_or(self.b.span);
+                self.jvp(env, func, args, tangents, wrt)
+            }
             ExprKind::Pack { value, witnesses } => {
                 let x = self.expr(env, value)?;
                 let witnesses = witnesses.iter().map(|s| self.size_value(env, s)).collect::<R<Vec<_>>>()?;

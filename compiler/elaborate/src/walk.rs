@@ -186,6 +186,7 @@ pub fn walk_expr<V: Visit + ?Sized>(v: &mut V, e: &Expr) {
         }
         ExprKind::Block(b) => walk_block(v, b),
         ExprKind::Derivative(d) => v.expr(&d.func),
+        ExprKind::Vmap(m) => v.expr(&m.func),
         ExprKind::Vjp { func, args, .. } => {
             v.expr(func);
             args.iter().for_each(|e| v.expr(e));

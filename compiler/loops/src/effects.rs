@@ -98,7 +98,9 @@ impl<'a> Lower<'a> {
             | Op::Gather => self.point(inst),
             Op::Reduce { .. } => unreachable!("reductions are in groups"),
             Op::Call { .. } => unreachable!("calls have been inlined"),
-            Op::Vjp { .. } | Op::Jvp { .. } => unreachable!("`lower` refuses derivatives"),
+            Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. } => {
+                unreachable!("`lower` refuses derivatives")
+            }
         }
     }
 

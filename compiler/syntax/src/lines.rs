@@ -239,12 +239,17 @@ fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
         let start = tok.1.start;
         let line = text[..start].rfind('\n').map_or(0, |k| k + 1);
         let first_on_line = text[line..start].trim().is_empty();
+        let at_depth_of_items = !balanced || depth == 0;
         let at_top = if balanced { depth == 0 } else { start == line };
+        let annotation = text[tok.1.clone()] == *"@";
         if first_on_line && at_top && starts_item(text, code, i) {
             if !annotated {
                 starts.push(start);
             }
-            annotated = text[tok.1.clone()] == *"@";
+            annotated = annotation;
+        } else if annotated && !annotation && at_depth_of_items && starts_item(text, code, i) {
+            // `@remat fn f…` on one line: the item has begun
+            annotated = false;
         }
         match tok.0 {
             Token::Open => depth += 1,

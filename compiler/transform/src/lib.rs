@@ -3,6 +3,8 @@
 //! The pipeline, top to bottom, is the compiler's middle: [`differentiate`] makes each function flat and free of
 //! derivative ops; [`PASSES`] then run in order. The verifier runs after each.
 
+mod batch;
+mod checkpoint;
 mod clone;
 mod cse;
 mod dce;
@@ -48,6 +50,7 @@ pub type Timing = (&'static str, Duration);
 ///
 /// Errors: E0504.
 pub fn differentiate(module: &Module, roots: &[FuncId], verify: bool) -> Result<Module, Error> {
+    let module = &*checkpoint::outline(module);
     let mut out = Module::default();
     for root in roots {
         let f = flatten::flatten(module, *root)?;

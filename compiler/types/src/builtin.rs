@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tdl_ir::op::{BinaryOp, ScanOp, UnaryOp};
 
-use crate::thir::{Axis, Expr};
+use crate::thir::{Axis, Expr, FnId};
 
 /// How a reduction combines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,10 +37,20 @@ pub enum DerivativeKind {
     Grad,
     /// `(loss, g)`, with aux `((loss, extra), g)`.
     ValueAndGrad,
-    /// `y` shape ++ `x` shape.
+    /// For each leaf of the result the parameter's tree, each leaf with the result leaf's shape in front.
     Jacobian,
-    /// `x` shape ++ `x` shape.
+    /// The Jacobian of the gradient.
     Hessian,
+}
+
+/// A function on each of many lanes.
+#[derive(Clone, Debug)]
+pub struct Vmap {
+    pub func: Box<Expr>,
+    /// Where the lanes are in each argument's leaves; none: the argument is the same in all.
+    pub axes: Vec<Option<Axis>>,
+    /// Where they are in the result's leaves.
+    pub out: Axis,
 }
 
 /// Draws from a generator. Results have the expression's type.
@@ -178,4 +188,6 @@ pub enum Builtin {
     WriteNpy,
     Exists,
     Clock,
+    /// Fails unless the derivative rule of a function agrees with finite differences at a random place.
+    CheckRule(FnId),
 }

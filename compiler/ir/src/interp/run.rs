@@ -249,7 +249,9 @@ impl<'a> Frame<'a> {
             Op::Io(io) => self.io(inst, io, &args),
             Op::Debug { .. } => Ok(Vec::new()),
             Op::If | Op::For | Op::While | Op::Call { .. } => internal("control flow is handled before"),
-            Op::Vjp { .. } | Op::Jvp { .. } => internal(format!("`{}` is left in a program that runs", op.name())),
+            Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. } => {
+                internal(format!("`{}` is left in a program that runs", op.name()))
+            }
         }
     }
 

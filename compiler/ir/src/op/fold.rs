@@ -172,6 +172,8 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         | Op::Call { .. }
         | Op::Vjp { .. }
         | Op::Jvp { .. }
+        | Op::Checkpoint { .. }
+        | Op::Vmap { .. }
         | Op::StackNew
         | Op::StackPush
         | Op::StackTensor

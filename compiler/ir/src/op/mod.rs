@@ -160,6 +160,20 @@ pub enum Op {
         wrt: Vec<usize>,
     },
 
+    /// `() -> ()`, in the body of a loop: every `every` iterations are one function that is recomputed (`@remat(every: k)`).
+    Checkpoint {
+        every: u64,
+    },
+
+    // --- batching, replaced before a program runs
+    /// `(n: i64, args of func…)`: `func` on each of `n` lanes. The arguments of the parameters in `mapped` have the lanes as
+    /// an axis in front, and so have the results, but for the first `uniform`: `i64` scalars that are the same in all lanes.
+    Vmap {
+        func: FuncId,
+        mapped: Vec<usize>,
+        uniform: usize,
+    },
+
     // --- growable stacks: what a `while` keeps for its transposed loop
     /// `() -> stack`, empty.
     StackNew,
@@ -287,6 +301,8 @@ impl Op {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor

@@ -56,6 +56,10 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
         "dense" => dense(p, items, dtype)?,
         "text" => Op::Text(text(p, items)?.into()),
         "iota" => Op::Iota,
+        "checkpoint" => match numbers(p, items, "every")?.as_slice() {
+            [every] => Op::Checkpoint { every: *every },
+            _ => return p.error("expected `every: [k]`"),
+        },
         "select" => Op::Select,
         "convert" => Op::Convert,
         "stop_grad" => Op::StopGrad,

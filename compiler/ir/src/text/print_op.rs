@@ -73,6 +73,11 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
         Op::Vjp { func, wrt } | Op::Jvp { func, wrt } => {
             return format!("{name} {}({}), wrt: {wrt:?}", p.func_name(*func), p.list(&inst.args));
         }
+        Op::Checkpoint { every } => items.push(format!("every: [{every}]")),
+        Op::Vmap { func, mapped, uniform } => {
+            let call = format!("{name} {}({})", p.func_name(*func), p.list(&inst.args));
+            return format!("{call}, mapped: {mapped:?}, uniform: [{uniform}]");
+        }
         Op::Print { pieces, end } => {
             items.insert(0, message(pieces));
             if **end != *"\n" {

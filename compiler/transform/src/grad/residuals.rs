@@ -250,6 +250,8 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Call { .. }
         | Op::Vjp { .. }
         | Op::Jvp { .. }
+        | Op::Checkpoint { .. }
+        | Op::Vmap { .. }
         | Op::StackNew
         | Op::StackPush
         | Op::StackTensor

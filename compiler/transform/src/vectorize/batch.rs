@@ -145,7 +145,7 @@ impl Batch<'_> {
             let mut check = |i: &Inst| effects |= i.op.has_effect() && !matches!(i.op, Op::Assert { .. });
             check(i);
             i.regions.iter().for_each(|r| r.visit_insts(&mut |i| check(i)));
-            if effects || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. }) {
+            if effects || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. }) {
                 return None;
             }
             let mut map = self.outer.clone();
@@ -231,6 +231,8 @@ impl Batch<'_> {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor
@@ -416,6 +418,8 @@ fn harmless(block: &Block) -> bool {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor

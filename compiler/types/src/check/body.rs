@@ -22,6 +22,7 @@ impl<'a> Checker<'a> {
         for i in 0..self.program.fns.len() {
             self.check_fn(FnId(i as u32));
         }
+        self.check_rules();
         self.check_tests();
         self.find_recursion();
     }
@@ -45,7 +46,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Enters a function's generics and parameters into a fresh body.
-    fn enter_fn(&mut self, id: FnId) {
+    pub(super) fn enter_fn(&mut self, id: FnId) {
         let def = self.program.fns[id.index()].clone();
         self.module = def.module;
         self.fresh_body();
@@ -237,6 +238,23 @@ impl<'a> Checker<'a> {
         let t = self.zonk(&e.ty);
         let mut sizes: Vec<crate::SizeExpr> = Vec::new();
         collect_open_sizes(&t, &mut sizes);
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    /// Packs the sizes that were opened inside: from `first` on.
+    pub(super) fn pack_opened(&mut self, e: Expr, first: usize) -> Expr {
+        let t = self.zonk(&e.ty);
+        let mut sizes: Vec<crate::SizeExpr> = Vec::new();
+        collect_open_sizes(&t, &mut sizes);
+        sizes.retain(|s| {
+            let mut own = false;
+            s.visit_vars(&mut |v| own |= matches!(v, crate::SizeVar::Open(o) if o.index() >= first));
+            own
+        });
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    fn pack_sizes(&mut self, e: Expr, t: &Ty, sizes: Vec<crate::SizeExpr>) -> Expr {
         if sizes.is_empty() {
             return e;
         }
@@ -245,7 +263,7 @@ impl<'a> Checker<'a> {
             self.program.bound_names.push("n".into());
             vars.push(crate::SizeVar::Bound(self.program.bound_names.len() as u32 - 1));
         }
-        let inner = replace_sizes(&t, &sizes, &vars);
+        let inner = replace_sizes(t, &sizes, &vars);
         let span = e.span;
         mk(ExprKind::Pack { value: Box::new(e), witnesses: sizes }, Ty::exists(vars, inner), span)
     }

@@ -32,10 +32,12 @@ mod place;
 mod ranges;
 mod recursion;
 mod signature;
+mod rule;
 mod stmt;
 mod store;
 mod tests_items;
 mod tree;
+mod vmap;
 
 use std::rc::Rc;
 
@@ -176,6 +178,10 @@ enum Later {
     Loss { result: Ty, loss: Ty, extra: Option<Ty>, span: Span, func: Span },
     /// What is differentiated must have floats.
     Floats { ty: Ty, span: Span, name: String },
+    /// The result of `jacobian` and `hessian` in terms of a parameter and a result.
+    Matrix { hessian: bool, param: Ty, result: Ty, out: Ty, func: Span },
+    /// A mapped function's types in terms of the function's.
+    Mapping(Box<vmap::Mapping>),
 }
 
 /// The state of the body being checked.
@@ -194,6 +200,8 @@ struct BodyCx {
     temps: Vec<Stmt>,
     pending: Vec<Pending>,
     later: Vec<Later>,
+    /// Lambdas that are mapped.
+    mapped: Vec<LambdaId>,
     depth: u32,
     /// The enclosing function's result; none in constants and defaults.
     result: Option<Ty>,
@@ -223,6 +231,8 @@ struct Checker<'a> {
     const_graph: Vec<Vec<(Node, Span)>>,
     /// Constants whose values are being checked.
     consts_open: Vec<ConstId>,
+    /// Functions that are derivative rules, with the annotation that says so.
+    rules: Vec<(FnId, ast::Annotation)>,
     facts: Facts,
     errors: Vec<Diagnostic>,
     module: ModuleId,

@@ -389,6 +389,7 @@ pub(super) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
         }
         ExprKind::Block(b) => block_children(b, f),
         ExprKind::Derivative(d) => f(&d.func),
+        ExprKind::Vmap(v) => f(&v.func),
         ExprKind::Vjp { func, args, .. } => {
             f(func);
             args.iter().for_each(f);

@@ -112,8 +112,8 @@ const ROWS: &[Named] = rows! {
     "hessian" ("f", "wrt", "aux") 1 true later;
     "vjp" ("f", "wrt", "aux") 1 true later;
     "jvp" ("f", "wrt", "aux") 1 true later;
-    "hvp" ("f") 0 true later;
-    "vmap" ("f") 0 true later;
+    "hvp" ("f", "wrt") 1 true later;
+    "vmap" ("f", "in", "out") 1 true later;
     "einsum" ("pattern") 0 true later;
     "rearrange" ("x") 0 true later;
     "reduce" ("x") 0 true later;
@@ -182,6 +182,8 @@ impl Checker<'_> {
                     "jvp" => return self.jvp(args, span),
                     "einsum" => return self.einsum(args, span),
                     "rearrange" | "reduce" | "repeat" => return self.einops(row.name, args, span),
+                    "hvp" => return self.hvp(args, span),
+                    "vmap" => return self.vmap(args, span),
                     _ => {}
                 }
                 match self.slots(row.name, row.params, row.required, row.rest, args, hint, span) {
