@@ -47,8 +47,12 @@ impl<'p> Elab<'p> {
             Callee::Method(m) => self.method(env, m)?,
         };
         let def = &self.program.fns[id.index()];
-        let own = def.generics.get(all.len()..).unwrap_or_default();
-        all.extend(self.generic_args(env, generics, Some(own))?);
+        if all.len() + generics.len() == def.generics.len() {
+            all.extend(self.generic_args(env, generics)?);
+        } else {
+            // a method that is more general than its interface asks for
+            self.own_generics(env, id, &mut all, args)?;
+        }
         given.resize(def.params.len().max(given.len()), None);
         let mut values = Vec::with_capacity(given.len());
         for (i, v) in given.into_iter().enumerate() {
@@ -321,8 +325,7 @@ impl<'p> Elab<'p> {
                 if let Some(sig) = sig {
                     self.bind_sig(&mut inner, sig, &args)?;
                 }
-                let own = &self.program.fns[func.index()].generics;
-                let generics = self.generic_args(&inner, generics, Some(own))?;
+                let generics = self.generic_args(&inner, generics)?;
                 self.invoke_padded(*func, generics, args.into_iter().map(|a| a.val).collect())
             }
             Closure::Builtin { op, env, sig } => {
@@ -335,9 +338,8 @@ impl<'p> Elab<'p> {
             Closure::Bound { func, generics, own, env, sig, receiver, .. } => {
                 let mut inner = (**env).clone();
                 self.bind_sig(&mut inner, sig, &args)?;
-                let params = self.program.fns[func.index()].generics.get(generics.len()..).unwrap_or_default();
                 let mut all = generics.clone();
-                all.extend(self.generic_args(&inner, own, Some(params))?);
+                all.extend(self.generic_args(&inner, own)?);
                 let mut values = vec![receiver.clone()];
                 values.extend(args.into_iter().map(|a| a.val));
                 let (result, muts) = self.invoke_padded(*func, all, values)?;

@@ -74,7 +74,8 @@ impl<'a> Checker<'a> {
     fn check_fn(&mut self, id: FnId) {
         let Some(ast) = self.sigs[id.index()].ast else { return };
         // defaults first: they see generics and globals
-        for (i, p) in ast.params.iter().enumerate() {
+        for (i, at) in self.value_params(id).into_iter().enumerate() {
+            let p = &ast.params[at];
             let Some(default) = &p.default else { continue };
             let Some(param) = self.program.fns[id.index()].params.get(i).cloned() else { continue };
             self.enter_fn(id);

@@ -323,13 +323,18 @@ impl Checker<'_> {
                 let _ = self.unify_arg(own, known);
             }
         }
+        let args = self.take_types(id, &inst.args, args, receiver.is_some());
         let def = &self.program.fns[id.index()];
         let (name, io) = (def.name.clone(), def.io);
         let generics = def.generics.clone();
         let is_method = def.params.first().is_some_and(|p| &*p.name == "self");
         let spans = def.params.iter().map(|p| Some(p.span)).collect();
         let asts = self.sigs[id.index()].ast;
-        let has_default = |i: usize| asts.is_some_and(|f| f.params.get(i).is_some_and(|p| p.default.is_some()));
+        let values = self.value_params(id);
+        let has_default = |i: usize| {
+            let at = values.get(i).copied().unwrap_or(i);
+            asts.is_some_and(|f| f.params.get(at).is_some_and(|p| p.default.is_some()))
+        };
         let defaults = (0..inst.params.len()).map(has_default).collect();
         if receiver.is_some() && !is_method {
             let text = format!("`{name}` takes no `self`: call it on the struct");
@@ -362,7 +367,7 @@ impl Checker<'_> {
         };
         for (i, arg) in args.iter().enumerate() {
             if let (Arg::Default, Some(size)) = (arg, &inst.size_params[i])
-                && let Some(value) = asts.and_then(|f| f.params[i].default.as_ref())
+                && let Some(value) = asts.and_then(|f| f.params.get(*values.get(i).unwrap_or(&i))?.default.as_ref())
                 && let Some(known) = self.pure_size(value)
             {
                 let _ = self.unify_size(size, &known);
@@ -400,6 +405,47 @@ impl Checker<'_> {
         let e = mk(ExprKind::Call { callee: Callee::Fn(id), generics: inst.args, args }, ty, span);
         let e = self.guard_sizes(e, &result_sizes, span);
         self.open(e, &format!("`{name}`"))
+    }
+
+    /// Positions, in the source, of the parameters that are values.
+    pub(super) fn value_params(&self, id: FnId) -> Vec<usize> {
+        let sig = &self.sigs[id.index()];
+        let all = sig.ast.map_or(0, |f| f.params.len());
+        (0..all).filter(|i| !sig.types.iter().any(|(at, _)| at == i)).collect()
+    }
+
+    /// Takes the arguments that are types out of a call, for the parameters that they stand for.
+    fn take_types<'e>(&mut self, id: FnId, own: &[GenericArg], args: Args<'e>, method: bool) -> Args<'e> {
+        let types = self.sigs[id.index()].types.clone();
+        if types.is_empty() {
+            return args;
+        }
+        let generics = self.program.fns[id.index()].generics.clone();
+        let mut rest = Vec::new();
+        let mut position = usize::from(method);
+        for a in args {
+            let at = position;
+            if a.label.is_none() {
+                position += 1;
+            }
+            let found = types.iter().find(|(i, g)| match a.label {
+                Some(l) => *self.program.generics[g.index()].name == *l.name,
+                None => *i == at,
+            });
+            let Some((_, g)) = found else {
+                rest.push(a);
+                continue;
+            };
+            let name = self.program.fns[id.index()].name.clone();
+            let Some(t) = self.type_arg(a.value, &name) else { continue };
+            let Some(slot) = generics.iter().position(|h| h == g) else { continue };
+            let given = match (&self.program.generics[g.index()].kind, &t) {
+                (Kind::Dtype(_), Ty::Tensor(e, dims)) if dims.is_empty() => GenericArg::Dtype(*e),
+                _ => GenericArg::Ty(t),
+            };
+            let _ = self.unify_arg(&own[slot], &given);
+        }
+        rest
     }
 
     fn method_call(&mut self, base: &ast::Expr, name: &Ident, args: Args<'_>, hint: Option<&Ty>, span: Span) -> Expr {

@@ -26,6 +26,8 @@ impl<'a> Checker<'a> {
             rules: Vec::new(),
             facts: Facts::default(),
             errors: Vec::new(),
+            fn_args: Vec::new(),
+            signatures_done: false,
             module: ModuleId(0),
             body: BodyCx::default(),
         }
@@ -162,6 +164,8 @@ impl<'a> Checker<'a> {
                 | ItemKind::Bench(_) => {}
             }
         }
+        self.signatures_done = true;
+        self.check_fn_args();
         // aliases nobody uses are lowered once, for their errors
         for i in 0..self.aliases.len() {
             if self.aliases[i].ast.generics.is_empty() {
@@ -276,7 +280,7 @@ impl<'a> Checker<'a> {
             name_span,
             span,
         });
-        self.sigs.push(Sig { ast, clauses: Vec::new(), self_args: Vec::new() });
+        self.sigs.push(Sig { ast, clauses: Vec::new(), self_args: Vec::new(), types: Vec::new() });
         self.call_graph.push(Vec::new());
         id
     }
@@ -348,10 +352,7 @@ impl<'a> Checker<'a> {
                 }
             }
             Kind::Shape => None,
-            Kind::Fn(_) => {
-                self.not_yet("functions as parameters of structs", d.span);
-                None
-            }
+            Kind::Fn(_) => self.lower_fn_arg(d).map(GenericArg::Fn),
         }
     }
 
@@ -499,7 +500,8 @@ impl<'a> Checker<'a> {
                 let kind = match self.program.generics[gid.index()].kind.clone() {
                     Kind::Tree(Some(e)) => Kind::Tree(Some(crate::subst::subst_elem(e, &rename))),
                     Kind::Interface(id, args) => Kind::Interface(id, args.iter().map(|a| a.subst(&rename)).collect()),
-                    other @ (Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(None) | Kind::Fn(_)) => other,
+                    Kind::Fn(sig) => Kind::Fn(Rc::new(sig.subst(&rename))),
+                    other @ (Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(None)) => other,
                 };
                 self.program.generics[gid.index()].kind = kind;
             }
@@ -543,7 +545,15 @@ impl<'a> Checker<'a> {
             }
         }
         let mut params: Vec<Param> = Vec::new();
-        for p in &f.params {
+        for (at, p) in f.params.iter().enumerate() {
+            // `fn blank[T: tree](T)`: the argument is a type
+            if let (None, Some(Entry::Generic(g))) = (&p.ty, self.entry_of(&p.name.name)) {
+                if self.program.generics[g.index()].kind == Kind::Size || p.default.is_some() || p.mutable {
+                    self.missing_type(p);
+                }
+                self.sigs[id.index()].types.push((at, g));
+                continue;
+            }
             let ty = match (&p.ty, &*p.name.name, self.program.fns[id.index()].self_struct) {
                 (None, "self", Some(sid)) => Ty::Struct(sid, self.sigs[id.index()].self_args.clone()),
                 (None, "self", None) => {

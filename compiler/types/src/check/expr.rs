@@ -216,6 +216,9 @@ impl Checker<'_> {
                 if self.program.generics[id.index()].kind == Kind::Size {
                     return mk(ExprKind::Size(SizeExpr::var(crate::SizeVar::Param(id))), Ty::I64, span);
                 }
+                if let Kind::Fn(sig) = self.program.generics[id.index()].kind.clone() {
+                    return mk(ExprKind::FnParam(id), Ty::Fn(sig), span);
+                }
                 self.error(Diagnostic::error(
                     code::E0301,
                     format!("`{}` is a type, not a value", name.name),

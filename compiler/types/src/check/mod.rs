@@ -17,6 +17,7 @@ mod expr;
 mod extents;
 mod field;
 mod finish;
+mod fn_arg;
 mod index;
 mod instantiate;
 mod lambda;
@@ -135,6 +136,8 @@ struct Sig<'a> {
     clauses: Vec<Clause>,
     /// The arguments of the struct in the impl's header; empty for functions.
     self_args: Vec<GenericArg>,
+    /// Parameters that are types, by position, and what they are called; `FnDef::params` are the others.
+    types: Vec<(usize, GenericId)>,
 }
 
 #[derive(Default)]
@@ -214,4 +217,7 @@ struct Checker<'a> {
     errors: Vec<Diagnostic>,
     module: ModuleId,
     body: BodyCx,
+    /// Functions given for parameters of structs that wait for the signatures.
+    fn_args: Vec<fn_arg::Given>,
+    signatures_done: bool,
 }
