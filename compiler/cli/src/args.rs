@@ -58,6 +58,9 @@ pub struct Common {
     /// Colour in diagnostics
     #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
+    /// Stop with an error at the expression that first gives a NaN
+    #[arg(long)]
+    pub trap_nan: bool,
     /// Do not read or write the cache of compiled programs
     #[arg(long)]
     pub no_cache: bool,

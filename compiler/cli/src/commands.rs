@@ -34,6 +34,7 @@ fn options(common: &Common) -> Options {
         threads: common.threads.map(usize::from),
         cpu: "native".into(),
         cache: !common.no_cache && !common.timings,
+        trap_nan: common.trap_nan,
         device: match common.device {
             args::Device::Cpu => Device::Cpu,
             args::Device::Interp => Device::Interp,

@@ -212,6 +212,7 @@ impl ReplSession {
 
     fn bind(&mut self, binding: &Binding, ty: Ty, leaves: Vec<Value>) {
         let value = match (&leaves[..], binding.mutable) {
+            _ if matches!(ty, Ty::Str) => None,
             ([Value::Tensor(t)], false) if t.dtype == tdl_ir::Dtype::I64 && t.shape.is_empty() => {
                 leaves.first().map(number)
             }
@@ -477,7 +478,7 @@ fn write_value<'v>(
         }
         Ty::Str => {
             if let Some(v) = leaves.next() {
-                out.push_str(&format!("{:?}", show(v, "")));
+                out.push_str(&format!("{:?}", tdl_runtime::host::text_of(number(v))));
             }
         }
         Ty::Rng => {
@@ -504,6 +505,11 @@ fn write_value<'v>(
                 write_value(program, t, leaves, false, out);
             }
             out.push_str(" }");
+        }
+        Ty::Stack(_, elem) if matches!(**elem, Ty::Str) => {
+            if let Some(v) = leaves.next() {
+                out.push_str(&crate::host::show_texts(v));
+            }
         }
         Ty::Stack(_, elem) => write_value(program, elem, leaves, top, out),
         Ty::Exists(vars, inner) => {

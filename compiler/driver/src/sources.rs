@@ -12,6 +12,10 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("nn", include_str!("../../../stdlib/nn.tdl")),
     ("optim", include_str!("../../../stdlib/optim.tdl")),
     ("data", include_str!("../../../stdlib/data.tdl")),
+    ("linalg", include_str!("../../../stdlib/linalg.tdl")),
+    ("math", include_str!("../../../stdlib/math.tdl")),
+    ("random", include_str!("../../../stdlib/random.tdl")),
+    ("train", include_str!("../../../stdlib/train.tdl")),
 ];
 
 /// Largest source file that is read, in bytes.

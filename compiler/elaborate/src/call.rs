@@ -334,8 +334,7 @@ impl<'p> Elab<'p> {
                 if let Some(sig) = sig {
                     self.bind_sig(&mut inner, sig, &args)?;
                 }
-                let own = &self.program.fns[func.index()].generics;
-                let generics = self.generic_args(&inner, generics, Some(own))?;
+                let generics = self.generic_args(&inner, generics)?;
                 self.invoke_padded(*func, generics, args.into_iter().map(|a| a.val).collect())
             }
             Closure::Builtin { op, env, sig } => {
@@ -348,9 +347,8 @@ impl<'p> Elab<'p> {
             Closure::Bound { func, generics, own, env, sig, receiver, .. } => {
                 let mut inner = (**env).clone();
                 self.bind_sig(&mut inner, sig, &args)?;
-                let params = self.program.fns[func.index()].generics.get(generics.len()..).unwrap_or_default();
                 let mut all = generics.clone();
-                all.extend(self.generic_args(&inner, own, Some(params))?);
+                all.extend(self.generic_args(&inner, own)?);
                 let mut values = vec![receiver.clone()];
                 values.extend(args.into_iter().map(|a| a.val));
                 let (result, muts) = self.invoke_padded(*func, all, values)?;

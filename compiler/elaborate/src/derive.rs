@@ -168,8 +168,7 @@ impl<'p> Elab<'p> {
         let mut ids = Vec::with_capacity(leaves.len());
         for leaf in &leaves {
             let dims = known_all(&leaf.dims)?;
-            let Some(d) = leaf.dtype else { return Err(internal("text cannot be filled")) };
-            let x = self.convert_value(x, d);
+            let x = self.convert_value(x, leaf.dtype);
             ids.push(self.b.splat(x, &dims));
         }
         self.unflatten(ty, &mut ids.into_iter())

@@ -30,6 +30,7 @@ mod remap;
 mod roots;
 mod rty;
 mod rule;
+mod search;
 mod subscript;
 mod tensor;
 mod text;

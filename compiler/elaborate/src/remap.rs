@@ -111,7 +111,9 @@ pub fn closure<'p>(c: &Closure<'p>, f: Map<'_>) -> Closure<'p> {
         Closure::Fn { func, generics, env: e, sig } => {
             Closure::Fn { func: *func, generics: generics.clone(), env: Rc::new(env(e, f)), sig: sig.clone() }
         }
-        Closure::Builtin { op, env: e, sig } => Closure::Builtin { op, env: Rc::new(env(e, f)), sig: Rc::clone(sig) },
+        Closure::Builtin { op, env: e, sig } => {
+            Closure::Builtin { op: Rc::clone(op), env: Rc::new(env(e, f)), sig: Rc::clone(sig) }
+        }
         Closure::Bound { func, generics, own, env: e, sig, receiver, receiver_active } => Closure::Bound {
             func: *func,
             generics: generics.iter().map(|a| rarg(a, f)).collect(),

@@ -97,7 +97,11 @@ impl<'p> Elab<'p> {
             let leaves = self.leaves(&ty)?;
             let mut values = Vec::with_capacity(leaves.len());
             for leaf in &leaves {
-                let (Some(dtype), Ok(dims)) = (leaf.dtype, known_all(&leaf.dims)) else { return Ok(Val::unit()) };
+                let Ok(dims) = known_all(&leaf.dims) else { return Ok(Val::unit()) };
+                let dtype = leaf.dtype;
+                if leaf.text {
+                    return Ok(Val::unit());
+                }
                 values.push(if dtype.is_float() {
                     let direction = random::normal(&mut self.b, &mut rng, dtype, &dims);
                     directions.push(direction);

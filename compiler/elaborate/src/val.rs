@@ -38,7 +38,7 @@ pub enum Closure<'p> {
         sig: Option<Rc<FnTy>>,
     },
     Builtin {
-        op: &'p Builtin,
+        op: Rc<Builtin>,
         env: Rc<Env<'p>>,
         sig: Rc<FnTy>,
     },

@@ -110,6 +110,7 @@ pub fn walk_expr<V: Visit + ?Sized>(v: &mut V, e: &Expr) {
         | ExprKind::Local(_)
         | ExprKind::Const(_)
         | ExprKind::BuiltinFn(_)
+        | ExprKind::FnParam(_)
         | ExprKind::Lambda(_)
         | ExprKind::Break
         | ExprKind::Continue

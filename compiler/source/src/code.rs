@@ -86,4 +86,5 @@ codes! {
     E0705 = 705, "out of memory";
     E0706 = 706, "a file that cannot be read or written";
     E0707 = 707, "the program was interrupted";
+    E0708 = 708, "a NaN, under `--trap-nan`";
 }

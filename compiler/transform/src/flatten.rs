@@ -141,6 +141,7 @@ impl Flattener<'_> {
         self.module.func(func).body.visit_insts(&mut |i| {
             found |= match &i.op {
                 Op::Print { .. } | Op::Io(_) => true,
+                Op::Host(f) => f.def().effect,
                 Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } => {
                     self.prints(*func)
                 }

@@ -138,7 +138,8 @@ impl Hoister<'_> {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => Motion::Never,
+            | Op::Debug { .. }
+            | Op::Host(_) => Motion::Never,
         }
     }
 }

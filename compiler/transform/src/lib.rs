@@ -12,6 +12,7 @@ mod flatten;
 mod grad;
 mod hoist;
 mod simplify;
+mod trap_nan;
 mod vectorize;
 
 use std::time::{Duration, Instant};
@@ -77,6 +78,17 @@ pub fn optimize(module: &mut Module, verify: bool) -> Result<Vec<Timing>, Error>
         }
     }
     Ok(timings)
+}
+
+/// Makes every function stop where a NaN first appears; before [`optimize`].
+pub fn trap_nan(module: &mut Module, verify: bool) -> Result<(), Error> {
+    for pass in [&DCE, &trap_nan::PASS] {
+        module.funcs.iter_mut().for_each(pass.run);
+        if verify {
+            check(module, pass.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// The verifier's error names the pass and carries the IR.

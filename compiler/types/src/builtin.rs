@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tdl_ir::op::{BinaryOp, ScanOp, UnaryOp};
+use tdl_ir::op::{BinaryOp, HostFn, ScanOp, UnaryOp};
 
 use crate::thir::{Axis, Expr, FnId};
 
@@ -176,8 +176,12 @@ pub enum Builtin {
     TreeCount,
     /// args: path, value. `names`: leaf paths are made by `elaborate`.
     Save,
-    /// args: path. Of the result's type.
-    Load,
+    /// args: path, and if `rename` a function from a name in the file to one of the type. Of the result's type, which may have
+    /// sizes of its own. Entries that are not read are an error unless `extra`.
+    Load {
+        rename: bool,
+        extra: bool,
+    },
     /// args: path. Result `some n, m. E[n, m]`.
     ReadCsv {
         header: usize,
@@ -185,6 +189,14 @@ pub enum Builtin {
     /// args: path. Result of the expression's (existential) type: dtype and rank are checked.
     ReadNpy,
     ReadText,
+    /// A function of the runtime, with its arguments; of the result's type, which may have sizes of its own.
+    Host(HostFn),
+    /// `unique(x)` of a vector of numbers or text: the distinct ones in order.
+    Unique,
+    /// args: a sorted vector, values: how many of the vector are less than each value (or equal, with `right`).
+    SearchSorted {
+        right: bool,
+    },
     WriteNpy,
     Exists,
     Clock,

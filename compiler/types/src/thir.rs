@@ -383,6 +383,8 @@ pub enum ExprKind {
         func: FnId,
         generics: Vec<GenericArg>,
     },
+    /// A function that is a parameter of a struct: `act` in `struct Dense[i, o, act: fn(f32) -> f32]`.
+    FnParam(GenericId),
     /// A builtin as a value: `mean` in `reduce(x, "…", mean)`, `exp` in `x |> exp`. Applied to the value's parameters in order.
     BuiltinFn(Builtin),
     /// A method as a value: `x |> self.l1` of a struct with `call`.

@@ -139,6 +139,7 @@ const FIXED: &[Entry] = &[
     row(Family::Io, "write_npy", "Writes an npy file atomically."),
     row(Family::Io, "exists", "Is there a file of this path?"),
     row(Family::Io, "clock", "Seconds of a monotonic clock."),
+    row(Family::Io, "host", "A function of the runtime on text and files."),
     row(Family::Io, "progress", "Shows the progress of a long loop on a terminal."),
 ];
 
@@ -204,6 +205,7 @@ impl Op {
                 IoOp::Clock => "clock",
                 IoOp::Progress => "progress",
             },
+            Op::Host(_) => "host",
         }
     }
 }

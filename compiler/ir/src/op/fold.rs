@@ -181,6 +181,7 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         | Op::Assert { .. }
         | Op::Format { .. }
         | Op::Io(_)
-        | Op::Debug { .. } => None,
+        | Op::Debug { .. }
+        | Op::Host(_) => None,
     }
 }

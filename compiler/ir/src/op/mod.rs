@@ -8,6 +8,7 @@ mod catalogue;
 mod compare;
 mod def;
 mod fold;
+mod host;
 mod io;
 mod reduce;
 mod special;
@@ -25,6 +26,7 @@ pub use def::{
     int_to_float, round_float, wrap_int,
 };
 pub use fold::{convert, fold};
+pub use host::{HostDef, HostFn};
 pub use io::IoOp;
 pub use reduce::{ReduceDef, ReduceDerivative, ReduceOp, ScanDef, ScanDerivative, ScanOp};
 pub use unary::{UnaryDef, UnaryOp};
@@ -205,6 +207,8 @@ pub enum Op {
         func: Arc<str>,
         variable: Option<Arc<str>>,
     },
+    /// `(values…) -> values…`: a function of the runtime.
+    Host(HostFn),
 }
 
 /// A scalar constant; its dtype stands in the result's type. Floats of every width are kept as `f64` bits.
@@ -261,6 +265,8 @@ pub enum AssertKind {
     Shape,
     /// Integer division by zero.
     Division,
+    /// A NaN, under `--trap-nan`.
+    Nan,
 }
 
 impl Op {
@@ -268,6 +274,7 @@ impl Op {
     pub fn has_effect(&self) -> bool {
         match self {
             Op::Print { .. } | Op::Assert { .. } | Op::Io(_) | Op::Debug { .. } => true,
+            Op::Host(f) => f.def().effect,
             Op::Const(_)
             | Op::Dense(_)
             | Op::Text(_)

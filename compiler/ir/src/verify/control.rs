@@ -187,8 +187,8 @@ impl<'m> Scope<'m> {
                 results(0)?;
                 inst.args[1..].iter().try_for_each(|a| self.tensor("a leaf", self.ty(*a)).map(drop))
             }
-            IoOp::Load { names } => {
-                path(1)?;
+            IoOp::Load { names, .. } => {
+                path(inst.args.len().clamp(1, 2))?;
                 results(names.len())?;
                 inst.results.iter().try_for_each(|r| self.tensor("a leaf", self.ty(*r)).map(drop))
             }

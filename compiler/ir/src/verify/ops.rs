@@ -245,6 +245,11 @@ impl<'m> Scope<'m> {
             }
             Op::Io(io) => self.io(inst, io),
             Op::Debug { variable, .. } => self.shape(inst, usize::from(variable.is_some()), 0),
+            Op::Host(_) => {
+                count("regions", inst.regions.len(), 0)?;
+                self.printable(&inst.args)?;
+                self.printable(&inst.results)
+            }
         }
     }
 

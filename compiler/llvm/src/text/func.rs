@@ -125,7 +125,7 @@ impl<'a> Emit<'a> {
         self.names[r.0 as usize] = name;
     }
 
-    fn reg_ty(&self, r: Reg) -> &'static str {
+    pub(super) fn reg_ty(&self, r: Reg) -> &'static str {
         reg_ty(self.regs[r.0 as usize].ty)
     }
 

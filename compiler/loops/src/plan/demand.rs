@@ -168,7 +168,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => false,
+            | Op::Debug { .. }
+            | Op::Host(_) => false,
         }
     }
 

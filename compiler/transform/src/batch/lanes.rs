@@ -49,7 +49,7 @@ impl<'a> Lanes<'a> {
             Op::While if self.differs(i.regions[0].results[0]) => return true,
             Op::Nonzero | Op::Random { .. } | Op::Print { .. } if self.touches(i) => return true,
             Op::Assert { .. } if i.args.iter().any(|a| *self.f.ty(*a) == Type::Str) => return self.touches(i),
-            Op::Io(_) | Op::Format { .. } | Op::Vmap { .. } if self.touches(i) => return true,
+            Op::Io(_) | Op::Host(_) | Op::Format { .. } | Op::Vmap { .. } if self.touches(i) => return true,
             _ => {}
         }
         let mut ragged = i.results.iter().any(|r| self.ragged(*r));

@@ -53,7 +53,8 @@ impl Batcher<'_> {
             | Op::StackTensor
             | Op::Print { .. }
             | Op::Format { .. }
-            | Op::Io(_) => unreachable!("`{}` has no lanes or goes lane by lane", i.op.name()),
+            | Op::Io(_)
+            | Op::Host(_) => unreachable!("`{}` has no lanes or goes lane by lane", i.op.name()),
         };
         let args = args.iter().map(|a| self.laned(*a)).collect();
         self.emit(i, op, args);

@@ -259,7 +259,8 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Assert { .. }
         | Op::Format { .. }
         | Op::Io(_)
-        | Op::Debug { .. } => false,
+        | Op::Debug { .. }
+        | Op::Host(_) => false,
     }
 }
 

@@ -102,7 +102,8 @@ impl Linearizer<'_> {
             | Op::Checkpoint { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => {}
+            | Op::Debug { .. }
+            | Op::Host(_) => {}
             // handled before, or gone
             Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } => {}
         }

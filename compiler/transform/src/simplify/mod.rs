@@ -145,7 +145,8 @@ impl Simplifier {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => None,
+            | Op::Debug { .. }
+            | Op::Host(_) => None,
         }
     }
 

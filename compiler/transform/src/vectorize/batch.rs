@@ -239,7 +239,8 @@ impl Batch<'_> {
             | Op::Print { .. }
             | Op::Format { .. }
             | Op::Debug { .. }
-            | Op::Io(_) => None,
+            | Op::Io(_)
+            | Op::Host(_) => None,
         }
     }
 
@@ -427,6 +428,7 @@ fn harmless(block: &Block) -> bool {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Debug { .. }
-            | Op::Io(_) => false,
+            | Op::Io(_)
+            | Op::Host(_) => false,
         })
 }

@@ -205,7 +205,11 @@ impl Checker<'_> {
                         found.open = Some((span, Ty::Tensor(Elem::Dtype(Dtype::F32), s.clone())));
                     }
                 }
-                GenericArg::Fn(_) => {}
+                GenericArg::Fn(f) => {
+                    if matches!(**f, FnArg::Infer(_)) && found.open.is_none() {
+                        found.open = Some((span, Ty::Infer(0)));
+                    }
+                }
             }
         }
     }
@@ -311,6 +315,7 @@ impl Checker<'_> {
             | ExprKind::Bool(_)
             | ExprKind::Const(_)
             | ExprKind::BuiltinFn(_)
+            | ExprKind::FnParam(_)
             | ExprKind::Lambda(_)
             | ExprKind::Break
             | ExprKind::Continue => {}
@@ -431,7 +436,7 @@ fn stays_open(t: &Ty) -> bool {
             GenericArg::Size(e) => shape(&[Dim::Size(e.clone())]),
             GenericArg::Shape(s) => shape(s),
             GenericArg::Dtype(e) => matches!(e, Elem::Infer(_)),
-            GenericArg::Fn(_) => false,
+            GenericArg::Fn(f) => matches!(**f, FnArg::Infer(_)),
         }),
         Ty::Stack(s, t) => shape(s) || stays_open(t),
         Ty::Exists(_, t) => stays_open(t),

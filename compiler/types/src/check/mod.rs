@@ -18,6 +18,7 @@ mod expr;
 mod extents;
 mod field;
 mod finish;
+mod fn_arg;
 mod index;
 mod instantiate;
 mod lambda;
@@ -237,4 +238,7 @@ struct Checker<'a> {
     errors: Vec<Diagnostic>,
     module: ModuleId,
     body: BodyCx,
+    /// Functions given for parameters of structs that wait for the signatures.
+    fn_args: Vec<fn_arg::Given>,
+    signatures_done: bool,
 }
