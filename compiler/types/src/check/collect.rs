@@ -520,7 +520,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Lowers generics, parameters and result. The scope holds the impl's generics.
-    fn signature(&mut self, id: FnId, f: &'a ast::Fn, annotations: &[ast::Annotation]) {
+    pub(super) fn signature(&mut self, id: FnId, f: &'a ast::Fn, annotations: &[ast::Annotation]) {
         let generics = self.declare_generics(&f.generics);
         for clause in self.sigs[id.index()].clauses.clone() {
             self.assume(&clause.fact);

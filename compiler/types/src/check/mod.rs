@@ -17,6 +17,7 @@ mod expr;
 mod extents;
 mod field;
 mod finish;
+mod generated;
 mod index;
 mod instantiate;
 mod lambda;
@@ -62,8 +63,10 @@ pub struct Checked {
 
 /// Checks a program: the prelude, the modules it imports (in any order), and the program itself.
 pub fn check(modules: &[Module<'_>]) -> Checked {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     cx.into_checked()
 }
@@ -93,8 +96,10 @@ pub struct CheckedEntry {
 
 /// Checks statements of an interactive session after the items of `modules`.
 pub fn check_entry(modules: &[Module<'_>], bindings: &[Binding], stmts: &[ast::Stmt]) -> CheckedEntry {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     let (func, bindings, value) = cx.entry(bindings, stmts);
     CheckedEntry { checked: cx.into_checked(), func, bindings, value }
