@@ -392,6 +392,19 @@ fn machine_code_stages_are_there() {
     }
 }
 
+#[test]
+fn functions_that_cannot_stand_alone_are_left_out() {
+    let (dir, file) = with("fn f[n](x: f32[n + 1]) -> f32 = sum(x)\nfn g[n](x: f32[n]) -> f32 = sum(x)\n");
+    for stage in ["grad", "opt", "loops", "llvm"] {
+        let out = run(&["emit", "--stage", stage, &file], dir.path());
+        assert_eq!(code(&out), 0, "{stage}: {}", stderr(&out));
+    }
+    let (dir, file) = with("prop \"p\" (x: f32[n + 1]) { len(x) == n + 1 }\n");
+    let out = run(&["test", &file], dir.path());
+    assert_eq!(code(&out), 1);
+    has(&stderr(&out), &["error[E0390]: computed sizes in a property's parameters"]);
+}
+
 // --- editors
 
 #[test]

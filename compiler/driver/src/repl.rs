@@ -306,6 +306,11 @@ impl ReplSession {
         let id = tdl_types::thir::FnId(i as u32);
         let elaborated = self.session.elaborate(&program, &Roots::Fns(vec![id]))?;
         let roots: Vec<_> = elaborated.fns.iter().map(|(_, f)| *f).collect();
+        if !roots.iter().all(|f| crate::emit::stands_alone(elaborated.module.func(*f))) {
+            return Err(Failure::Usage(format!(
+                "`{name}` has computed sizes in its parameters and no code of its own"
+            )));
+        }
         self.session.optimize(&elaborated.module, &roots)
     }
 }

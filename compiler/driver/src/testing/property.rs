@@ -96,12 +96,7 @@ impl Session {
 
 /// A parameter's extents are parameters themselves: a compiled function that stands alone cannot have others.
 fn only_named_sizes(program: &Program, id: FnId, func: &tdl_ir::Function) -> Result<(), Failure> {
-    let params = func.params();
-    let computed = |d: &tdl_ir::Dim| match d {
-        tdl_ir::Dim::Const(_) => false,
-        tdl_ir::Dim::Val(v) => !params.contains(v),
-    };
-    if !params.iter().any(|p| func.ty(*p).dims().iter().any(computed)) {
+    if crate::emit::stands_alone(func) {
         return Ok(());
     }
     let span = program.fns[id.index()].name_span;
