@@ -50,7 +50,7 @@ fn a_shape_error_is_fixed_and_differentiated() {
     say(&mut s, "fn loss(w: f32[3], x: f32[5, 3]) -> f32 = sum(w @ x)", "error[E04");
     say(&mut s, "fn loss(w: f32[3], x: f32[5, 3]) -> f32 = sum(x @ w)", "");
     say(&mut s, "let x = ones(f32[5, 3])", "");
-    say(&mut s, "loss([1.0, 2.0, 3.0], x)", "30. : f32");
+    say(&mut s, "loss([1.0, 2.0, 3.0], x)", "30.0 : f32");
     say(&mut s, "grad(loss)([1.0, 2.0, 3.0], x)", "[5. 5. 5.] : f32[3]");
     say(&mut s, ":type loss([1.0, 2.0, 3.0], x)", "f32");
     say(&mut s, ":shape x.T", "[3, 5]");
@@ -77,7 +77,7 @@ fn an_entry_goes_over_several_lines() {
     s.send_line("}").expect("typed");
     s.send_line("f(3.5) *").expect("typed");
     s.send_line("  10.0").expect("typed");
-    see(&mut s, "80. : f32");
+    see(&mut s, "80.0 : f32");
     see(&mut s, PROMPT);
     s.send(ControlCode::EndOfTransmission).expect("typed");
     s.expect(Eof).expect("the end");
@@ -88,7 +88,7 @@ fn ctrl_c_ends_an_endless_loop_and_the_session_goes_on() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut s = start(dir.path());
     say(&mut s, "let mut k = 41", "");
-    s.send_line("while true { k = k + 0 }").expect("typed");
+    s.send_line("while true { k = k + 1 }").expect("typed");
     // time to compile and to get going
     std::thread::sleep(Duration::from_secs(3));
     let begin = Instant::now();
@@ -123,6 +123,7 @@ fn history_is_kept_and_files_are_loaded() {
     // up, up, up: the entry of the session before
     s.send("\x1b[A\x1b[A\x1b[A\r").expect("typed");
     see(&mut s, "7.5 : f32");
+    see(&mut s, PROMPT);
     s.send(ControlCode::EndOfTransmission).expect("typed");
     s.expect(Eof).expect("the end");
 }

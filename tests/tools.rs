@@ -295,7 +295,7 @@ fn a_new_project_works_and_is_not_overwritten() {
     let dir = tempfile::tempdir().expect("a folder");
     assert_eq!(code(&run(&["new", "deep/line"], dir.path())), 0);
     let out = run(&["run", "deep/line/main.tdl"], dir.path());
-    has(&stdout(&out), &["y = ", " x + 1.0", "loss 0.01"]);
+    has(&stdout(&out), &["y = 2.0", " x + ", "loss 0.01"]);
     let out = run(&["test", "deep/line/model.tdl"], dir.path());
     assert_eq!(code(&out), 0, "{}{}", stdout(&out), stderr(&out));
     has(&stdout(&out), &["3 passed, 0 failed"]);
