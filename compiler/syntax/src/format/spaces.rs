@@ -33,7 +33,7 @@ pub(super) fn roles(toks: &mut [Tok<'_>]) {
     for i in 0..toks.len() {
         let before = toks[..i].iter().rposition(|t| !is_comment(t));
         let round = toks[i].inside.is_some_and(|b| toks[b].text != "{");
-        let value = before.is_some_and(|b| ends_value(&toks[b]) && !(toks[i].breaks > 0 && !round));
+        let value = before.is_some_and(|b| (round || toks[i].breaks == 0) && ends_value(&toks[b]));
         toks[i].role = match (toks[i].kind, toks[i].text) {
             (Token::Comment | Token::Doc, _) if i > 0 && toks[i].breaks == 0 => Role::Trailing,
             (Token::Operator, "-") if !value => Role::Negation,

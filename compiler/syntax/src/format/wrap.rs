@@ -32,7 +32,7 @@ fn choose(toks: &[Tok<'_>], line: &Line, range: Range<usize>) -> Option<Vec<usiz
     // the body of a function; the value of a `let` only if it then fits on its line
     let header =
         toks[range.start].kind == Token::Word && matches!(toks[range.start].text, "fn" | "io" | "const" | "type");
-    let assign = level.iter().copied().filter(|k| toks[*k].kind == Token::Assign && fits(*k)).last();
+    let assign = level.iter().copied().rfind(|k| toks[*k].kind == Token::Assign && fits(*k));
     let whole = range.start == line.toks.start;
     if let Some(k) = assign.map(|k| k + 1).filter(|k| whole && *k < range.end).filter(legal) {
         let rest = line.width - column(k) + line.indent + 2;
@@ -47,8 +47,9 @@ fn choose(toks: &[Tok<'_>], line: &Line, range: Range<usize>) -> Option<Vec<usiz
         return Some(pipes);
     }
     // a clause, if it is not called
-    let clause = level.iter().copied().filter(|k| word(*k, "where") && toks.get(k + 1).is_none_or(|t| t.text != "("));
-    if let Some(k) = clause.filter(legal).last() {
+    let mut clause =
+        level.iter().copied().filter(|k| word(*k, "where") && toks.get(k + 1).is_none_or(|t| t.text != "("));
+    if let Some(k) = clause.rfind(legal) {
         return Some(vec![k]);
     }
     // blocks open up before their heads break
@@ -59,14 +60,14 @@ fn choose(toks: &[Tok<'_>], line: &Line, range: Range<usize>) -> Option<Vec<usiz
     if !edges.is_empty() {
         return Some(edges);
     }
-    let binders = level.iter().copied().filter(|k| word(*k, "for") && toks[*k].inside.is_some());
-    if let Some(k) = binders.filter(legal).last() {
+    let mut binders = level.iter().copied().filter(|k| word(*k, "for") && toks[*k].inside.is_some());
+    if let Some(k) = binders.rfind(legal) {
         return Some(vec![k]);
     }
     // commas, then operators from loose to tight: behind the last one that fits
     let behind = |test: &dyn Fn(&Tok<'_>) -> bool| {
         let found = level.iter().copied().filter(|k| test(&toks[*k]) && fits(*k)).map(|k| k + 1);
-        found.filter(|k| *k < range.end).filter(legal).last()
+        found.filter(|k| *k < range.end).rfind(legal)
     };
     let operator = |words: &'static [&'static str]| {
         move |t: &Tok<'_>| t.role == Role::Plain && t.kind != Token::Str && words.contains(&t.text)
