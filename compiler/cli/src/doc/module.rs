@@ -103,7 +103,7 @@ fn entry(text: &str, item: &ast::Item, owner: Option<&str>) -> Option<Entry> {
 fn dedent(text: &str) -> String {
     let indent = |l: &str| l.len() - l.trim_start().len();
     let shared = text.lines().skip(1).filter(|l| !l.trim().is_empty()).map(indent).min().unwrap_or(0);
-    let kept = if shared >= 2 { shared - 2 } else { 0 };
+    let kept = shared.saturating_sub(2);
     let lines = text.lines().enumerate().map(|(i, l)| if i == 0 { l } else { l.get(kept..).unwrap_or(l.trim_start()) });
     lines.collect::<Vec<_>>().join("\n")
 }
