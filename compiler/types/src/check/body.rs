@@ -111,7 +111,9 @@ impl<'a> Checker<'a> {
         };
         self.body.result = Some(result.clone());
         let what = format!("the result of `{}`", self.program.fns[id.index()].name);
-        let value = if result.is_unit() && ast.result.is_none() {
+        let value = if self.is_bench(id) {
+            self.bench_body(id, body)
+        } else if result.is_unit() && ast.result.is_none() {
             self.unit_body(body)
         } else {
             self.statement(|cx| cx.check_as(body, &result, &what))
@@ -132,6 +134,23 @@ impl<'a> Checker<'a> {
             _ => value.span,
         };
         self.unused(&t, span);
+        value
+    }
+
+    /// The body of a benchmark: its value is the function's result, so that nothing of it counts as unused.
+    fn bench_body(&mut self, id: FnId, body: &ast::Expr) -> Expr {
+        let value = self.statement(|cx| cx.expr(body, None));
+        let t = self.zonk(&value.ty);
+        if matches!(t, Ty::Never | Ty::Error) {
+            return value;
+        }
+        if matches!(t, Ty::Fn(_)) {
+            self.unused(&t, value.span);
+            return value;
+        }
+        let value = self.open(value, "");
+        let value = self.pack_all(value);
+        self.program.fns[id.index()].result = self.zonk(&value.ty);
         value
     }
 

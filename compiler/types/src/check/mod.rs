@@ -19,6 +19,7 @@ mod extents;
 mod field;
 mod finish;
 mod fn_arg;
+mod generated;
 mod index;
 mod instantiate;
 mod lambda;
@@ -71,8 +72,10 @@ pub struct Checked {
 
 /// Checks a program: the prelude, the modules it imports (in any order), and the program itself.
 pub fn check(modules: &[Module<'_>]) -> Checked {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     cx.into_checked()
 }
@@ -102,8 +105,10 @@ pub struct CheckedEntry {
 
 /// Checks statements of an interactive session after the items of `modules`.
 pub fn check_entry(modules: &[Module<'_>], bindings: &[Binding], stmts: &[ast::Stmt]) -> CheckedEntry {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     let (func, bindings, value) = cx.entry(bindings, stmts);
     CheckedEntry { checked: cx.into_checked(), func, bindings, value }
