@@ -34,6 +34,9 @@ impl Lower<'_> {
         }
         let buf = self.home[&storage];
         let dtype = self.dtype(v);
+        if let Some(o) = self.from_tile(buf, dtype, &at) {
+            return o;
+        }
         let ptr = self.pointer(buf, Access::Read);
         let index = self.index(&at);
         self.code().scalar(dtype, Expr::Load { ptr, dtype, index })

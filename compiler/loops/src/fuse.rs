@@ -12,6 +12,7 @@ use crate::lower::Lower;
 use crate::nest::{Fold, Run, collapse, extents, place_runs};
 use crate::plan::{Group, GroupKind, Member, Part, member_leaves, tree_cost};
 use crate::size::Size;
+use crate::tiles::crossing;
 use crate::values::{Leaf, identity};
 
 /// Elements per partial result of a reduction of everything, at least.
@@ -138,8 +139,12 @@ impl<'l> Lower<'l> {
         let axes: Vec<usize> = (0..g.outer.len()).collect();
         let runs = collapse(&axes, &g.outer, leaves);
         let members: Vec<&Member> = g.members.iter().collect();
-        let cost = self.cost(g);
-        self.over("map", &runs, g.outer.len(), cost, &mut |l, idx| _ = l.element(g, &members, idx));
+        let (rank, cost) = (g.outer.len(), self.cost(g));
+        let mut body = |l: &mut Self, idx: &[Idx]| _ = l.element(g, &members, idx);
+        match crossing(&runs, leaves) {
+            Some(across) => self.tiled(&runs, across, rank, cost, &mut body),
+            None => self.over("map", &runs, rank, cost, &mut body),
+        }
     }
 
     /// A kernel over all runs: outer ones in parallel, the last one vectorised. `body` gets the index on each of `rank` axes.

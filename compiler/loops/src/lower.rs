@@ -11,6 +11,7 @@ use crate::code::{Code, Idx};
 use crate::ir::*;
 use crate::kernel::KernelCode;
 use crate::size::Size;
+use crate::tiles::Tile;
 use crate::values::{Role, Values};
 
 /// What the functions of one program share.
@@ -58,6 +59,8 @@ pub struct Lower<'a> {
     pub blocks: Vec<Block>,
     /// Values per row that the kernel has in registers.
     pub row_regs: FxHashMap<ValueId, Operand>,
+    /// The tile whose loops are open.
+    pub tile: Option<Tile>,
     pub span: Span,
     temps: Vec<BufId>,
     depths: RefCell<FxHashMap<ValueId, usize>>,
@@ -78,6 +81,7 @@ impl<'a> Lower<'a> {
             scopes: Vec::new(),
             blocks: Vec::new(),
             row_regs: FxHashMap::default(),
+            tile: None,
             span,
             temps: Vec::new(),
             depths: RefCell::default(),

@@ -1,8 +1,9 @@
 //! Functions: structured control flow as basic blocks. A loop's registers are phis in its head.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
-use tdl_ir::{Dtype, ReduceOp};
+use tdl_ir::{Dtype, ReduceOp, Scalar};
 use tdl_loops::ir::{
     Access, Carried, Expr, For, Func, If, Index, Kernel, KernelId, LoopKind, Operand, Program, Reduction, Reg, RegData,
     RegTy, ResultTy, Stmt, While,
@@ -24,6 +25,8 @@ pub(crate) struct Emit<'a> {
     label: String,
     /// Access group of the vector loop around.
     group: Option<usize>,
+    /// Registers that the vector loop around defines.
+    inner: HashSet<Reg>,
     pub fails: bool,
     /// Scope and variables for a debugger.
     pub debug: Option<super::debug::Host>,
@@ -112,6 +115,7 @@ impl<'a> Emit<'a> {
             next: 0,
             label: "entry".into(),
             group: None,
+            inner: HashSet::new(),
             fails: false,
             debug: None,
         }
@@ -122,7 +126,19 @@ impl<'a> Emit<'a> {
     }
 
     pub fn set(&mut self, r: Reg, name: String) {
+        if self.group.is_some() {
+            self.inner.insert(r);
+        }
         self.names[r.0 as usize] = name;
+    }
+
+    /// Within a vector loop: the same in all its iterations, and no power of two, by which to divide is to multiply.
+    pub fn invariant(&self, o: Operand) -> bool {
+        self.group.is_some()
+            && match o {
+                Operand::Reg(r) => !self.inner.contains(&r),
+                Operand::Const(c, _) => !matches!(c, Scalar::Float(bits) if bits << 12 == 0),
+            }
     }
 
     fn reg_ty(&self, r: Reg) -> &'static str {
@@ -372,6 +388,9 @@ impl<'a> Emit<'a> {
         let outer_group = self.group;
         if let Some((group, _)) = metadata {
             self.group = Some(group);
+            self.inner.clear();
+            self.inner.insert(f.var);
+            self.inner.extend(f.carried.iter().map(|c| c.param));
         }
         self.start(&body);
         self.block(&f.body);

@@ -5,6 +5,7 @@ use tdl_loops::ir::{Expr, Operand};
 
 use super::func::Emit;
 use super::llty;
+use super::math::Fp;
 
 /// Helpers that calls of rare operations share.
 pub const HELPERS: &str = "define internal i64 @tdl.ipow(i64 %a, i64 %b) #0 {
@@ -45,6 +46,10 @@ impl Emit<'_> {
             Expr::Unary { op, dtype, x } => {
                 let x = self.op(*x);
                 self.unary(*op, *dtype, &x)
+            }
+            Expr::Binary { op: BinaryOp::Div, dtype: dtype @ (Dtype::F32 | Dtype::F64), a, b } if self.invariant(*b) => {
+                let (a, b) = (self.op(*a), self.op(*b));
+                Fp::new(self, *dtype).div_by_invariant(&a, &b)
             }
             Expr::Binary { op, dtype, a, b } => {
                 let (a, b) = (self.op(*a), self.op(*b));
