@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Dtype, Op, Type, ValueId};
 use tdl_source::Span;
 
@@ -59,6 +59,10 @@ pub struct Lower<'a> {
     pub blocks: Vec<Block>,
     /// Values per row that the kernel has in registers.
     pub row_regs: FxHashMap<ValueId, Operand>,
+    /// Buffers that are slots of another.
+    pub slots: FxHashMap<BufId, BufId>,
+    /// Updates that add to zeros.
+    pub written_once: FxHashSet<ValueId>,
     /// The tile whose loops are open.
     pub tile: Option<Tile>,
     pub span: Span,
@@ -81,6 +85,8 @@ impl<'a> Lower<'a> {
             scopes: Vec::new(),
             blocks: Vec::new(),
             row_regs: FxHashMap::default(),
+            slots: FxHashMap::default(),
+            written_once: FxHashSet::default(),
             tile: None,
             span,
             temps: Vec::new(),

@@ -103,7 +103,7 @@ impl<'l> Lower<'l> {
     }
 
     /// The buffer of an updated tensor: the old one's if that is dead and nothing else of it is read, else a copy.
-    fn updated(&mut self, x: ValueId, r: ValueId, n: usize, others_read: &[Leaf], region: Option<&[Ax]>) -> BufId {
+    pub fn updated(&mut self, x: ValueId, r: ValueId, n: usize, others_read: &[Leaf], region: Option<&[Ax]>) -> BufId {
         let old = self.values.storage(x);
         if let Some(s) = old
             && self.dies_at(s, n)
@@ -126,13 +126,17 @@ impl<'l> Lower<'l> {
         buf
     }
 
-    pub fn update_slice(&mut self, inst: &Inst, steps: &[i64], mode: Update, n: usize) {
+    pub fn update_slice(&mut self, inst: &Inst, steps: &[i64], n: usize) {
+        let mode = self.mode(inst);
         let (x, u, r) = (inst.args[0], inst.args[1], inst.results[0]);
         let (dims, region) = (self.sizes_of(r), self.sizes_of(u));
         let ax = region_ax(&self.values, steps, &inst.args[2..], &region, &dims);
         let mut leaves = Vec::new();
         self.values.trace(u, identity(region.len()), &mut leaves);
         let buf = self.updated(x, r, n, &leaves, Some(&ax));
+        if mode == Update::Set && self.in_slot(u, buf) {
+            return;
+        }
         let starts = inst.args[2..].iter().map(|s| Idx::operand(self.scalar(*s))).collect();
         let to = Region { id: buf, dims, ax, starts };
         self.write_region("update", u, &to, steps, mode == Update::Add);
