@@ -511,7 +511,10 @@ fn overwrites(values: &Values<'_>, plan: &Plan<'_>, body: &IrBlock, k: usize, pa
     }
     match &plan.nodes[at] {
         Node::Group(g) => aligned(values, g, y, param),
-        Node::Inst(_) => matches!(inst.op, Op::UpdateSlice { .. } | Op::Scatter { .. } | Op::Binary(_) | Op::For | Op::While | Op::If),
+        Node::Inst(_) => matches!(
+            inst.op,
+            Op::UpdateSlice { .. } | Op::Scatter { .. } | Op::Binary(_) | Op::For | Op::While | Op::If
+        ),
     }
 }
 

@@ -98,7 +98,8 @@ impl Lower<'_> {
 
     /// A sum with a product, which is added to the other operand where that is (see [`crate::plan::Plan`]).
     pub fn accumulate(&mut self, inst: &Inst, n: usize) {
-        let product = inst.args.iter().find_map(|a| self.values.graph.inst(*a).filter(|(i, _)| folded(&self.values, i)));
+        let product =
+            inst.args.iter().find_map(|a| self.values.graph.inst(*a).filter(|(i, _)| folded(&self.values, i)));
         let Some((product, _)) = product else { unreachable!("a sum that is no group has a product") };
         let Op::Contract { lhs, rhs, out } = &product.op else { unreachable!("a product") };
         let old = inst.args.iter().find(|a| **a != product.results[0]).expect("the other operand");

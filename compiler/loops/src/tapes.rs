@@ -12,6 +12,15 @@ use crate::lower::Lower;
 use crate::size::{Size, dense_strides};
 use crate::values::{Role, Start, Values};
 
+/// What the new values of a region do to the old ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    Set,
+    Add,
+    /// The old ones are zeros that nobody has written; `-0` becomes `0`.
+    AddToZero,
+}
+
 /// The update by which a loop's body makes its next value of a carried tensor, if nothing else in it reads that.
 fn slot_update<'a>(values: &Values<'a>, result: ValueId) -> Option<&'a Inst> {
     let (inst, _) = values.graph.inst(result)?;
@@ -28,8 +37,8 @@ fn whole(values: &Values<'_>, inst: &Inst, from: usize) -> bool {
     (from..dims.len()).all(|i| region[i] == dims[i] && values.start(inst.args[2 + i]) == Start::Const(0))
 }
 
-/// True if the iterations of a `for` write every element of its `k`-th carried tensor once and need none of what it was: to
-/// add to zero is to write.
+/// True if the iterations of a `for` write every element of its `k`-th carried tensor once and need none of what it was, or
+/// add to zeros.
 pub fn covered(values: &Values<'_>, inst: &Inst, k: usize) -> bool {
     let region = &inst.regions[0];
     let Some(update) = slot_update(values, region.results[k]) else { return false };
@@ -76,7 +85,7 @@ impl Lower<'_> {
         for (y, dest) in block.results.iter().zip(dests) {
             let Some(tape) = *dest else { continue };
             let Some(inst) = slot_update(&self.values, *y) else { continue };
-            if self.mode(inst) == Update::Add || self.home.get(&inst.args[0]) != Some(&tape) {
+            if self.write_mode(inst) != Write::Set || self.home.get(&inst.args[0]) != Some(&tape) {
                 continue;
             }
             let Some(s) = self.values.storage(inst.args[1]) else { continue };
@@ -111,10 +120,13 @@ impl Lower<'_> {
     }
 
     /// What an update does to its slot.
-    pub fn mode(&self, inst: &Inst) -> Update {
+    pub fn write_mode(&self, inst: &Inst) -> Write {
         match inst.op {
-            Op::UpdateSlice { mode: Update::Add, .. } if !self.written_once.contains(&inst.results[0]) => Update::Add,
-            _ => Update::Set,
+            Op::UpdateSlice { mode: Update::Add, .. } if self.written_once.contains(&inst.results[0]) => {
+                Write::AddToZero
+            }
+            Op::UpdateSlice { mode: Update::Add, .. } => Write::Add,
+            _ => Write::Set,
         }
     }
 
@@ -123,9 +135,7 @@ impl Lower<'_> {
         match self.values.graph.inst(v) {
             _ if self.values.graph.depth(v) < depth => true,
             None => true,
-            Some((inst, _)) => {
-                self.values.role(v) == Role::Lazy && inst.args.iter().all(|a| self.ready(*a, depth))
-            }
+            Some((inst, _)) => self.values.role(v) == Role::Lazy && inst.args.iter().all(|a| self.ready(*a, depth)),
         }
     }
 

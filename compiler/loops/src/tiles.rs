@@ -68,8 +68,12 @@ impl<'l> Lower<'l> {
         body: &mut dyn FnMut(&mut Self, &[Idx]),
     ) {
         let (rows, cols) = (&runs[across], runs.last().expect("two runs"));
-        let others: Vec<Run> =
-            runs.iter().enumerate().filter(|(i, _)| *i != across && *i + 1 != runs.len()).map(|(_, r)| r.clone()).collect();
+        let others: Vec<Run> = runs
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| *i != across && *i + 1 != runs.len())
+            .map(|(_, r)| r.clone())
+            .collect();
         let other_extents = extents(&others);
         let count = |l: &mut Self, extent: &Size| {
             let n = l.size(extent);

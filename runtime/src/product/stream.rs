@@ -30,7 +30,12 @@ macro_rules! product {
                 if p.n <= FEW && p.a.cols == 1 && dots::fast() {
                     return with_rows(p.transposed(), |p| $dots(&p));
                 }
-                if p.m >= TRANSPOSE && p.b.rows == 1 && p.b.cols != 1 && p.c.cols == 1 && 4 * p.m * (p.k + p.n) < p.k * p.n {
+                if p.m >= TRANSPOSE
+                    && p.b.rows == 1
+                    && p.b.cols != 1
+                    && p.c.cols == 1
+                    && 4 * p.m * (p.k + p.n) < p.k * p.n
+                {
                     return $columns(p);
                 }
                 if p.m >= TRANSPOSE && p.b.rows == 1 && p.b.cols != 1 {

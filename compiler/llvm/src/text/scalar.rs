@@ -47,7 +47,9 @@ impl Emit<'_> {
                 let x = self.op(*x);
                 self.unary(*op, *dtype, &x)
             }
-            Expr::Binary { op: BinaryOp::Div, dtype: dtype @ (Dtype::F32 | Dtype::F64), a, b } if self.invariant(*b) => {
+            Expr::Binary { op: BinaryOp::Div, dtype: dtype @ (Dtype::F32 | Dtype::F64), a, b }
+                if self.invariant(*b) =>
+            {
                 let (a, b) = (self.op(*a), self.op(*b));
                 Fp::new(self, *dtype).div_by_invariant(&a, &b)
             }
