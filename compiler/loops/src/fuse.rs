@@ -42,6 +42,7 @@ impl<'l> Lower<'l> {
             if let Some(w) = waits {
                 self.home.insert(w.value, buf);
             }
+            self.stream_member(g, m, waits, buf, &leaves);
         }
         if self.zeros(g) {
             return;
@@ -52,6 +53,8 @@ impl<'l> Lower<'l> {
             GroupKind::Rows => self.rows(g, &leaves),
             GroupKind::Cols => self.cols(g, &leaves),
         }
+        self.streams.clear();
+        self.rows.clear();
     }
 
     /// A single tensor of zeros is cleared memory.
@@ -159,12 +162,12 @@ impl<'l> Lower<'l> {
         };
         if outer.is_empty() {
             self.launch(kind, &last.extent, Work { elements: Size::ONE, cost }, |l, lo, hi| {
-                let kind = l.vector();
-                let head = l.code().begin_loop(lo, hi, kind);
-                let mut idx = vec![Idx::ZERO; rank];
-                place_runs(&mut idx, runs, &[Idx::reg(head.var)]);
-                body(l, &idx);
-                l.code().end_loop(head, vec![], vec![]);
+                l.line(lo, hi, &mut Vec::new(), &mut |l, at| {
+                    let mut idx = vec![Idx::ZERO; rank];
+                    place_runs(&mut idx, runs, at);
+                    body(l, &idx);
+                    vec![]
+                });
             });
             return;
         }
@@ -174,13 +177,12 @@ impl<'l> Lower<'l> {
             let rows = l.code().begin_loop(lo, hi, LoopKind::Serial);
             let mut at = l.decompose(rows.var.into(), &outer_extents);
             let hi = l.outer_size(&last.extent);
-            let kind = l.vector();
-            let head = l.code().begin_loop(Operand::i64(0), hi, kind);
-            at.push(Idx::reg(head.var));
-            let mut idx = vec![Idx::ZERO; rank];
-            place_runs(&mut idx, runs, &at);
-            body(l, &idx);
-            l.code().end_loop(head, vec![], vec![]);
+            l.line(Operand::i64(0), hi, &mut at, &mut |l, at| {
+                let mut idx = vec![Idx::ZERO; rank];
+                place_runs(&mut idx, runs, at);
+                body(l, &idx);
+                vec![]
+            });
             l.code().end_loop(rows, vec![], vec![]);
         });
     }

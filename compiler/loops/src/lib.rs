@@ -24,6 +24,7 @@ mod plan;
 mod prepare;
 mod print;
 mod size;
+mod streams;
 mod tapes;
 mod tiles;
 mod values;

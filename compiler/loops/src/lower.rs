@@ -11,6 +11,7 @@ use crate::code::{Code, Idx};
 use crate::ir::*;
 use crate::kernel::KernelCode;
 use crate::size::Size;
+use crate::streams::{RowScratch, Stream};
 use crate::tiles::Tile;
 use crate::values::{Role, Values};
 
@@ -63,6 +64,9 @@ pub struct Lower<'a> {
     pub slots: FxHashMap<BufId, BufId>,
     /// Updates that add to zeros.
     pub written_once: FxHashSet<ValueId>,
+    /// What the kernel that is written next, or now, writes past the caches, and its rows of scratch.
+    pub streams: Vec<Stream>,
+    pub rows: Vec<RowScratch>,
     /// The tile whose loops are open.
     pub tile: Option<Tile>,
     pub span: Span,
@@ -87,6 +91,8 @@ impl<'a> Lower<'a> {
             row_regs: FxHashMap::default(),
             slots: FxHashMap::default(),
             written_once: FxHashSet::default(),
+            streams: Vec::new(),
+            rows: Vec::new(),
             tile: None,
             span,
             temps: Vec::new(),

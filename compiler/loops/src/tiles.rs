@@ -103,9 +103,11 @@ impl<'l> Lower<'l> {
             place_runs(&mut idx, &others, &at);
             let (i, j) = (Idx::operand(row0).add(&Idx::reg(row.var)), Idx::operand(col0).add(&Idx::reg(col.var)));
             place_runs(&mut idx, &[rows.clone(), cols.clone()], &[i, j]);
+            l.enter_streams(col.var, Operand::i64(0));
             body(l, &idx);
             let tile = l.tile.take().expect("the tile is open");
             l.code().end_loop(col, vec![], vec![]);
+            l.leave_streams(width);
             l.code().end_loop(row, vec![], vec![]);
             let block = l.code().blocks.last_mut().expect("a block is open");
             let compute = block.pop().expect("the tile's loops");

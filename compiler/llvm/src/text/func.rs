@@ -30,6 +30,8 @@ pub(crate) struct Emit<'a> {
     pub fails: bool,
     /// Scope and variables for a debugger.
     pub debug: Option<super::debug::Host>,
+    /// Writes past the caches, which others see after a fence.
+    streams: bool,
 }
 
 pub fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &Kernel) {
@@ -46,6 +48,9 @@ pub fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k
     params.push(format!("i64 {}", e.reg(k.lo)));
     params.push(format!("i64 {}", e.reg(k.hi)));
     e.block(&k.body);
+    if e.streams {
+        e.line("fence seq_cst");
+    }
     let _ = writeln!(out, "; {}\ndefine internal void @k{id}({}) #0 {{\nentry:", k.name, params.join(", "));
     let _ = writeln!(out, "{}{}  ret void\n}}\n", e.slots, e.out);
     thunk(out, id, k);
@@ -118,6 +123,7 @@ impl<'a> Emit<'a> {
             inner: HashSet::new(),
             fails: false,
             debug: None,
+            streams: false,
         }
     }
 
@@ -275,6 +281,13 @@ impl<'a> Emit<'a> {
                 let at = self.address(*ptr, *dtype, index);
                 let v = self.op(*value);
                 self.store(&at, *dtype, &v);
+            }
+            Stmt::Stream { dst, dtype, index, src, len } => {
+                self.streams = true;
+                let to = self.address(*dst, *dtype, index);
+                let bytes = self.tmp("mul nsw i64 ", &format!("{}, {}", self.op(*len), dtype.size()));
+                let from = self.reg(*src).to_owned();
+                self.line(&format!("call void @tdl.stream(ptr {to}, ptr {from}, i64 {bytes})"));
             }
             Stmt::For(f) => self.for_loop(f),
             Stmt::If(i) => self.branch(i),
