@@ -45,6 +45,8 @@ impl<'l> Lower<'l> {
             self.stream_member(g, m, waits, buf, &leaves);
         }
         if self.zeros(g) {
+            self.streams.clear();
+            self.rows.clear();
             return;
         }
         match g.kind {
