@@ -39,7 +39,7 @@ impl<'a> Lower<'a> {
         match &inst.op {
             Op::Dense(bytes) => self.constant_tensor(inst, bytes),
             Op::Concat { axis } => self.concat(inst, *axis, n),
-            Op::UpdateSlice { steps, mode } => self.update_slice(inst, steps, *mode, n),
+            Op::UpdateSlice { steps, mode: _ } => self.update_slice(inst, steps, n),
             Op::Scatter { mode } => self.scatter(inst, *mode, n),
             Op::ArgReduce { max, axis: _ } => self.arg_reduce(inst, *max, n),
             Op::Scan { op, axis, reverse } => self.scan(inst, *op, *axis, *reverse, n),
@@ -80,6 +80,7 @@ impl<'a> Lower<'a> {
             }
             Op::Io(io) => self.io(inst, io, n),
             Op::Host(func) => self.host_call(inst, *func),
+            Op::Binary(_) if self.is_tensor(inst.results[0]) => self.accumulate(inst, n),
             // Scalars that come from elements of tensors.
             Op::Const(_)
             | Op::Text(_)

@@ -251,6 +251,11 @@ impl Printer<'_> {
                 let results: Vec<String> = w.carried.iter().map(|c| self.r(c.result)).collect();
                 self.line(&format!("-> {}", results.join(", ")));
             }
+            Stmt::Stream { dst, dtype: _, index, src, len } => {
+                let line =
+                    format!("stream {}[{}] <- {}, {}", self.r(*dst), self.index(index), self.r(*src), self.o(*len));
+                self.line(&line);
+            }
             Stmt::Local { dst, dtype, len } => self.line(&format!("{} = local {dtype}[{len}]", self.r(*dst))),
             Stmt::Alloc { dst, bytes, site: _ } => {
                 self.line(&format!("{} = alloc {}", self.r(*dst), self.o(*bytes)));

@@ -185,6 +185,12 @@ impl Stmt {
             }
             Stmt::If(i) => f(i.cond),
             Stmt::While(w) => w.carried.iter().for_each(|c| f(c.init)),
+            Stmt::Stream { dst, dtype: _, index, src, len } => {
+                f((*dst).into());
+                index.visit(f);
+                f((*src).into());
+                f(*len);
+            }
             Stmt::Local { .. } | Stmt::Safepoint => {}
             Stmt::Alloc { bytes, .. } => f(*bytes),
             Stmt::Free { ptr } => f((*ptr).into()),
@@ -231,6 +237,7 @@ impl Stmt {
             }
             Stmt::Let { .. }
             | Stmt::Store { .. }
+            | Stmt::Stream { .. }
             | Stmt::Local { .. }
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
@@ -256,6 +263,7 @@ impl Stmt {
             Stmt::While(w) => vec![&w.cond_body, &w.body],
             Stmt::Let { .. }
             | Stmt::Store { .. }
+            | Stmt::Stream { .. }
             | Stmt::Local { .. }
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
@@ -284,6 +292,7 @@ impl Stmt {
             Stmt::While(w) => w.carried.iter().map(|c| c.result).collect(),
             Stmt::Runtime { call, .. } => call.defs(),
             Stmt::Store { .. }
+            | Stmt::Stream { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::CopyBytes { .. }
