@@ -190,10 +190,16 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
                 let next = all[i + 1..]
                     .iter()
                     .find(|t| !matches!(t.0, Token::Newline | Token::Comment | Token::Doc))
-                    .map(|t| (t.0, &text[t.1.clone()]));
+                    .map(|t| (t.0, &text[t.1.clone()], text[t.1.end..].starts_with('(')));
+                // `where(c, a, b)` is a call, `where n == m` a clause
                 let goes_on = matches!(
                     next,
-                    Some((Token::Pipe | Token::Dot, _) | (Token::Close, "}") | (Token::Word, "else" | "where"))
+                    Some(
+                        (Token::Pipe | Token::Dot, ..)
+                            | (Token::Close, "}", _)
+                            | (Token::Word, "else", _)
+                            | (Token::Word, "where", false)
+                    )
                 );
                 let inside = open.last().is_some_and(|b| *b != b'{');
                 let before = last.is_none_or(|t| continues(t.0, &text[t.1.clone()]));
