@@ -7,7 +7,7 @@
 //! | words | |
 //! |---|---|
 //! | `tdl` | runs if `text` follows, else is checked; statements outside of functions become `main` |
-//! | `tdl wrong E0401` | is refused with this code, when it is checked or when it runs |
+//! | `tdl wrong E0401` | is refused with this code, when it is checked or when it runs; of `text` the words are compared |
 //! | `tdl test` | `tdl test` passes |
 //! | `tdl file=x.tdl` | is called `x.tdl`; later blocks of the page import or run it |
 //! | `tdl std` | an example of the standard library, which `elaborate` runs |
