@@ -1,13 +1,13 @@
 //! The book in `docs/`, the README and the pages of the error codes: every example runs, every page that is made from
 //! the sources is up to date. `UPDATE=1` writes what is printed into the pages.
 //!
-//! A fence `tdl` holds a program; a fence `text` right after it what the program prints. Without `text` it is only checked,
-//! unless its words say more:
+//! A fence `tdl` holds a program; a fence `text` right after it what the program prints. Without `text` it is only
+//! checked, unless its words say more:
 //!
 //! | words | |
 //! |---|---|
 //! | `tdl` | runs if `text` follows, else is checked; statements outside of functions become `main` |
-//! | `tdl wrong E0401` | is refused with this code, when it is checked or when it runs; of `text` the words are compared |
+//! | `tdl wrong E0401` | is refused with this code, in `check` or when it runs; of `text` the words are compared |
 //! | `tdl test` | `tdl test` passes |
 //! | `tdl file=x.tdl` | is called `x.tdl`; later blocks of the page import or run it |
 //! | `tdl std` | an example of the standard library, which `elaborate` runs |
@@ -78,10 +78,21 @@ fn every_page_is_listed() -> Result<(), Failed> {
     Ok(())
 }
 
+/// A page without its blocks.
+fn prose(text: &str) -> String {
+    let mut inside = false;
+    let outside = text.lines().filter(|line| {
+        let fence = line.starts_with("```");
+        inside ^= fence;
+        !inside && !fence
+    });
+    outside.collect::<Vec<_>>().join("\n")
+}
+
 /// Links to files inside the repository.
 fn links_lead_somewhere() -> Result<(), Failed> {
     for page in pages() {
-        let text = std::fs::read_to_string(&page)?;
+        let text = prose(&std::fs::read_to_string(&page)?);
         for (at, _) in text.match_indices("](") {
             let target = text[at + 2..].split([')', '#', ' ', '\n']).next().unwrap_or("");
             if target.is_empty() || target.contains("://") {

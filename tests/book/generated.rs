@@ -96,7 +96,8 @@ fn prose(doc: &str) -> String {
 
 fn elementwise() -> String {
     let mut out = String::from(
-        "# Elementwise functions\n\nFrom the compiler's tables. They work on scalars and on tensors of any shape; those of two operands broadcast.\n\n\
+        "# Elementwise functions\n\nFrom the compiler's tables. They work on scalars and on tensors of any shape; those \
+         of two operands broadcast.\n\n\
          | function | operands | result | derivative | |\n|---|---|---|---|---|\n",
     );
     for op in UnaryOp::ALL.iter().filter(|op| !matches!(op, UnaryOp::Neg | UnaryOp::Not)) {
@@ -123,7 +124,7 @@ fn elementwise() -> String {
             call.replace('|', "\\|"),
             def.dtype.describe(),
             derivative(&def.derivative[0]),
-            def.doc
+            def.doc.replace("An integer by 0 is 0 here; programs assert before.", "An integer by 0 is E0704.")
         );
     }
     out
