@@ -95,7 +95,7 @@ fn links_lead_somewhere() -> Result<(), Failed> {
         let text = prose(&std::fs::read_to_string(&page)?);
         for (at, _) in text.match_indices("](") {
             let target = text[at + 2..].split([')', '#', ' ', '\n']).next().unwrap_or("");
-            if target.is_empty() || target.contains("://") {
+            if !target.contains('.') || target.contains("://") {
                 continue;
             }
             let file = page.parent().unwrap_or(Path::new("")).join(target);

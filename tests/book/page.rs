@@ -143,11 +143,19 @@ fn shell(command: &str, dir: &Path) -> Command {
     sh
 }
 
-/// A message without the drawing around it: how it is laid out is the business of `tests/ui`.
+/// A message without the drawing around it, and without where in the standard library it is: that is the business of
+/// `tests/ui`.
 fn words(message: &str) -> Vec<&str> {
     let drawing = |c: char| ('\u{2500}'..='\u{257f}').contains(&c);
-    let mut words: Vec<&str> =
-        message.split(|c: char| c.is_whitespace() || drawing(c)).filter(|w| !w.is_empty()).collect();
+    let mut words: Vec<&str> = message
+        .lines()
+        .flat_map(|line| {
+            // line numbers stand before the bar
+            let text = line.split_once('│').map_or(line, |(_, text)| text);
+            text.split(|c: char| c.is_whitespace() || drawing(c))
+        })
+        .filter(|word| !word.is_empty() && !word.starts_with("[<std>"))
+        .collect();
     words.sort_unstable();
     words
 }
