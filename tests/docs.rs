@@ -1,6 +1,9 @@
 //! The book in `docs/`, the README and the pages of the error codes: every example runs, every page that is made from
 //! the sources is up to date. `UPDATE=1` writes what is printed into the pages.
 //!
+//! The wording of messages and the pages made from the sources are compared where `TDL_DOCS_EXACT` is set, as `./tdl ci`
+//! does; without it, codes, and what programs print.
+//!
 //! A fence `tdl` holds a program; a fence `text` right after it what the program prints. Without `text` it is only
 //! checked, unless its words say more:
 //!
@@ -33,7 +36,7 @@ fn main() {
     }
     for (path, text) in generated::pages() {
         let name = format!("generated::{path}");
-        trials.push(Trial::test(name, move || compare(&book_dir().join(path), &text)));
+        trials.push(Trial::test(name, move || up_to_date(&book_dir().join(path), &text)));
     }
     trials.push(Trial::test("summary::every_page_is_listed", every_page_is_listed));
     trials.push(Trial::test("summary::links_lead_somewhere", links_lead_somewhere));
@@ -76,6 +79,16 @@ fn every_page_is_listed() -> Result<(), Failed> {
         expect(listed, format!("{name} is not in SUMMARY.md"))?;
     }
     Ok(())
+}
+
+/// A page that is made from the sources.
+fn up_to_date(path: &Path, text: &str) -> Result<(), Failed> {
+    if page::exact() {
+        return compare(path, text);
+    }
+    let title = text.lines().next().unwrap_or_default();
+    let there = std::fs::read_to_string(path)?;
+    expect(there.starts_with(title), format!("{} is not about {title}", path.display()))
 }
 
 /// A page without its blocks.
