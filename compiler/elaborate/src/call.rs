@@ -59,7 +59,7 @@ impl<'p> Elab<'p> {
             }
             all.extend(self.inferred_generics(id, all.len(), &types)?);
         } else {
-            all.extend(self.generic_args(env, generics, Some(own))?);
+            all.extend(self.generic_args(env, generics)?);
         }
         given.resize(def.params.len().max(given.len()), None);
         let mut values = Vec::with_capacity(given.len());

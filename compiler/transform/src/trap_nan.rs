@@ -83,6 +83,7 @@ fn makes(op: &Op) -> bool {
         | Op::Call { .. }
         | Op::Vjp { .. }
         | Op::Jvp { .. }
+        | Op::Checkpoint { .. }
         | Op::Vmap { .. }
         | Op::StackNew
         | Op::StackPush

@@ -13,6 +13,7 @@ use crate::thir::{Axis, Expr, ExprKind, Vmap};
 use crate::ty::{Dim, FnParam, FnTy, Ty};
 
 /// A `vmap` whose types are not all known.
+#[derive(Clone)]
 pub(super) struct Mapping {
     params: Vec<Param>,
     /// Of the function, and of the mapped one.
@@ -23,6 +24,7 @@ pub(super) struct Mapping {
     func: Span,
 }
 
+#[derive(Clone)]
 struct Param {
     name: String,
     inner: Ty,
