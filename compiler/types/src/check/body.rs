@@ -22,6 +22,7 @@ impl<'a> Checker<'a> {
         for i in 0..self.program.fns.len() {
             self.check_fn(FnId(i as u32));
         }
+        self.check_rules();
         self.check_tests();
         self.find_recursion();
     }
@@ -45,7 +46,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Enters a function's generics and parameters into a fresh body.
-    fn enter_fn(&mut self, id: FnId) {
+    pub(super) fn enter_fn(&mut self, id: FnId) {
         let def = self.program.fns[id.index()].clone();
         self.module = def.module;
         self.fresh_body();
@@ -110,7 +111,9 @@ impl<'a> Checker<'a> {
         };
         self.body.result = Some(result.clone());
         let what = format!("the result of `{}`", self.program.fns[id.index()].name);
-        let value = if result.is_unit() && ast.result.is_none() {
+        let value = if self.is_bench(id) {
+            self.bench_body(id, body)
+        } else if result.is_unit() && ast.result.is_none() {
             self.unit_body(body)
         } else {
             self.statement(|cx| cx.check_as(body, &result, &what))
@@ -131,6 +134,23 @@ impl<'a> Checker<'a> {
             _ => value.span,
         };
         self.unused(&t, span);
+        value
+    }
+
+    /// The body of a benchmark: its value is the function's result, so that nothing of it counts as unused.
+    fn bench_body(&mut self, id: FnId, body: &ast::Expr) -> Expr {
+        let value = self.statement(|cx| cx.expr(body, None));
+        let t = self.zonk(&value.ty);
+        if matches!(t, Ty::Never | Ty::Error) {
+            return value;
+        }
+        if matches!(t, Ty::Fn(_)) {
+            self.unused(&t, value.span);
+            return value;
+        }
+        let value = self.open(value, "");
+        let value = self.pack_all(value);
+        self.program.fns[id.index()].result = self.zonk(&value.ty);
         value
     }
 
@@ -237,6 +257,23 @@ impl<'a> Checker<'a> {
         let t = self.zonk(&e.ty);
         let mut sizes: Vec<crate::SizeExpr> = Vec::new();
         collect_open_sizes(&t, &mut sizes);
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    /// Packs the sizes that were opened inside: from `first` on.
+    pub(super) fn pack_opened(&mut self, e: Expr, first: usize) -> Expr {
+        let t = self.zonk(&e.ty);
+        let mut sizes: Vec<crate::SizeExpr> = Vec::new();
+        collect_open_sizes(&t, &mut sizes);
+        sizes.retain(|s| {
+            let mut own = false;
+            s.visit_vars(&mut |v| own |= matches!(v, crate::SizeVar::Open(o) if o.index() >= first));
+            own
+        });
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    fn pack_sizes(&mut self, e: Expr, t: &Ty, sizes: Vec<crate::SizeExpr>) -> Expr {
         if sizes.is_empty() {
             return e;
         }
@@ -245,7 +282,7 @@ impl<'a> Checker<'a> {
             self.program.bound_names.push("n".into());
             vars.push(crate::SizeVar::Bound(self.program.bound_names.len() as u32 - 1));
         }
-        let inner = replace_sizes(&t, &sizes, &vars);
+        let inner = replace_sizes(t, &sizes, &vars);
         let span = e.span;
         mk(ExprKind::Pack { value: Box::new(e), witnesses: sizes }, Ty::exists(vars, inner), span)
     }

@@ -26,8 +26,11 @@ impl<'a> Checker<'a> {
             call_graph: Vec::new(),
             const_graph: Vec::new(),
             consts_open: Vec::new(),
+            rules: Vec::new(),
             facts: Facts::default(),
             errors: Vec::new(),
+            fn_args: Vec::new(),
+            signatures_done: false,
             module: ModuleId(0),
             body: BodyCx::default(),
         }
@@ -169,6 +172,8 @@ impl<'a> Checker<'a> {
             let span = self.program.consts[i].span;
             self.const_type_of(ConstId(i as u32), span);
         }
+        self.signatures_done = true;
+        self.check_fn_args();
         // aliases nobody uses are lowered once, for their errors
         for i in 0..self.aliases.len() {
             if self.aliases[i].ast.generics.is_empty() {
@@ -278,6 +283,7 @@ impl<'a> Checker<'a> {
             result: Ty::Error,
             clauses: Vec::new(),
             remat: false,
+            vjp: None,
             body: None,
             doc,
             name_span,
@@ -355,10 +361,7 @@ impl<'a> Checker<'a> {
                 }
             }
             Kind::Shape => None,
-            Kind::Fn(_) => {
-                self.not_yet("functions as parameters of structs", d.span);
-                None
-            }
+            Kind::Fn(_) => self.lower_fn_arg(d).map(GenericArg::Fn),
         }
     }
 
@@ -494,7 +497,8 @@ impl<'a> Checker<'a> {
                 let kind = match self.program.generics[gid.index()].kind.clone() {
                     Kind::Tree(Some(e)) => Kind::Tree(Some(crate::subst::subst_elem(e, &rename))),
                     Kind::Interface(id, args) => Kind::Interface(id, args.iter().map(|a| a.subst(&rename)).collect()),
-                    other @ (Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(None) | Kind::Fn(_)) => other,
+                    Kind::Fn(sig) => Kind::Fn(Rc::new(sig.subst(&rename))),
+                    other @ (Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(None)) => other,
                 };
                 self.program.generics[gid.index()].kind = kind;
             }

@@ -216,6 +216,9 @@ impl Checker<'_> {
                 if self.program.generics[id.index()].kind == Kind::Size {
                     return mk(ExprKind::Size(SizeExpr::var(crate::SizeVar::Param(id))), Ty::I64, span);
                 }
+                if let Kind::Fn(sig) = self.program.generics[id.index()].kind.clone() {
+                    return mk(ExprKind::FnParam(id), Ty::Fn(sig), span);
+                }
                 self.error(Diagnostic::error(
                     code::E0301,
                     format!("`{}` is a type, not a value", name.name),
@@ -389,7 +392,7 @@ impl Checker<'_> {
                 let text = format!("`{}` lacks {}", def.name, quoted(&missing));
                 let more: Vec<String> = missing.iter().map(|m| format!("{m}: …")).collect();
                 self.error(
-                    Diagnostic::error(code::E0312, text, span, "incomplete").help(format!("add {}", more.join(", "))),
+                    Diagnostic::error(code::E0303, text, span, "incomplete").help(format!("add {}", more.join(", "))),
                 );
             }
             return error_expr(span);

@@ -138,7 +138,9 @@ impl Checker<'_> {
         let result = self.zonk(&p.result);
         let value = self.with_temps(|cx| {
             if matches!(result, Ty::Infer(_)) {
+                let opened = cx.body.opens.len();
                 let e = cx.expr(body, None);
+                let e = cx.pack_opened(e, opened);
                 if let Err(why) = cx.unify(&p.result, &e.ty) {
                     let (want, have) = (p.result.clone(), e.ty.clone());
                     cx.mismatch(&want, &have, &why, e.span, "the lambda's result");

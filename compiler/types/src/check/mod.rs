@@ -18,6 +18,8 @@ mod expr;
 mod extents;
 mod field;
 mod finish;
+mod fn_arg;
+mod generated;
 mod index;
 mod instantiate;
 mod lambda;
@@ -31,11 +33,13 @@ mod ops;
 mod place;
 mod ranges;
 mod recursion;
+mod rule;
 mod signature;
 mod stmt;
 mod store;
 mod tests_items;
 mod tree;
+mod vmap;
 
 use std::rc::Rc;
 
@@ -68,8 +72,10 @@ pub struct Checked {
 
 /// Checks a program: the prelude, the modules it imports (in any order), and the program itself.
 pub fn check(modules: &[Module<'_>]) -> Checked {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     cx.into_checked()
 }
@@ -99,8 +105,10 @@ pub struct CheckedEntry {
 
 /// Checks statements of an interactive session after the items of `modules`.
 pub fn check_entry(modules: &[Module<'_>], bindings: &[Binding], stmts: &[ast::Stmt]) -> CheckedEntry {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     let (func, bindings, value) = cx.entry(bindings, stmts);
     CheckedEntry { checked: cx.into_checked(), func, bindings, value }
@@ -176,6 +184,10 @@ enum Later {
     Loss { result: Ty, loss: Ty, extra: Option<Ty>, span: Span, func: Span },
     /// What is differentiated must have floats.
     Floats { ty: Ty, span: Span, name: String },
+    /// The result of `jacobian` and `hessian` in terms of a parameter and a result.
+    Matrix { hessian: bool, param: Ty, result: Ty, out: Ty, func: Span },
+    /// A mapped function's types in terms of the function's.
+    Mapping(Box<vmap::Mapping>),
 }
 
 /// The state of the body being checked.
@@ -194,6 +206,8 @@ struct BodyCx {
     temps: Vec<Stmt>,
     pending: Vec<Pending>,
     later: Vec<Later>,
+    /// Lambdas that are mapped.
+    mapped: Vec<LambdaId>,
     depth: u32,
     /// The enclosing function's result; none in constants and defaults.
     result: Option<Ty>,
@@ -223,8 +237,13 @@ struct Checker<'a> {
     const_graph: Vec<Vec<(Node, Span)>>,
     /// Constants whose values are being checked.
     consts_open: Vec<ConstId>,
+    /// Functions that are derivative rules, with the annotation that says so.
+    rules: Vec<(FnId, ast::Annotation)>,
     facts: Facts,
     errors: Vec<Diagnostic>,
     module: ModuleId,
     body: BodyCx,
+    /// Functions given for parameters of structs that wait for the signatures.
+    fn_args: Vec<fn_arg::Given>,
+    signatures_done: bool,
 }

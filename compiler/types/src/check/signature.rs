@@ -21,7 +21,7 @@ impl<'a> Checker<'a> {
         for a in annotations {
             match &*a.name.name {
                 "remat" => self.program.fns[id.index()].remat = true,
-                "vjp" => self.not_yet("derivative rules of one's own (`@vjp`)", a.span),
+                "vjp" => self.rules.push((id, a.clone())),
                 other => self.errors.push(Diagnostic::error(
                     code::E0201,
                     format!("unknown annotation `@{other}`"),
