@@ -120,8 +120,9 @@ impl RuntimeCall {
                 f((*path).into());
                 entries.iter().for_each(|e| e.value.visit(f));
             }
-            RuntimeCall::Load { path, entries } => {
+            RuntimeCall::Load { path, entries, renamed, extra: _ } => {
                 f((*path).into());
+                renamed.iter().for_each(|a| a.visit(f));
                 for e in entries {
                     f(e.dst.into());
                     e.dims.iter().copied().for_each(&mut *f);
@@ -131,6 +132,7 @@ impl RuntimeCall {
                 f((*path).into());
                 value.visit(f);
             }
+            RuntimeCall::Host { args, .. } => args.iter().for_each(|a| a.visit(f)),
             RuntimeCall::Progress { i, n } => {
                 f(*i);
                 f(*n);
@@ -148,6 +150,7 @@ impl RuntimeCall {
             | RuntimeCall::Exists { dst, .. }
             | RuntimeCall::Clock { dst } => vec![*dst],
             RuntimeCall::StackContents { ptr, bytes, .. } => vec![*ptr, *bytes],
+            RuntimeCall::Host { results, .. } => results.clone(),
             RuntimeCall::ReadCsv { rows, cols, data, .. } => vec![*rows, *cols, *data],
             RuntimeCall::ReadNpy { dims, data, .. } => dims.iter().copied().chain([*data]).collect(),
             RuntimeCall::Sort { .. }

@@ -190,10 +190,16 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
                 let next = all[i + 1..]
                     .iter()
                     .find(|t| !matches!(t.0, Token::Newline | Token::Comment | Token::Doc))
-                    .map(|t| (t.0, &text[t.1.clone()]));
+                    .map(|t| (t.0, &text[t.1.clone()], text[t.1.end..].starts_with('(')));
+                // `where(c, a, b)` is a call, `where n == m` a clause
                 let goes_on = matches!(
                     next,
-                    Some((Token::Pipe | Token::Dot, _) | (Token::Close, "}") | (Token::Word, "else" | "where"))
+                    Some(
+                        (Token::Pipe | Token::Dot, ..)
+                            | (Token::Close, "}", _)
+                            | (Token::Word, "else", _)
+                            | (Token::Word, "where", false)
+                    )
                 );
                 let inside = open.last().is_some_and(|b| *b != b'{');
                 let before = last.is_none_or(|t| continues(t.0, &text[t.1.clone()]));
@@ -239,12 +245,17 @@ fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
         let start = tok.1.start;
         let line = text[..start].rfind('\n').map_or(0, |k| k + 1);
         let first_on_line = text[line..start].trim().is_empty();
+        let at_depth_of_items = !balanced || depth == 0;
         let at_top = if balanced { depth == 0 } else { start == line };
+        let annotation = text[tok.1.clone()] == *"@";
         if first_on_line && at_top && starts_item(text, code, i) {
             if !annotated {
                 starts.push(start);
             }
-            annotated = text[tok.1.clone()] == *"@";
+            annotated = annotation;
+        } else if annotated && !annotation && at_depth_of_items && starts_item(text, code, i) {
+            // `@remat fn f…` on one line: the item has begun
+            annotated = false;
         }
         match tok.0 {
             Token::Open => depth += 1,

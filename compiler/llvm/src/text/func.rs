@@ -147,7 +147,7 @@ impl<'a> Emit<'a> {
             }
     }
 
-    fn reg_ty(&self, r: Reg) -> &'static str {
+    pub(super) fn reg_ty(&self, r: Reg) -> &'static str {
         reg_ty(self.regs[r.0 as usize].ty)
     }
 

@@ -161,6 +161,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor
@@ -168,7 +170,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => false,
+            | Op::Debug { .. }
+            | Op::Host(_) => false,
         }
     }
 

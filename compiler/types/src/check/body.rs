@@ -22,6 +22,7 @@ impl<'a> Checker<'a> {
         for i in 0..self.program.fns.len() {
             self.check_fn(FnId(i as u32));
         }
+        self.check_rules();
         self.check_tests();
         self.find_recursion();
     }
@@ -30,6 +31,7 @@ impl<'a> Checker<'a> {
         let c = self.const_asts[id.index()];
         self.module = self.program.consts[id.index()].module;
         self.fresh_body();
+        self.consts_open.push(id);
         let value = self.statement(|cx| match &expected {
             Some(t) => cx.check_as(&c.value, t, &format!("`{}`", c.name.name)),
             None => cx.expr(&c.value, None),
@@ -38,11 +40,13 @@ impl<'a> Checker<'a> {
         if expected.is_none() {
             self.program.consts[id.index()].ty = ty;
         }
+        self.consts_open.pop();
+        self.const_graph[id.index()] = std::mem::take(&mut self.body.calls);
         self.program.consts[id.index()].value = self.finish(value);
     }
 
     /// Enters a function's generics and parameters into a fresh body.
-    fn enter_fn(&mut self, id: FnId) {
+    pub(super) fn enter_fn(&mut self, id: FnId) {
         let def = self.program.fns[id.index()].clone();
         self.module = def.module;
         self.fresh_body();
@@ -60,9 +64,11 @@ impl<'a> Checker<'a> {
             }
         }
         self.body.io = def.io;
-        for p in &def.params {
+        for (i, p) in def.params.iter().enumerate() {
             let local = self.new_local(&p.name, p.ty.clone(), p.mutable, p.span);
-            self.bind_name(&p.name, Entry::Local(local));
+            if self.sigs[id.index()].type_params.get(i).is_none_or(Option::is_none) {
+                self.bind_name(&p.name, Entry::Local(local));
+            }
             self.body.params.push(local);
         }
         for clause in self.sigs[id.index()].clauses.clone() {
@@ -105,7 +111,9 @@ impl<'a> Checker<'a> {
         };
         self.body.result = Some(result.clone());
         let what = format!("the result of `{}`", self.program.fns[id.index()].name);
-        let value = if result.is_unit() && ast.result.is_none() {
+        let value = if self.is_bench(id) {
+            self.bench_body(id, body)
+        } else if result.is_unit() && ast.result.is_none() {
             self.unit_body(body)
         } else {
             self.statement(|cx| cx.check_as(body, &result, &what))
@@ -129,63 +137,21 @@ impl<'a> Checker<'a> {
         value
     }
 
-    pub(super) fn find_recursion(&mut self) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            Open,
-            Done,
+    /// The body of a benchmark: its value is the function's result, so that nothing of it counts as unused.
+    fn bench_body(&mut self, id: FnId, body: &ast::Expr) -> Expr {
+        let value = self.statement(|cx| cx.expr(body, None));
+        let t = self.zonk(&value.ty);
+        if matches!(t, Ty::Never | Ty::Error) {
+            return value;
         }
-        fn visit(
-            cx: &Checker<'_>,
-            id: usize,
-            marks: &mut [Mark],
-            path: &mut Vec<(usize, tdl_source::Span)>,
-            found: &mut Vec<Vec<(usize, tdl_source::Span)>>,
-        ) {
-            marks[id] = Mark::Open;
-            for (callee, span) in &cx.call_graph[id] {
-                let c = callee.index();
-                match marks[c] {
-                    Mark::Open => {
-                        let from = path.iter().position(|(f, _)| *f == c).unwrap_or(path.len());
-                        let mut cycle = path[from..].to_vec();
-                        cycle.push((id, *span));
-                        found.push(cycle);
-                    }
-                    Mark::New => {
-                        path.push((id, *span));
-                        visit(cx, c, marks, path, found);
-                        path.pop();
-                    }
-                    Mark::Done => {}
-                }
-            }
-            marks[id] = Mark::Done;
+        if matches!(t, Ty::Fn(_)) {
+            self.unused(&t, value.span);
+            return value;
         }
-        let n = self.program.fns.len();
-        let (mut marks, mut found) = (vec![Mark::New; n], Vec::new());
-        for id in 0..n {
-            if marks[id] == Mark::New {
-                visit(self, id, &mut marks, &mut Vec::new(), &mut found);
-            }
-        }
-        for cycle in found {
-            let names: Vec<String> = cycle.iter().map(|(f, _)| format!("`{}`", self.program.fns[*f].name)).collect();
-            let first = cycle[0];
-            let back = names[0].clone();
-            let mut d = Diagnostic::error(
-                code::E0307,
-                format!("recursion: {} calls {}", names.join(" calls "), back),
-                first.1,
-                "part of the cycle",
-            )
-            .help("write a loop: `for` and `while` are differentiable too");
-            for (_, span) in &cycle[1..] {
-                d = d.label(*span, "and this call");
-            }
-            self.error(d);
-        }
+        let value = self.open(value, "");
+        let value = self.pack_all(value);
+        self.program.fns[id.index()].result = self.zonk(&value.ty);
+        value
     }
 
     /// An entry of an interactive session as a function of the earlier bindings.
@@ -291,6 +257,23 @@ impl<'a> Checker<'a> {
         let t = self.zonk(&e.ty);
         let mut sizes: Vec<crate::SizeExpr> = Vec::new();
         collect_open_sizes(&t, &mut sizes);
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    /// Packs the sizes that were opened inside: from `first` on.
+    pub(super) fn pack_opened(&mut self, e: Expr, first: usize) -> Expr {
+        let t = self.zonk(&e.ty);
+        let mut sizes: Vec<crate::SizeExpr> = Vec::new();
+        collect_open_sizes(&t, &mut sizes);
+        sizes.retain(|s| {
+            let mut own = false;
+            s.visit_vars(&mut |v| own |= matches!(v, crate::SizeVar::Open(o) if o.index() >= first));
+            own
+        });
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    fn pack_sizes(&mut self, e: Expr, t: &Ty, sizes: Vec<crate::SizeExpr>) -> Expr {
         if sizes.is_empty() {
             return e;
         }
@@ -299,7 +282,7 @@ impl<'a> Checker<'a> {
             self.program.bound_names.push("n".into());
             vars.push(crate::SizeVar::Bound(self.program.bound_names.len() as u32 - 1));
         }
-        let inner = replace_sizes(&t, &sizes, &vars);
+        let inner = replace_sizes(t, &sizes, &vars);
         let span = e.span;
         mk(ExprKind::Pack { value: Box::new(e), witnesses: sizes }, Ty::exists(vars, inner), span)
     }

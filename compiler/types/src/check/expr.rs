@@ -8,7 +8,7 @@ use tdl_syntax::ast::{self, ExprKind as A, StrPiece};
 use super::errors::{error_expr, mk};
 use super::lower::Omitted;
 use super::store::Class;
-use super::{Checker, Def, Entry};
+use super::{Checker, Def, Entry, Node};
 use crate::size::SizeExpr;
 use crate::subst::Bindings;
 use crate::thir::{Expr, ExprKind, SizeCheck, TextPiece};
@@ -216,6 +216,9 @@ impl Checker<'_> {
                 if self.program.generics[id.index()].kind == Kind::Size {
                     return mk(ExprKind::Size(SizeExpr::var(crate::SizeVar::Param(id))), Ty::I64, span);
                 }
+                if let Kind::Fn(sig) = self.program.generics[id.index()].kind.clone() {
+                    return mk(ExprKind::FnParam(id), Ty::Fn(sig), span);
+                }
                 self.error(Diagnostic::error(
                     code::E0301,
                     format!("`{}` is a type, not a value", name.name),
@@ -249,11 +252,12 @@ impl Checker<'_> {
         match def {
             Def::Fn(func) => {
                 let (generics, ty) = self.fn_value_type(func);
-                self.body.calls.push((func, span));
+                self.body.calls.push((Node::Fn(func), span));
                 mk(ExprKind::Fn { func, generics }, ty, span)
             }
             Def::Const(id) => {
-                let ty = self.program.consts[id.index()].ty.clone();
+                self.body.calls.push((Node::Const(id), span));
+                let ty = self.const_type_of(id, span);
                 mk(ExprKind::Const(id), ty, span)
             }
             Def::Struct(_) | Def::Alias(_) | Def::Interface(_) | Def::Module(_) => {
@@ -388,7 +392,7 @@ impl Checker<'_> {
                 let text = format!("`{}` lacks {}", def.name, quoted(&missing));
                 let more: Vec<String> = missing.iter().map(|m| format!("{m}: …")).collect();
                 self.error(
-                    Diagnostic::error(code::E0312, text, span, "incomplete").help(format!("add {}", more.join(", "))),
+                    Diagnostic::error(code::E0303, text, span, "incomplete").help(format!("add {}", more.join(", "))),
                 );
             }
             return error_expr(span);
@@ -406,59 +410,6 @@ impl Checker<'_> {
             return mk(ExprKind::Struct { id, generics: args, fields }, lowered, span);
         }
         mk(ExprKind::StructStack { fields }, lowered, span)
-    }
-
-    pub(super) fn if_expr(
-        &mut self,
-        cond: &ast::Expr,
-        then: &ast::Block,
-        els: Option<&ast::Expr>,
-        expected: Option<&Ty>,
-        what: &str,
-        span: Span,
-    ) -> Expr {
-        let cond = self.condition(cond);
-        let facts = self.facts.mark();
-        let then_block = self.block(then, if els.is_some() { expected } else { None }, what);
-        self.facts.reset(facts.clone());
-        let Some(els) = els else {
-            let ty = self.block_type(&then_block, &Ty::unit());
-            if !ty.is_unit() && !matches!(ty, Ty::Never | Ty::Error) {
-                self.unused(&ty, then_block.result.as_ref().map_or(span, |r| r.span));
-            }
-            let e = mk(ExprKind::If { cond: Box::new(cond), then: then_block, els: None }, Ty::unit(), span);
-            return match expected {
-                Some(t) => self.coerce(e, t, what),
-                None => e,
-            };
-        };
-        let then_ty = self.block_type(&then_block, &Ty::unit());
-        // what the first branch gives is a hint for the second
-        let hint = match expected {
-            Some(t) => Some(t.clone()),
-            None if matches!(then_ty, Ty::Never | Ty::Error) => None,
-            None => Some(then_ty.clone()),
-        };
-        let els_block = match &els.kind {
-            A::Block(b) => self.block(b, hint.as_ref(), "both branches of an `if` have one type"),
-            _ => {
-                let e = match &hint {
-                    Some(t) => self.check_as(els, t, "both branches of an `if` have one type"),
-                    None => self.expr(els, None),
-                };
-                let span = e.span;
-                crate::thir::Block { stmts: Vec::new(), result: Some(Box::new(e)), span }
-            }
-        };
-        self.facts.reset(facts);
-        let els_ty = self.block_type(&els_block, &Ty::unit());
-        let ty = match (expected, matches!(then_ty, Ty::Never)) {
-            (Some(t), _) => t.clone(),
-            (None, true) => els_ty.clone(),
-            (None, false) => then_ty.clone(),
-        };
-        let ty = if matches!(then_ty, Ty::Never) && matches!(els_ty, Ty::Never) { Ty::Never } else { ty };
-        mk(ExprKind::If { cond: Box::new(cond), then: then_block, els: Some(els_block) }, ty, span)
     }
 
     /// A scalar bool.
