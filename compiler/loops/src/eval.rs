@@ -36,7 +36,7 @@ impl Lower<'_> {
         let skip = self.outer_axes(buf);
         let at = flat(&idx[skip..], &dims[skip..]);
         let dtype = self.dtype(v);
-        if let Some(o) = self.from_tile(buf, dtype, &at) {
+        if let Some(o) = self.load_from_tile(buf, dtype, &at) {
             return o;
         }
         let ptr = self.pointer(buf, Access::Read);

@@ -142,7 +142,7 @@ impl<'l> Lower<'l> {
     }
 
     /// An element of `buf` at `at` from a copy, if it is one that the open tile reads across.
-    pub fn from_tile(&mut self, buf: BufId, dtype: Dtype, at: &Idx) -> Option<Operand> {
+    pub fn load_from_tile(&mut self, buf: BufId, dtype: Dtype, at: &Idx) -> Option<Operand> {
         let tile = self.tile.as_mut()?;
         let stride_of = |r: Reg| {
             let mut found = at.terms.iter().filter(|(q, _)| *q == Some(r)).map(|(_, s)| s.clone());
