@@ -13,7 +13,7 @@
 //! | `tdl wrong E0401` | is refused with this code, in `check` or when it runs; of `text` the words are compared |
 //! | `tdl test` | `tdl test` passes |
 //! | `tdl file=x.tdl` | is called `x.tdl`; later blocks of the page import or run it |
-//! | `tdl std` | an example of the standard library, which `elaborate` runs |
+//! | `tdl std` | an example of the standard library or of a code's page: another test runs it |
 //! | `console` | each `$ command` prints what follows it; a line `...` stands for any lines |
 //! | `console fails` | a command may fail |
 //! | `text approx`, `console approx` | numbers with a point may differ by 5 % |
