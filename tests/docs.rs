@@ -87,7 +87,7 @@ fn up_to_date(path: &Path, text: &str) -> Result<(), Failed> {
         return compare(path, text);
     }
     let title = text.lines().next().unwrap_or_default();
-    let there = std::fs::read_to_string(path)?;
+    let Ok(there) = std::fs::read_to_string(path) else { return Ok(()) };
     expect(there.starts_with(title), format!("{} is not about {title}", path.display()))
 }
 
