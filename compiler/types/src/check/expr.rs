@@ -392,7 +392,7 @@ impl Checker<'_> {
                 let text = format!("`{}` lacks {}", def.name, quoted(&missing));
                 let more: Vec<String> = missing.iter().map(|m| format!("{m}: …")).collect();
                 self.error(
-                    Diagnostic::error(code::E0303, text, span, "incomplete").help(format!("add {}", more.join(", "))),
+                    Diagnostic::error(code::E0312, text, span, "incomplete").help(format!("add {}", more.join(", "))),
                 );
             }
             return error_expr(span);

@@ -195,7 +195,7 @@ impl Checker<'_> {
                     let Some(func) = found else {
                         self.errors.push(
                             Diagnostic::error(
-                                code::E0312,
+                                code::E0301,
                                 format!(
                                     "`{struct_name}` has no method `{}`, which interface `{}` asks for",
                                     m.name, def.name
@@ -218,7 +218,7 @@ impl Checker<'_> {
                         let span_have = self.program.fns[func.index()].name_span;
                         self.errors.push(
                             Diagnostic::error(
-                                code::E0312,
+                                code::E0301,
                                 format!("`{struct_name}.{}` does not fit interface `{}`", m.name, def.name),
                                 span,
                                 format!("not a `{}`", def.name),
@@ -239,12 +239,12 @@ impl Checker<'_> {
                     return;
                 }
                 let text = format!("{} is not known to be a `{}`", self.show_ty(t), def.name);
-                self.errors.push(Diagnostic::error(code::E0312, text, span, "a type parameter without the interface"));
+                self.errors.push(Diagnostic::error(code::E0301, text, span, "a type parameter without the interface"));
             }
             Ty::Infer(_) | Ty::Error | Ty::Never => {}
             Ty::Tensor(..) | Ty::Tuple(_) | Ty::Stack(..) | Ty::Fn(_) | Ty::Str | Ty::Rng | Ty::Exists(..) => {
                 let text = format!("{} has no methods, so it is not a `{}`", self.show_ty(t), def.name);
-                self.errors.push(Diagnostic::error(code::E0312, text, span, "a struct is needed"));
+                self.errors.push(Diagnostic::error(code::E0301, text, span, "a struct is needed"));
             }
         }
     }
