@@ -56,7 +56,9 @@ fn both_ways(example: &Path, args: &[&str]) -> String {
 #[test]
 fn every_example_runs_in_both_ways() {
     for example in programs(&root().join("examples")) {
-        both_ways(&example, &[]);
+        // half a minute with its defaults
+        let args: &[&str] = if name(&example) == "transformer" { &["--steps", "10", "--letters", "20"] } else { &[] };
+        both_ways(&example, args);
     }
 }
 
@@ -69,6 +71,13 @@ fn digits_reach_their_accuracy_with_several_seeds() {
         let accuracy: f64 = last.rsplit(' ').next().and_then(|w| w.parse().ok()).unwrap_or(0.0);
         assert!(accuracy >= 0.95, "seed {seed}: {last}");
     }
+}
+
+#[test]
+fn the_transformer_learns() {
+    let text = both_ways(&root().join("examples/transformer.tdl"), &["--steps", "101", "--letters", "0"]);
+    let losses: Vec<f64> = text.lines().filter_map(|l| l.rsplit(' ').next()?.parse().ok()).collect();
+    assert!(losses.first() > Some(&4.5) && losses.last() < Some(&2.8), "{text}");
 }
 
 #[test]

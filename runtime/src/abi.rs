@@ -209,7 +209,9 @@ macro_rules! symbols {
     ($($name:ident),* $(,)?) => {
         /// Every runtime symbol that generated code may call, with its address (for the JIT).
         pub fn symbols() -> Vec<(&'static str, usize)> {
-            vec![$((stringify!($name), calls::$name as *const () as usize)),*]
+            let mut all = vec![$((stringify!($name), calls::$name as *const () as usize)),*];
+            all.extend(calls::host::symbols());
+            all
         }
     };
 }

@@ -41,6 +41,8 @@ pub enum FailureKind {
     Index,
     Shape,
     Division,
+    /// A NaN, under `--trap-nan`.
+    Nan,
     Memory,
     Io,
     Interrupted,
@@ -55,6 +57,7 @@ impl FailureKind {
             1 => FailureKind::Index,
             2 => FailureKind::Shape,
             3 => FailureKind::Division,
+            4 => FailureKind::Nan,
             _ => FailureKind::Assert,
         }
     }
@@ -69,6 +72,7 @@ impl FailureKind {
             FailureKind::Memory => "E0705",
             FailureKind::Io => "E0706",
             FailureKind::Interrupted | FailureKind::BrokenPipe => "E0707",
+            FailureKind::Nan => "E0708",
         }
     }
 }

@@ -8,6 +8,7 @@ mod context;
 mod draw;
 pub mod files;
 pub mod fmt;
+pub mod host;
 mod memory;
 mod pool;
 mod product;

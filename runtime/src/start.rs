@@ -193,7 +193,16 @@ impl Value {
                 "false" | "0" | "no" | "off" => Ok(Value::Bool(false)),
                 _ => Err(format!("`{text}` is neither true nor false")),
             },
-            _ => clean.parse().map(Value::Int).map_err(|_| format!("`{text}` is no integer")),
+            Some(d) => {
+                let wide: i128 = clean.parse().map_err(|_| format!("`{text}` is no integer"))?;
+                let (low, high) = int_range(d);
+                if (low..=high).contains(&wide) {
+                    Ok(Value::Int(wide as i64))
+                } else {
+                    Err(format!("`{text}` is out of range: {low} to {high}"))
+                }
+            }
+            None => Err(format!("`{text}` has no type")),
         }
     }
 
@@ -208,6 +217,22 @@ impl Value {
             Value::Text(t) => ctx.keep_text(t.clone()) as u64,
         }
     }
+}
+
+/// Least and greatest value of an integer dtype.
+fn int_range(dtype: Dtype) -> (i128, i128) {
+    let (bits, signed) = match dtype {
+        Dtype::I8 => (8, true),
+        Dtype::I16 => (16, true),
+        Dtype::I32 => (32, true),
+        Dtype::I64 => (64, true),
+        Dtype::U8 => (8, false),
+        Dtype::U32 => (32, false),
+        Dtype::U64 => (64, false),
+        Dtype::Bool => (1, false),
+        Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64 => (64, true),
+    };
+    if signed { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) }
 }
 
 /// What the command line asks for.

@@ -164,7 +164,7 @@ fn saved_trees_load() {
     unsafe {
         assert_eq!(tdl_save(&mut *ctx, path, from.as_ptr(), 2, 0), OK);
         assert_eq!(tdl_exists(&mut *ctx, path), 1);
-        assert_eq!(tdl_load(&mut *ctx, path, to.as_ptr(), 2, 0), OK);
+        assert_eq!(tdl_load(&mut *ctx, path, to.as_ptr(), 2, std::ptr::null(), 0, 0), OK);
         std::fs::remove_file(ctx.text(path as u64)).expect("removed");
         assert_eq!(tdl_exists(&mut *ctx, path), 0);
     }

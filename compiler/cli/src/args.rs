@@ -23,20 +23,64 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compile a program and run its `main`
+    #[command(after_help = RUN_HELP)]
     Run(Run),
     /// Compile a program to a native binary
+    #[command(after_help = BUILD_HELP)]
     Build(Build),
     /// Check names, types and shapes without running anything
     Check(Check),
     /// Type expressions and see their values
     Repl(Repl),
-    /// Run the `test` blocks and the examples in doc comments
+    /// Run the `test` and `prop` blocks and the examples in doc comments
+    #[command(after_help = TEST_HELP)]
     Test(Test),
+    /// Measure the `bench` blocks
+    #[command(after_help = BENCH_HELP)]
+    Bench(Bench),
+    /// Format source files in place
+    #[command(after_help = FMT_HELP)]
+    Fmt(Fmt),
+    /// Write HTML pages about a module, or about the standard library
+    Doc(Doc),
+    /// Start a project: a folder with a program, its tests and a README
+    New(New),
     /// Print what a stage of the compiler produces
+    #[command(after_help = EMIT_HELP)]
     Emit(Emit),
     /// Explain an error code such as E0401; without one, list them all
     Explain(Explain),
 }
+
+const RUN_HELP: &str = "Arguments after `--` are the parameters of the program's `main`:
+  fn main(steps: i64 = 200, lr: f32 = 0.1) { … }
+  tdl run train.tdl -- --steps 500 --lr 0.01
+  tdl run train.tdl -- --help";
+
+const BUILD_HELP: &str =
+    "The binary takes `main`'s parameters as flags (`--help` lists them) and needs no tdl at run time.";
+
+const TEST_HELP: &str = "What is run:
+  test \"softmax sums to one\" { assert allclose(sum(softmax([1.0, 2.0])), 1.0) }
+  test \"bad product\" expect error E0401 { ones(f32[2, 3]) @ ones(f32[2, 3]) }
+  prop \"transpose twice\" (x: f32[n, m]) { all(x.T.T == x) }
+  and code blocks in `##` comments
+
+A property is tried with random sizes (0 and 1 first) and values; one that fails is shown with the simplest values
+found. The same seed gives the same values. Exit code 1 if a test failed.";
+
+const BENCH_HELP: &str = "What is measured:
+  bench \"matmul\" for n in [256, 512] { ones(f32[n, n]) @ ones(f32[n, n]) }
+
+Each block is called until warm and then for --time seconds. Shown is the median; ± is half the width of the middle
+half of the times. A change against the baseline counts when the middle halves do not touch.";
+
+const FMT_HELP: &str =
+    "Files are rewritten in place; `-` reads standard input and writes standard output. With --check nothing is
+written: what would change is shown and the exit code is 1.";
+
+const EMIT_HELP: &str = "Stages in order: ast, typed, ir (tensor IR), grad (after differentiation), opt (after all passes), loops (buffers and
+kernels), llvm, asm. The output goes to standard output.";
 
 #[derive(Debug, Args)]
 pub struct Common {
@@ -58,6 +102,9 @@ pub struct Common {
     /// Colour in diagnostics
     #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
+    /// Stop with an error at the expression that first gives a NaN
+    #[arg(long)]
+    pub trap_nan: bool,
     /// Do not read or write the cache of compiled programs
     #[arg(long)]
     pub no_cache: bool,
@@ -134,6 +181,76 @@ pub struct Test {
     /// Run only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
+    /// Seed of the values that properties are tried with
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// How many values each property is tried with
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub cases: u32,
+    /// Try properties with inf and nan too
+    #[arg(long)]
+    pub non_finite: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(flatten)]
+    pub common: Common,
+    /// The programs
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Run only benchmarks whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// How long each one is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    pub time: f64,
+    /// Write the measurements to a file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Compare with the measurements in a file that --save wrote
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "no number".to_owned())?;
+    if (0.0..=3600.0).contains(&value) { Ok(value) } else { Err("between 0 and 3600".into()) }
+}
+
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// The files; `-` is standard input
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; show what would change and exit with 1 if anything would
+    #[arg(long)]
+    pub check: bool,
+    /// Colour in diagnostics
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+}
+
+#[derive(Debug, Args)]
+pub struct Doc {
+    /// The modules
+    #[arg(required_unless_present = "std")]
+    pub files: Vec<PathBuf>,
+    /// The standard library
+    #[arg(long)]
+    pub std: bool,
+    /// The folder to write to
+    #[arg(short, long, value_name = "DIR", default_value = "doc")]
+    pub output: PathBuf,
+    /// Colour in diagnostics
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// The folder to make; its last part is the project's name
+    pub name: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +282,8 @@ pub enum Stage {
     Llvm,
     /// Assembly
     Asm,
+    /// GPU assembly
+    Ptx,
 }
 
 #[derive(Debug, Args)]

@@ -3,11 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use tdl_driver::{Device, Failure, Options, Session, Stage};
+use tdl_driver::{BenchOptions, Device, Failure, Measure, Options, Session, Stage, Summary, TestOptions};
 use tdl_source::Style;
 
-use crate::args::{self, Build, Check, ColorChoice, Command, Common, Emit, Repl, Run, Test};
-use crate::{explain, repl};
+use crate::args::{self, Bench, Build, Check, ColorChoice, Command, Common, Emit, Repl, Run, Test};
+use crate::{explain, fmt, new, repl};
 
 /// Runs a command and returns the process's exit code.
 pub fn dispatch(command: Command) -> i32 {
@@ -17,6 +17,10 @@ pub fn dispatch(command: Command) -> i32 {
         Command::Check(check) => self::check(check),
         Command::Repl(Repl { common, file }) => repl::repl(options(&common), file, style(&common)),
         Command::Test(test) => self::test(test),
+        Command::Bench(bench) => self::bench(bench),
+        Command::Fmt(fmt) => fmt::fmt(&fmt),
+        Command::Doc(doc) => crate::doc::doc(&doc),
+        Command::New(new) => new::new(&new.name),
         Command::Emit(emit) => self::emit(emit),
         Command::Explain(e) => match explain::explain(e.code.as_deref()) {
             Ok(text) => write_out(&text),
@@ -34,6 +38,7 @@ fn options(common: &Common) -> Options {
         threads: common.threads.map(usize::from),
         cpu: "native".into(),
         cache: !common.no_cache && !common.timings,
+        trap_nan: common.trap_nan,
         device: match common.device {
             args::Device::Cpu => Device::Cpu,
             args::Device::Interp => Device::Interp,
@@ -46,7 +51,11 @@ fn options(common: &Common) -> Options {
 
 /// Colour on a terminal, unless NO_COLOR is set (https://no-color.org).
 pub fn style(common: &Common) -> Style {
-    let color = match common.color {
+    style_of(common.color)
+}
+
+pub fn style_of(choice: ColorChoice) -> Style {
+    let color = match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => {
@@ -93,11 +102,86 @@ fn check(check: Check) -> i32 {
 }
 
 fn test(test: Test) -> i32 {
-    let mut worst = 0;
+    tdl_driver::catch_interrupts();
+    let options = TestOptions {
+        filter: test.filter.clone(),
+        seed: test.seed,
+        cases: test.cases,
+        non_finite: test.non_finite,
+        json: test.common.json,
+    };
+    let (mut worst, mut total) = (0, Summary::default());
     for file in &test.files {
-        let mut session = Session::new(options(&test.common));
-        let result = session.test(file, test.filter.as_deref(), &mut std::io::stdout());
+        let mut session = Session::new(self::options(&test.common));
+        if test.files.len() > 1 && !options.json {
+            println!("{}:", file.display());
+        }
+        let result = session.test(file, &options, &mut std::io::stdout());
+        let result = result.map(|summary| {
+            total += summary;
+            i32::from(summary.failed > 0)
+        });
         worst = worst.max(finish(session, result, &test.common));
+        if total.interrupted {
+            return 130;
+        }
+    }
+    let Summary { passed, failed, .. } = total;
+    if worst > 0 && total == Summary::default() {
+        // nothing ran: the error is all there is to say
+        return worst;
+    }
+    if options.json {
+        println!("{{\"passed\":{passed},\"failed\":{failed}}}");
+    } else {
+        println!("{passed} passed, {failed} failed");
+    }
+    worst
+}
+
+fn bench(bench: Bench) -> i32 {
+    tdl_driver::catch_interrupts();
+    let usage = |message: String| {
+        eprintln!("error: {message}");
+        2
+    };
+    let baseline: Option<Vec<Measure>> = match &bench.baseline {
+        None => None,
+        Some(path) => {
+            let shown = path.display();
+            let text = match std::fs::read_to_string(path) {
+                Ok(text) => text,
+                Err(e) => return usage(format!("cannot read `{shown}`: {e}")),
+            };
+            match serde_json::from_str(&text) {
+                Ok(measures) => Some(measures),
+                Err(e) => return usage(format!("`{shown}` is no file that `tdl bench --save` wrote: {e}")),
+            }
+        }
+    };
+    let options = BenchOptions {
+        filter: bench.filter.clone(),
+        time: std::time::Duration::from_secs_f64(bench.time),
+        baseline,
+        json: bench.common.json,
+    };
+    let (mut worst, mut all) = (0, Vec::new());
+    for file in &bench.files {
+        let mut session = Session::new(self::options(&bench.common));
+        let result = session.bench(file, &options, &mut std::io::stdout()).map(|measures| {
+            all.extend(measures);
+            0
+        });
+        worst = worst.max(finish(session, result, &bench.common));
+    }
+    if all.is_empty() && worst == 0 && !options.json {
+        println!("no benchmarks");
+    }
+    if let (Some(path), 0) = (&bench.save, worst) {
+        let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";
+        if let Err(e) = std::fs::write(path, text) {
+            return usage(format!("cannot write `{}`: {e}", path.display()));
+        }
     }
     worst
 }
@@ -112,6 +196,12 @@ fn emit(emit: Emit) -> i32 {
         args::Stage::Loops => Stage::Loops,
         args::Stage::Llvm => Stage::Llvm,
         args::Stage::Asm => Stage::Asm,
+        args::Stage::Ptx => {
+            eprintln!(
+                "error: this version of tdl compiles for no GPU: there is no stage ptx; `asm` shows the CPU's code"
+            );
+            return 2;
+        }
     };
     let mut session = Session::new(options(&emit.common));
     let result = session.emit(&emit.file, stage).map(|text| write_out(&text));

@@ -3,7 +3,10 @@
 
 mod args;
 mod commands;
+mod doc;
 mod explain;
+mod fmt;
+mod new;
 mod repl;
 
 use clap::Parser;

@@ -32,6 +32,38 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
+/// Where the text goes that a call prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prints {
+    Through,
+    Kept,
+}
+
+impl Prints {
+    fn output(self) -> Output {
+        match self {
+            Prints::Through => Output::stdout(),
+            Prints::Kept => Output::Capture(String::new()),
+        }
+    }
+}
+
+/// A call that has ended.
+pub(crate) struct Call {
+    pub outcome: Outcome,
+    pub time: Duration,
+    /// What was kept of the printed text.
+    pub printed: String,
+}
+
+fn printed(output: &mut Output) -> String {
+    let _ = output.flush();
+    match output {
+        Output::Capture(text) => std::mem::take(text),
+        Output::Stdout { .. } => String::new(),
+    }
+}
+
 impl Session {
     /// Compiles a flat module for this session's device.
     pub(crate) fn callable(&mut self, module: Module) -> Result<Callable, Failure> {
@@ -42,24 +74,25 @@ impl Session {
         Ok(Callable { module, native })
     }
 
-    /// Calls function `index`. What it prints goes to standard output.
+    /// Calls function `index`.
     pub(crate) fn call_values(
         &self,
         callable: &Callable,
         index: usize,
         args: Vec<Value>,
-    ) -> Result<(Outcome, Duration), Failure> {
+        prints: Prints,
+    ) -> Result<Call, Failure> {
         let func = &callable.module.funcs[index];
         let Some((jit, loops)) = &callable.native else {
             let mut host = RealHost {
-                output: Output::stdout(),
+                output: prints.output(),
                 started: Instant::now(),
                 interrupt: Arc::new(AtomicBool::new(false)),
             };
             let begin = Instant::now();
             let result = Interp::new(&callable.module).run(tdl_ir::FuncId(index as u32), args, &mut host);
             let time = begin.elapsed();
-            let _ = host.output.flush();
+            let printed = printed(&mut host.output);
             let outcome = match result {
                 Ok(values) => Outcome::Done(values),
                 Err(e) => {
@@ -68,11 +101,11 @@ impl Session {
                     Outcome::Failed { code, text }
                 }
             };
-            return Ok((outcome, time));
+            return Ok(Call { outcome, time, printed });
         };
         let address = jit.symbol(&symbol(&func.name))?;
         let threads = self.options.threads.unwrap_or_else(tdl_runtime::start::cores);
-        let mut ctx = Ctx::new(threads, Output::stdout());
+        let mut ctx = Ctx::new(threads, prints.output());
         let slots = slots(&mut ctx, &args);
         let mut results = vec![0u64; result_slots(func)];
         watch(&ctx.interrupt);
@@ -82,20 +115,71 @@ impl Session {
         let time = begin.elapsed();
         watch_nothing();
         ctx.progress.clear();
-        let _ = ctx.output.flush();
-        if status != 0 {
-            let Some(failure) = ctx.take_failure() else { return Ok((Outcome::Interrupted, time)) };
-            if matches!(failure.kind, FailureKind::Interrupted | FailureKind::BrokenPipe) {
-                return Ok((Outcome::Interrupted, time));
-            }
-            let place = failure.site.and_then(|s| loops.sites.get(s as usize));
-            let place = place.and_then(|s| site_text(&self.sources.map, s.span));
-            let site = place.as_ref().map(crate::interpret::Place::site);
-            // SAFETY: the texts of `place` are alive
-            let text = unsafe { message(&failure, site.as_ref(), self.options.color) };
-            return Ok((Outcome::Failed { code: failure.kind.code(), text }, time));
+        let printed = printed(&mut ctx.output);
+        let outcome = match status {
+            0 => Outcome::Done(values(&ctx, func, &results)),
+            _ => self.failure(&mut ctx, loops),
+        };
+        Ok(Call { outcome, time, printed })
+    }
+
+    /// Why a call failed.
+    fn failure(&self, ctx: &mut Ctx, loops: &tdl_loops::Program) -> Outcome {
+        let Some(failure) = ctx.take_failure() else { return Outcome::Interrupted };
+        if matches!(failure.kind, FailureKind::Interrupted | FailureKind::BrokenPipe) {
+            return Outcome::Interrupted;
         }
-        Ok((Outcome::Done(values(&ctx, func, &results)), time))
+        let place = failure.site.and_then(|s| loops.sites.get(s as usize));
+        let place = place.and_then(|s| site_text(&self.sources.map, s.span));
+        let site = place.as_ref().map(crate::interpret::Place::site);
+        // SAFETY: the texts of `place` are alive
+        let text = unsafe { message(&failure, site.as_ref(), self.options.color) };
+        Outcome::Failed { code: failure.kind.code(), text }
+    }
+
+    /// Calls function `index` again and again; `go_on` is told the seconds of each call and says when to stop. What is
+    /// printed is dropped. An outcome that is not `Done` ends it.
+    pub(crate) fn repeat(
+        &self,
+        callable: &Callable,
+        index: usize,
+        args: &[Value],
+        go_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<Outcome, Failure> {
+        let Some((jit, loops)) = &callable.native else {
+            loop {
+                let call = self.call_values(callable, index, args.to_vec(), Prints::Kept)?;
+                match call.outcome {
+                    Outcome::Done(_) if go_on(call.time.as_secs_f64()) => {}
+                    outcome => return Ok(outcome),
+                }
+            }
+        };
+        let func = &callable.module.funcs[index];
+        let address = function(jit.symbol(&symbol(&func.name))?);
+        let threads = self.options.threads.unwrap_or_else(tdl_runtime::start::cores);
+        let mut ctx = Ctx::new(threads, Prints::Kept.output());
+        let slots = slots(&mut ctx, args);
+        let mut results = vec![0u64; result_slots(func)];
+        watch(&ctx.interrupt);
+        let outcome = loop {
+            let begin = Instant::now();
+            // SAFETY: the slots are those of the function's parameters and results
+            let status = unsafe { address(&mut *ctx, slots.as_ptr(), results.as_mut_ptr()) };
+            let time = begin.elapsed();
+            if status != 0 {
+                break self.failure(&mut ctx, loops);
+            }
+            // the results were all computed: the caller of a compiled function may read them
+            std::hint::black_box(&results);
+            ctx.memory.free_all();
+            printed(&mut ctx.output);
+            if !go_on(time.as_secs_f64()) {
+                break Outcome::Done(Vec::new());
+            }
+        };
+        watch_nothing();
+        Ok(outcome)
     }
 }
 

@@ -9,6 +9,10 @@ pub enum Failure {
     Program(Vec<Diagnostic>),
     /// A file that can't be read or written, a tool that is missing: exit 2.
     Usage(String),
+    /// The program failed while it ran; the text is rendered: exit 1.
+    Run(String),
+    /// Ctrl-C: exit 130.
+    Interrupted,
     /// A bug in the compiler: exit 101.
     Internal(InternalError),
 }
@@ -16,7 +20,8 @@ pub enum Failure {
 impl Failure {
     pub fn exit_code(&self) -> i32 {
         match self {
-            Failure::Program(_) => 1,
+            Failure::Program(_) | Failure::Run(_) => 1,
+            Failure::Interrupted => 130,
             Failure::Usage(_) => 2,
             Failure::Internal(_) => 101,
         }
@@ -27,6 +32,8 @@ impl Failure {
         match self {
             Failure::Program(d) if json => tdl_source::to_json(d, map),
             Failure::Program(d) => tdl_source::render(d, map, style),
+            Failure::Run(text) => text.clone(),
+            Failure::Interrupted => String::new(),
             Failure::Usage(message) => format!("error: {message}\n"),
             Failure::Internal(e) => format!(
                 "{e}\nThis is a bug in tdl, not in your program. Please report it with the program and this text:\n\

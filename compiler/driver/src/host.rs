@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tdl_ir::Dtype;
 use tdl_ir::interp::{Host, Part, Tensor, Value};
+use tdl_ir::{Dtype, HostFn, Scalar};
 use tdl_runtime::abi::Dtype as Code;
+use tdl_runtime::host::{self, Out};
 use tdl_runtime::{Output, files, fmt};
 
 /// A host over the real files and the given output.
@@ -41,6 +42,21 @@ pub fn show(value: &Value, spec: &str) -> String {
         Value::Str(s) => fmt::text(s, spec),
         Value::Tensor(t) => fmt::tensor(code(t.dtype), &t.shape, &t.data, spec),
         Value::Stack(s) => format!("stack of {}", s.len()),
+    }
+}
+
+/// An array of text, whose elements are numbers of texts.
+pub fn show_texts(value: &Value) -> String {
+    let Value::Tensor(t) = value else { return String::new() };
+    let format = 0i64.to_le_bytes();
+    let arg = |dtype, shape: &[usize], bytes| host::Value::Tensor { dtype, shape: shape.to_vec(), bytes };
+    let args = [arg(Code::I64, &t.shape, &t.data), arg(Code::I64, &[], &format)];
+    match host::find("show_texts").map(|f| f(&args)) {
+        Some(Ok(out)) => match out.into_iter().next() {
+            Some(Out::Text(t)) => t,
+            Some(Out::Int(_) | Out::Bool(_) | Out::Tensor { .. }) | None => String::new(),
+        },
+        Some(Err(_)) | None => String::new(),
     }
 }
 
@@ -85,10 +101,41 @@ impl Host for RealHost {
         files::save(path, &all)
     }
 
-    fn load(&mut self, path: &str, leaves: &[(&str, Dtype, Vec<usize>)]) -> Result<Vec<Tensor>, String> {
+    fn load(
+        &mut self,
+        path: &str,
+        leaves: &[(&str, Dtype, Vec<usize>)],
+        renamed: Option<&Tensor>,
+        extra: bool,
+    ) -> Result<Vec<Tensor>, String> {
         let wanted: Vec<(&str, Code, Vec<usize>)> = leaves.iter().map(|(n, d, s)| (*n, code(*d), s.clone())).collect();
-        let loaded = files::load(path, &wanted)?;
+        let loaded = files::load(path, &wanted, renamed.map(|t| t.data.as_slice()), extra)?;
         Ok(leaves.iter().zip(loaded).map(|((_, d, s), bytes)| Tensor::new(*d, s.clone(), bytes)).collect())
+    }
+
+    fn call(&mut self, func: HostFn, args: &[Value]) -> Result<Vec<Value>, String> {
+        let name = func.def().name;
+        let run = host::find(name).ok_or_else(|| format!("the runtime has no `{name}`"))?;
+        let mut values = Vec::with_capacity(args.len());
+        for a in args {
+            values.push(match a {
+                Value::Str(s) => host::Value::Text(s),
+                Value::Tensor(t) => {
+                    host::Value::Tensor { dtype: code(t.dtype), shape: t.shape.clone(), bytes: &t.data }
+                }
+                Value::Stack(_) => return Err(format!("`{name}` of a stack")),
+            });
+        }
+        let value = |out: Out| match out {
+            Out::Text(t) => Value::Str(t.into()),
+            Out::Int(i) => Value::int(i),
+            Out::Bool(b) => Tensor::scalar(Scalar::Bool(b), Dtype::Bool).into(),
+            Out::Tensor { dtype: d, shape, bytes } => {
+                let dtype = Dtype::ALL.iter().copied().find(|x| code(*x) == d).unwrap_or(Dtype::U8);
+                Tensor::new(dtype, shape, bytes).into()
+            }
+        };
+        Ok(run(&values)?.into_iter().map(value).collect())
     }
 
     fn exists(&mut self, path: &str) -> bool {

@@ -128,6 +128,7 @@ pub(crate) fn failure_kind(kind: RunErrorKind) -> Option<FailureKind> {
         RunErrorKind::Assert(AssertKind::Index) => FailureKind::Index,
         RunErrorKind::Assert(AssertKind::Shape) => FailureKind::Shape,
         RunErrorKind::Assert(AssertKind::Division) => FailureKind::Division,
+        RunErrorKind::Assert(AssertKind::Nan) => FailureKind::Nan,
         RunErrorKind::Io => FailureKind::Io,
         RunErrorKind::Memory => FailureKind::Memory,
         RunErrorKind::Interrupted => FailureKind::Interrupted,

@@ -2,6 +2,7 @@
 //!
 //! Besides `cli` and `lsp` this is the only crate of the compiler that reads files, the environment or the clock.
 
+mod bench;
 mod cache;
 mod call;
 mod emit;
@@ -13,13 +14,15 @@ mod repl;
 mod session;
 mod sources;
 mod suggest;
-mod tests;
+mod testing;
 mod timings;
 
+pub use bench::{BenchOptions, Measure};
 pub use cache::Cache;
 pub use failure::Failure;
 pub use native::catch_interrupts;
 pub use repl::ReplSession;
 pub use session::{Device, Options, Session, Stage};
-pub use sources::STDLIB;
+pub use sources::{STDLIB, read_source};
+pub use testing::{Summary, TestOptions};
 pub use timings::Timings;

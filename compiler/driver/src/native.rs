@@ -49,7 +49,8 @@ impl Session {
 
     /// What besides the sources decides about the code.
     fn key(&self) -> String {
-        format!("{} {} {}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH)
+        let trap = if self.options.trap_nan { " trap-nan" } else { "" };
+        format!("{} {} {}{trap}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH)
     }
 
     fn llvm_options(&self) -> tdl_llvm::Options {

@@ -12,7 +12,7 @@ use tdl_syntax::ast::{self, ItemKind, PatternKind, Stmt, StmtKind};
 use tdl_types::thir::{GenericArg, GenericId, Program, Ty};
 use tdl_types::{Binding, SizeExpr, SizeVar, Subst};
 
-use crate::call::Outcome;
+use crate::call::{Outcome, Prints};
 use crate::host::show;
 use crate::session::Parsed;
 use crate::{Failure, Options, Session};
@@ -171,9 +171,9 @@ impl ReplSession {
         let module = self.session.optimize(&elaborated.module, &[*root])?;
         let callable = self.session.callable(module)?;
         let args: Vec<Value> = self.values.iter().flatten().cloned().collect();
-        let (outcome, time) = self.session.call_values(&callable, 0, args)?;
-        self.last_run = time;
-        let mut results = match outcome {
+        let call = self.session.call_values(&callable, 0, args, Prints::Through)?;
+        self.last_run = call.time;
+        let mut results = match call.outcome {
             Outcome::Done(values) => values.into_iter(),
             Outcome::Failed { text, .. } => return Ok(text),
             Outcome::Interrupted => return Ok("interrupted\n".into()),
@@ -212,6 +212,7 @@ impl ReplSession {
 
     fn bind(&mut self, binding: &Binding, ty: Ty, leaves: Vec<Value>) {
         let value = match (&leaves[..], binding.mutable) {
+            _ if matches!(ty, Ty::Str) => None,
             ([Value::Tensor(t)], false) if t.dtype == tdl_ir::Dtype::I64 && t.shape.is_empty() => {
                 leaves.first().map(number)
             }
@@ -306,6 +307,11 @@ impl ReplSession {
         let id = tdl_types::thir::FnId(i as u32);
         let elaborated = self.session.elaborate(&program, &Roots::Fns(vec![id]))?;
         let roots: Vec<_> = elaborated.fns.iter().map(|(_, f)| *f).collect();
+        if !roots.iter().all(|f| crate::emit::stands_alone(elaborated.module.func(*f))) {
+            return Err(Failure::Usage(format!(
+                "`{name}` has computed sizes in its parameters and no code of its own"
+            )));
+        }
         self.session.optimize(&elaborated.module, &roots)
     }
 }
@@ -383,9 +389,9 @@ fn number(v: &Value) -> i64 {
 }
 
 /// Numbers for the sizes that an existential left open.
-struct Close<'a> {
-    vars: &'a [SizeVar],
-    sizes: &'a [i64],
+pub(crate) struct Close<'a> {
+    pub vars: &'a [SizeVar],
+    pub sizes: &'a [i64],
 }
 
 impl Subst for Close<'_> {
@@ -437,7 +443,7 @@ impl Subst for Args<'_> {
     }
 }
 
-fn fields(program: &Program, ty: &Ty) -> Vec<(String, Ty)> {
+pub(crate) fn fields(program: &Program, ty: &Ty) -> Vec<(String, Ty)> {
     let Ty::Struct(id, args) = ty else { return Vec::new() };
     let def = &program.structs[id.index()];
     let subst = Args { generics: &def.generics, args };
@@ -458,7 +464,7 @@ fn leaf_count(program: &Program, ty: &Ty) -> usize {
 }
 
 /// A value as the session shows it: tensors as `print` does, with their type; structs with their fields.
-fn write_value<'v>(
+pub(crate) fn write_value<'v>(
     program: &Program,
     ty: &Ty,
     leaves: &mut impl Iterator<Item = &'v Value>,
@@ -477,7 +483,7 @@ fn write_value<'v>(
         }
         Ty::Str => {
             if let Some(v) = leaves.next() {
-                out.push_str(&format!("{:?}", show(v, "")));
+                out.push_str(&format!("{:?}", tdl_runtime::host::text_of(number(v))));
             }
         }
         Ty::Rng => {
@@ -504,6 +510,11 @@ fn write_value<'v>(
                 write_value(program, t, leaves, false, out);
             }
             out.push_str(" }");
+        }
+        Ty::Stack(_, elem) if matches!(**elem, Ty::Str) => {
+            if let Some(v) = leaves.next() {
+                out.push_str(&crate::host::show_texts(v));
+            }
         }
         Ty::Stack(_, elem) => write_value(program, elem, leaves, top, out),
         Ty::Exists(vars, inner) => {

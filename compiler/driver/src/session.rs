@@ -24,6 +24,8 @@ pub struct Options {
     pub device: Device,
     /// Run the IR verifier after every pass.
     pub verify: bool,
+    /// Programs stop where a NaN first appears.
+    pub trap_nan: bool,
     pub color: bool,
     /// Compile for a debugger.
     pub debug: bool,
@@ -203,6 +205,9 @@ impl Session {
         let verify = self.options.verify;
         let mut flat =
             self.timings.time("grad", || tdl_transform::differentiate(module, roots, verify)).map_err(failed)?;
+        if self.options.trap_nan {
+            tdl_transform::trap_nan(&mut flat, verify).map_err(failed)?;
+        }
         let passes = tdl_transform::optimize(&mut flat, verify).map_err(failed)?;
         for (name, time) in passes {
             self.timings.add(name, time);

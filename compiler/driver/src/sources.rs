@@ -12,6 +12,10 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("nn", include_str!("../../../stdlib/nn.tdl")),
     ("optim", include_str!("../../../stdlib/optim.tdl")),
     ("data", include_str!("../../../stdlib/data.tdl")),
+    ("linalg", include_str!("../../../stdlib/linalg.tdl")),
+    ("math", include_str!("../../../stdlib/math.tdl")),
+    ("random", include_str!("../../../stdlib/random.tdl")),
+    ("train", include_str!("../../../stdlib/train.tdl")),
 ];
 
 /// Largest source file that is read, in bytes.
@@ -27,7 +31,7 @@ pub struct Sources {
 impl Sources {
     /// Reads the file the user named.
     pub fn read(&mut self, path: &Path) -> Result<FileId, Failure> {
-        let text = read_text(path)?;
+        let text = read_source(path)?;
         let id = self.map.add(path.to_string_lossy(), text);
         self.files.push((path.to_owned(), id));
         Ok(id)
@@ -50,7 +54,7 @@ impl Sources {
 }
 
 /// A file's text: a clear message when it is missing, a folder, too large or not UTF-8.
-fn read_text(path: &Path) -> Result<String, Failure> {
+pub fn read_source(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let usage = |why: String| Failure::Usage(format!("cannot read `{shown}`: {why}"));
     let meta = std::fs::metadata(path).map_err(|e| usage(plain(&e)))?;

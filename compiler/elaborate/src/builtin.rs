@@ -5,6 +5,7 @@ use tdl_types::thir::{Axis, Builtin, EinsumAxis, Expr, Reduction, Ty};
 
 use crate::elab::Elab;
 use crate::env::Env;
+use crate::expr::is_text;
 use crate::rty::{RTy, known_all};
 use crate::tensor::reduce::{self, Axes};
 use crate::tensor::{broadcast, index, random};
@@ -29,6 +30,7 @@ impl<'p> Elab<'p> {
     ) -> R<Val<'p>> {
         let arg = |i: usize| args.get(i).ok_or_else(|| internal("a builtin lacks an argument"));
         let leaf = |i: usize| arg(i)?.val.leaf();
+        let path = |this: &mut Self| leaf(0).map(|v| this.text_of(v));
         match op {
             Builtin::Elementwise1(op) => {
                 let x = leaf(0)?;
@@ -63,6 +65,14 @@ impl<'p> Elab<'p> {
                 let axis = position(*axis, self.b.rank(x));
                 Ok(Val::Leaf(reduce::scan(&mut self.b, *op, x, axis, *reverse)))
             }
+            Builtin::Sort { axis, descending } if is_text(tys[0]) => {
+                let x = leaf(0)?;
+                let axis = position(*axis, self.b.rank(x));
+                let (ranks, table) = self.text_ranks(x);
+                let sorted = reduce::sort(&mut self.b, ranks, axis, *descending).0;
+                let ty = self.b.ty(x).clone();
+                Ok(Val::Leaf(self.b.inst1(Op::Gather, vec![table, sorted], ty)))
+            }
             Builtin::Sort { axis, descending } => {
                 let x = leaf(0)?;
                 let axis = position(*axis, self.b.rank(x));
@@ -71,6 +81,7 @@ impl<'p> Elab<'p> {
             Builtin::Argsort { axis, descending } => {
                 let x = leaf(0)?;
                 let axis = position(*axis, self.b.rank(x));
+                let x = if is_text(tys[0]) { self.text_ranks(x).0 } else { x };
                 Ok(Val::Leaf(reduce::sort(&mut self.b, x, axis, *descending).1))
             }
             Builtin::Where => {
@@ -216,20 +227,45 @@ impl<'p> Elab<'p> {
                 self.tree_clip(arg(0)?, limit)
             }
             Builtin::TreeCount => Ok(Val::Leaf(self.tree_count(arg(0)?))),
-            Builtin::Save => self.save(env, leaf(0)?, &arg(1)?.val, tys[1]),
-            Builtin::Load => self.load(env, leaf(0)?, ty),
-            Builtin::ReadCsv { header } => self.read_file(env, IoOp::ReadCsv { header: *header }, leaf(0)?, ty),
-            Builtin::ReadNpy => self.read_file(env, IoOp::ReadNpy, leaf(0)?, ty),
-            Builtin::ReadText => self.read_file(env, IoOp::ReadText, leaf(0)?, ty),
+            Builtin::Unique => self.unique(env, leaf(0)?, is_text(tys[0]), ty),
+            Builtin::SearchSorted { right } => {
+                let (sorted, x) = (leaf(0)?, leaf(1)?);
+                Ok(Val::Leaf(self.search_sorted(sorted, x, *right, is_text(tys[0]))?))
+            }
+            Builtin::Host(f) => {
+                let values: Vec<ValueId> = args.iter().flat_map(|a| a.val.leaves()).collect();
+                self.host_call(env, *f, values, ty)
+            }
+            Builtin::Save => {
+                let path = path(self)?;
+                self.save(env, path, &arg(1)?.val, tys[1])
+            }
+            Builtin::Load { rename, extra } => {
+                let rename = if *rename { Some(arg(1)?.val.function()?) } else { None };
+                self.load(env, leaf(0)?, rename, *extra, ty)
+            }
+            Builtin::ReadCsv { header } => {
+                let path = path(self)?;
+                self.read_file(env, IoOp::ReadCsv { header: *header }, path, ty)
+            }
+            Builtin::ReadNpy => {
+                let path = path(self)?;
+                self.read_file(env, IoOp::ReadNpy, path, ty)
+            }
+            Builtin::ReadText => {
+                let path = path(self)?;
+                self.read_file(env, IoOp::ReadText, path, ty)
+            }
             Builtin::WriteNpy => {
-                let (path, x) = (leaf(0)?, leaf(1)?);
+                let (path, x) = (path(self)?, leaf(1)?);
                 self.b.inst(Op::Io(IoOp::WriteNpy), vec![path, x], Vec::new(), Vec::new());
                 Ok(Val::unit())
             }
             Builtin::Exists => {
-                let path = leaf(0)?;
+                let path = path(self)?;
                 Ok(Val::Leaf(self.b.inst1(Op::Io(IoOp::Exists), vec![path], Type::scalar(Dtype::Bool))))
             }
+            Builtin::CheckRule(id) => self.check_rule(*id),
             Builtin::Clock => Ok(Val::Leaf(self.b.inst1(Op::Io(IoOp::Clock), Vec::new(), Type::scalar(Dtype::F64)))),
         }
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tdl_ir::{Attrs, Dim, Dtype, Type, ValueId};
 use tdl_types::thir::{
-    Arg, Callee, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
+    Arg, Callee, Dim as TDim, Elem, Expr, FnDef, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
 };
 
 use crate::elab::Elab;
@@ -48,7 +48,19 @@ impl<'p> Elab<'p> {
         };
         let def = &self.program.fns[id.index()];
         let own = def.generics.get(all.len()..).unwrap_or_default();
-        all.extend(self.generic_args(env, generics, Some(own))?);
+        if generics.len() < own.len() {
+            let mut types = Vec::with_capacity(args.len());
+            for arg in args {
+                types.push(match arg {
+                    Arg::Value(e) => Some(self.ty(env, &e.ty)?),
+                    Arg::Place(p) => Some(self.ty(env, &p.ty)?),
+                    Arg::Default => None,
+                });
+            }
+            all.extend(self.inferred_generics(id, all.len(), &types)?);
+        } else {
+            all.extend(self.generic_args(env, generics)?);
+        }
         given.resize(def.params.len().max(given.len()), None);
         let mut values = Vec::with_capacity(given.len());
         for (i, v) in given.into_iter().enumerate() {
@@ -146,7 +158,10 @@ impl<'p> Elab<'p> {
         if inline {
             let ty = if contains_function(&def.result) { RTy::Never } else { self.ty(&env, &def.result)? };
             let top = std::mem::replace(&mut self.at_top_of_main, false);
+            let passed_at = self.passed_at;
+            self.passed_at = passed_at.or(Some(self.b.span));
             let result = self.body(&mut env, &body.value, &ty)?;
+            self.passed_at = passed_at;
             self.at_top_of_main = top;
             let muts = self.muts(&env, id)?;
             return Ok((result, muts));
@@ -166,7 +181,7 @@ impl<'p> Elab<'p> {
             }
         }
         let mut operands: Vec<ValueId> = sizes.into_iter().map(|d| self.b.dim_value(d)).collect();
-        operands.extend(args.iter().flat_map(Val::leaves));
+        operands.extend(in_order(def).into_iter().flat_map(|i| args[i].leaves()));
         // result types in terms of the values here
         let result_ty = self.ty(&env, &def.result)?;
         let mut leaves = self.leaves(&result_ty)?;
@@ -213,6 +228,8 @@ impl<'p> Elab<'p> {
         };
         let composite = crate::STDLIB.contains(&&**module).then(|| name.as_str().into());
         let attrs = Attrs { composite, remat: def.remat, custom_vjp: None, effects: false };
+        // its own derivatives are asked for in it
+        let passed_at = self.passed_at.take();
         let func = self.function(&name, def.span, attrs, |this| {
             let mut env = Env::empty(body);
             for (g, a) in def.generics.iter().zip(generics) {
@@ -220,7 +237,8 @@ impl<'p> Elab<'p> {
                 let a = this.abstracted(a, size_name);
                 env.generics.insert(*g, a);
             }
-            for p in &def.params {
+            for i in in_order(def) {
+                let p = &def.params[i];
                 this.b.span = p.span;
                 let ty = this.ty(&env, &p.ty)?;
                 let v = this.named_params(&p.name, &ty)?;
@@ -235,13 +253,19 @@ impl<'p> Elab<'p> {
                 results.extend(v.leaves());
             }
             Ok(results)
-        })?;
+        });
+        self.passed_at = passed_at;
+        let func = func?;
         self.instances.insert(key, func);
+        if let Some(rule) = def.vjp {
+            let rule = self.rule(&name, def, rule, generics)?;
+            self.module.func_mut(func).attrs.custom_vjp = Some(rule);
+        }
         Ok(func)
     }
 
     /// A generic argument in the callee: every size that is a value becomes a parameter.
-    fn abstracted(&mut self, a: &RArg<'p>, name: &str) -> RArg<'p> {
+    pub fn abstracted(&mut self, a: &RArg<'p>, name: &str) -> RArg<'p> {
         let fresh = |this: &mut Self, name: &str| {
             let v = this.b.param(Type::scalar(Dtype::I64));
             this.b.name_value(v, name);
@@ -310,8 +334,7 @@ impl<'p> Elab<'p> {
                 if let Some(sig) = sig {
                     self.bind_sig(&mut inner, sig, &args)?;
                 }
-                let own = &self.program.fns[func.index()].generics;
-                let generics = self.generic_args(&inner, generics, Some(own))?;
+                let generics = self.generic_args(&inner, generics)?;
                 self.invoke_padded(*func, generics, args.into_iter().map(|a| a.val).collect())
             }
             Closure::Builtin { op, env, sig } => {
@@ -324,18 +347,22 @@ impl<'p> Elab<'p> {
             Closure::Bound { func, generics, own, env, sig, receiver, .. } => {
                 let mut inner = (**env).clone();
                 self.bind_sig(&mut inner, sig, &args)?;
-                let params = self.program.fns[func.index()].generics.get(generics.len()..).unwrap_or_default();
                 let mut all = generics.clone();
-                all.extend(self.generic_args(&inner, own, Some(params))?);
+                all.extend(self.generic_args(&inner, own)?);
                 let mut values = vec![receiver.clone()];
                 values.extend(args.into_iter().map(|a| a.val));
                 let (result, muts) = self.invoke_padded(*func, all, values)?;
                 // positions count without the receiver
                 Ok((result, muts.into_iter().filter_map(|(i, v)| Some((i.checked_sub(1)?, v))).collect()))
             }
-            Closure::Derivative { kind, func, wrt, wrt_tuple, aux } => {
-                self.derivative(*kind, func, wrt, *wrt_tuple, *aux, args)
+            Closure::Derivative { kind, func, wrt, wrt_tuple, aux, at } => {
+                let here = at.unwrap_or(self.b.span);
+                let outer = std::mem::replace(&mut self.b.span, here);
+                let result = self.derivative(*kind, func, wrt, *wrt_tuple, *aux, args);
+                self.b.span = outer;
+                result
             }
+            Closure::Vmap { func, axes, out } => Ok((self.vmap(func, axes, *out, args)?, Vec::new())),
             Closure::Pull(pull) => Ok((self.pull(pull, args)?, Vec::new())),
         }
     }
@@ -450,6 +477,13 @@ impl<'p> Elab<'p> {
         }
         Ok(())
     }
+}
+
+/// Positions of the parameters in the order of the IR's: numbers first, since sizes of the others may be made of them.
+fn in_order(def: &FnDef) -> Vec<usize> {
+    let number = |i: &usize| def.params[*i].ty == Ty::I64;
+    let all = 0..def.params.len();
+    all.clone().filter(number).chain(all.filter(|i| !number(i))).collect()
 }
 
 fn match_shape<'p>(shape: &[TDim], dims: &[Dim], bind: &mut impl FnMut(GenericId, RArg<'p>)) {

@@ -29,7 +29,7 @@ impl<'p> Elab<'p> {
         let elem = self.ty(env, &value.ty)?;
         let mut leaves = Vec::new();
         for leaf in self.leaves(&elem)? {
-            let Some(dtype) = leaf.dtype else { return Err(crate::unsupported("arrays of text", self.b.span)) };
+            let dtype = leaf.dtype;
             leaves.push((dtype, known_all(&leaf.dims)?));
         }
         let nest = Nest { binders: all, value, leaves };

@@ -63,8 +63,12 @@ impl<'p> Elab<'p> {
             return;
         }
         for (leaf, value) in leaves.iter().zip(values) {
-            let name = leaf.path.iter().fold(def.name.to_string(), |name, part| format!("{name}.{part}"));
-            if leaf.dtype.is_some() && leaf.slot.is_none() {
+            let name = leaf
+                .path
+                .iter()
+                .filter(|p| &***p != "*")
+                .fold(def.name.to_string(), |name, part| format!("{name}.{part}"));
+            if !leaf.text && leaf.slot.is_none() {
                 self.mark(span, Some(name.as_str().into()), vec![value]);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tdl_ir::{BinaryOp, CompareOp, Dim, Dtype, Op, Type, Update, ValueId};
+use tdl_ir::{BinaryOp, Dim, Dtype, Op, Type, ValueId};
 use tdl_types::thir::{DerivativeKind, Expr};
 
 use crate::call::Outcome;
@@ -27,8 +27,8 @@ impl<'p> Elab<'p> {
     ) -> R<Outcome<'p>> {
         match kind {
             DerivativeKind::Grad | DerivativeKind::ValueAndGrad => {}
-            DerivativeKind::Jacobian => return self.jacobian(func, wrt, args),
-            DerivativeKind::Hessian => return self.hessian(func, wrt, args),
+            DerivativeKind::Jacobian => return self.jacobian(func, wrt, wrt_tuple, &args),
+            DerivativeKind::Hessian => return self.hessian(func, wrt, wrt_tuple, &args),
         }
         let f = self.lift(func, &args)?;
         let types = self.known_types(&f)?;
@@ -55,7 +55,7 @@ impl<'p> Elab<'p> {
         Ok((result, out.muts))
     }
 
-    fn param_types(&self, f: &Lifted<'p>, params: &[usize]) -> Vec<Type> {
+    pub fn param_types(&self, f: &Lifted<'p>, params: &[usize]) -> Vec<Type> {
         params.iter().map(|p| self.b.ty(f.operands[*p]).clone()).collect()
     }
 
@@ -139,99 +139,6 @@ impl<'p> Elab<'p> {
         Ok(Val::Tree(vec![out.result, dy]))
     }
 
-    // --- whole matrices of derivatives, row by row
-
-    fn single_param(&self, f: &Lifted<'p>, args: &[Argument<'p>], wrt: &[usize]) -> R<usize> {
-        match f.active_params(args, wrt).as_slice() {
-            [one] => Ok(*one),
-            [] | [_, ..] => {
-                Err(crate::unsupported("`jacobian` and `hessian` by something else than one tensor", self.b.span))
-            }
-        }
-    }
-
-    /// `dims` ones-and-zeros: one at the row-major position `i`.
-    fn one_hot(&mut self, i: ValueId, n: Dim, dtype: Dtype, dims: &[Dim]) -> ValueId {
-        let iota = self.b.inst1(Op::Iota, Vec::new(), Type::tensor(Dtype::I64, [n]));
-        let i = self.b.splat(i, &[n]);
-        let hit = self.b.compare(CompareOp::Eq, iota, i);
-        let hot = self.b.convert(hit, dtype);
-        self.b.reshape(hot, dims)
-    }
-
-    /// `n` rows of shape `row`, the `i`-th from `body(i)`.
-    fn rows(
-        &mut self,
-        n: Dim,
-        dtype: Dtype,
-        row: &[Dim],
-        body: impl FnOnce(&mut Self, ValueId) -> R<ValueId>,
-    ) -> R<ValueId> {
-        let mut dims = vec![n];
-        dims.extend(row);
-        let init = self.b.full(0.0, dtype, &dims);
-        let ty = self.b.ty(init).clone();
-        let trips = self.b.dim_value(n);
-        self.open_region();
-        let i = self.b.param(Type::scalar(Dtype::I64));
-        let m = self.b.param(ty.clone());
-        let r = body(self, i)?;
-        let next = self.b.update0(m, i, r, Update::Set);
-        let region = self.close_region(vec![next]);
-        Ok(self.b.inst(Op::For, vec![trips, init], vec![ty], vec![region])[0])
-    }
-
-    fn jacobian(&mut self, func: &Rc<Closure<'p>>, wrt: &[usize], args: Vec<Argument<'p>>) -> R<Outcome<'p>> {
-        let f = self.lift(func, &args)?;
-        let param = self.single_param(&f, &args, wrt)?;
-        let (results, types) = self.emit_call(&f)?;
-        let Val::Leaf(y) = results.result else {
-            return Err(crate::unsupported("`jacobian` of a function whose result is no tensor", self.b.span));
-        };
-        let (ydims, xdims) = (self.b.dims(y), self.b.dims(f.operands[param]));
-        let dtype = self.b.dtype(y);
-        let n = self.b.numel(&ydims);
-        let n = self.b.dim(n);
-        let floats: Vec<Type> = types.into_iter().filter(Type::is_float_tensor).collect();
-        let matrix = self.rows(n, dtype, &xdims, |this, i| {
-            let mut cotangents = vec![this.one_hot(i, n, dtype, &ydims)];
-            for t in floats.iter().skip(1) {
-                cotangents.push(this.b.full(0.0, t.dtype().unwrap_or(dtype), t.dims()));
-            }
-            let grad_types = this.param_types(&f, &[param]);
-            let op = Op::Vjp { func: f.func, wrt: vec![param] };
-            let out = this.emit(op, &f, cotangents, |_| grad_types)?;
-            out.extra.first().copied().ok_or_else(|| internal("no gradient"))
-        })?;
-        let dims: Vec<Dim> = ydims.iter().chain(&xdims).copied().collect();
-        Ok((Val::Leaf(self.b.reshape(matrix, &dims)), results.muts))
-    }
-
-    fn hessian(&mut self, func: &Rc<Closure<'p>>, wrt: &[usize], args: Vec<Argument<'p>>) -> R<Outcome<'p>> {
-        let g = Closure::Derivative {
-            kind: DerivativeKind::Grad,
-            func: Rc::clone(func),
-            wrt: wrt.to_vec(),
-            wrt_tuple: false,
-            aux: false,
-        };
-        let f = self.lift(&Rc::new(g), &args)?;
-        let param = self.single_param(&f, &args, wrt)?;
-        let x = f.operands[param];
-        let (xdims, dtype) = (self.b.dims(x), self.b.dtype(x));
-        let n = self.b.numel(&xdims);
-        let n = self.b.dim(n);
-        let matrix = self.rows(n, dtype, &xdims, |this, i| {
-            let tangent = this.one_hot(i, n, dtype, &xdims);
-            let op = Op::Jvp { func: f.func, wrt: vec![param] };
-            let floats = |types: &[Type]| types.iter().filter(|t| t.is_float_tensor()).cloned().collect();
-            let out = this.emit(op, &f, vec![tangent], floats)?;
-            out.extra.first().copied().ok_or_else(|| internal("no tangent"))
-        })?;
-        let dims: Vec<Dim> = xdims.iter().chain(&xdims).copied().collect();
-        Ok((Val::Leaf(self.b.reshape(matrix, &dims)), Vec::new()))
-    }
-
     // --- trees by a function
 
     /// `tree.map(f, tree…)`: `f` on each active leaf; the others come from the first tree.
@@ -261,8 +168,7 @@ impl<'p> Elab<'p> {
         let mut ids = Vec::with_capacity(leaves.len());
         for leaf in &leaves {
             let dims = known_all(&leaf.dims)?;
-            let Some(d) = leaf.dtype else { return Err(internal("text cannot be filled")) };
-            let x = self.convert_value(x, d);
+            let x = self.convert_value(x, leaf.dtype);
             ids.push(self.b.splat(x, &dims));
         }
         self.unflatten(ty, &mut ids.into_iter())

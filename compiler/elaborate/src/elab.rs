@@ -2,11 +2,11 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{
-    AssertKind, Attrs, BinaryOp, Block, Builder, CompareOp, Dim, Dtype, FuncId, Function, Module, Op, Piece, ReduceOp,
-    Scalar, Type, ValueId,
+    AssertKind, Attrs, BinaryOp, Block, Builder, CompareOp, Dim, Dtype, FuncId, Function, HostFn, Module, Op, Piece,
+    ReduceOp, Scalar, Type, ValueId,
 };
 use tdl_source::Span;
-use tdl_types::thir::{Body, ConstId, Program, SizeExpr, SizeVar};
+use tdl_types::thir::{Body, ConstId, Expr, ExprKind, Program, SizeExpr, SizeVar};
 
 use crate::env::Env;
 use crate::rty::{Leaf, RDim, RTy, known_all};
@@ -29,6 +29,8 @@ pub struct Elab<'p> {
     pub at_top_of_main: bool,
     /// Whether places and variables are marked for a debugger.
     pub debug: bool,
+    /// The outermost call with a function among its arguments that is being elaborated in place.
+    pub passed_at: Option<Span>,
 }
 
 /// What has been computed already and dominates the present place.
@@ -36,6 +38,8 @@ pub struct Elab<'p> {
 struct Scope {
     sizes: Vec<(SizeExpr, Vec<(SizeVar, RDim)>, Dim)>,
     nonzero: Vec<ValueId>,
+    /// Texts by their numbers, where the number has been made from the text.
+    texts: FxHashMap<ValueId, ValueId>,
     marks: Vec<(usize, usize)>,
 }
 
@@ -52,7 +56,14 @@ impl<'p> Elab<'p> {
             scope: Scope::default(),
             at_top_of_main: false,
             debug: false,
+            passed_at: None,
         }
+    }
+
+    /// What an error about the derivative of `func`, asked for here, points at, if that is not here: the call that passed the
+    /// function, or that led from the user's file to another's.
+    pub fn passed(&self, func: &Expr) -> Option<Span> {
+        self.passed_at.filter(|at| matches!(func.kind, ExprKind::Local(_)) || at.file != self.b.span.file)
     }
 
     pub fn fresh_slot(&mut self) -> u32 {
@@ -97,7 +108,9 @@ impl<'p> Elab<'p> {
         let mut found = false;
         block.visit_insts(&mut |i| {
             let callee: Option<&Function> = match &i.op {
-                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } => Some(self.module.func(*func)),
+                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } => {
+                    Some(self.module.func(*func))
+                }
                 _ => None,
             };
             found |= i.op.has_effect() || callee.is_some_and(|f| f.attrs.effects);
@@ -124,6 +137,21 @@ impl<'p> Elab<'p> {
         self.scope.sizes.iter().find(|(e, v, _)| e == expr && v == vars).map(|(_, _, d)| *d)
     }
 
+    /// The number of a text.
+    pub fn intern(&mut self, text: ValueId) -> ValueId {
+        let number = self.b.inst1(Op::Host(HostFn::Intern), vec![text], Type::scalar(Dtype::I64));
+        self.scope.texts.insert(number, text);
+        number
+    }
+
+    /// The text of a number.
+    pub fn text_of(&mut self, number: ValueId) -> ValueId {
+        match self.scope.texts.get(&number) {
+            Some(text) => *text,
+            None => self.b.inst1(Op::Host(HostFn::TextOf), vec![number], Type::Str),
+        }
+    }
+
     pub fn remember_size(&mut self, expr: &SizeExpr, vars: &[(SizeVar, RDim)], d: Dim) {
         self.scope.sizes.push((expr.clone(), vars.to_vec(), d));
     }
@@ -138,7 +166,6 @@ impl<'p> Elab<'p> {
     /// A slot is the nearest witness before the leaf: two values of one type have slots of one number.
     fn leaf_type(&self, i: usize, leaves: &[Leaf], ids: &impl Fn(usize) -> ValueId) -> R<Type> {
         let leaf = &leaves[i];
-        let Some(dtype) = leaf.dtype else { return Ok(Type::Str) };
         let dim = |d: &RDim| match d {
             RDim::Known(d) => Ok(*d),
             RDim::Slot(k) => match leaves[..i].iter().rposition(|l| l.slot == Some(*k)) {
@@ -147,7 +174,7 @@ impl<'p> Elab<'p> {
             },
             RDim::Expr(_) => Err(internal("a size depends on an unknown one")),
         };
-        Ok(Type::tensor(dtype, leaf.dims.iter().map(dim).collect::<R<Vec<Dim>>>()?))
+        Ok(Type::tensor(leaf.dtype, leaf.dims.iter().map(dim).collect::<R<Vec<Dim>>>()?))
     }
 
     /// A tree of this type from its leaves.
@@ -191,7 +218,7 @@ impl<'p> Elab<'p> {
         let val = self.params(ty)?;
         for (v, leaf) in val.leaves().into_iter().zip(self.leaves(ty)?) {
             if leaf.slot.is_none() {
-                let path: String = leaf.path.iter().map(|p| format!(".{p}")).collect();
+                let path: String = leaf.path.iter().filter(|p| &***p != "*").map(|p| format!(".{p}")).collect();
                 self.b.name_value(v, &format!("{name}{path}"));
             }
         }
@@ -208,10 +235,7 @@ impl<'p> Elab<'p> {
         let mut ids = Vec::with_capacity(leaves.len());
         for leaf in &leaves {
             let dims: Vec<Dim> = leaf.dims.iter().map(zero).collect();
-            ids.push(match leaf.dtype {
-                Some(d) => self.b.full(0.0, d, &dims),
-                None => self.b.text(""),
-            });
+            ids.push(self.b.full(0.0, leaf.dtype, &dims));
         }
         self.unflatten(ty, &mut ids.into_iter())
     }
@@ -222,10 +246,7 @@ impl<'p> Elab<'p> {
         let mut ids = Vec::with_capacity(leaves.len());
         for leaf in &leaves {
             let dims = known_all(&leaf.dims)?;
-            ids.push(match leaf.dtype {
-                Some(d) => self.b.full(x, d, &dims),
-                None => self.b.text(""),
-            });
+            ids.push(self.b.full(if leaf.text { 0.0 } else { x }, leaf.dtype, &dims));
         }
         self.unflatten(ty, &mut ids.into_iter())
     }
@@ -243,7 +264,7 @@ impl<'p> Elab<'p> {
             }
             let leaf = leaves.get(k);
             k += 1;
-            let Some(Leaf { dtype: Some(_), dims, .. }) = leaf else { return Ok(v) };
+            let Some(Leaf { dims, .. }) = leaf else { return Ok(v) };
             match known_all(dims) {
                 Ok(dims) if dims.len() == self.b.rank(v) => Ok(self.b.reshape(v, &dims)),
                 Ok(_) | Err(_) => Ok(v),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, Op, Scalar, Type, UnaryOp, ValueId};
+use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, HostFn, Op, Scalar, Type, UnaryOp, ValueId};
 use tdl_types::thir::{Expr, ExprKind, LocalId, SizeCheck, SizeExpr, Ty};
 
 use crate::effects::Effects;
@@ -67,10 +67,16 @@ impl<'p> Elab<'p> {
                 let env = Mentions::of_generics(env.body, generics, sig.as_deref()).part_of(env);
                 Ok(closure(Closure::Fn { func: *func, generics: generics.clone(), env: Rc::new(env), sig }))
             }
+            ExprKind::FnParam(id) => match env.generics.get(id) {
+                Some(RArg::Fn(f)) => Ok(Val::Fn(Rc::clone(f))),
+                Some(RArg::Size(_) | RArg::Shape(_) | RArg::Dtype(_) | RArg::Ty(_)) | None => {
+                    Err(internal("a function parameter has no function"))
+                }
+            },
             ExprKind::BuiltinFn(op) => match sig(e) {
                 Some(sig) => {
                     let env = Mentions::of_generics(env.body, &[], Some(&sig)).part_of(env);
-                    Ok(closure(Closure::Builtin { op, env: Rc::new(env), sig }))
+                    Ok(closure(Closure::Builtin { op: Rc::new(op.clone()), env: Rc::new(env), sig }))
                 }
                 None => Err(internal("a builtin as a value has no function type")),
             },
@@ -166,11 +172,21 @@ impl<'p> Elab<'p> {
             }
             ExprKind::Derivative(d) => {
                 let func = self.expr(env, &d.func)?.function()?;
-                let (kind, wrt) = (d.kind, d.wrt.clone());
-                Ok(closure(Closure::Derivative { kind, func, wrt, wrt_tuple: d.wrt_tuple, aux: d.aux }))
+                let (kind, wrt, at) = (d.kind, d.wrt.clone(), self.passed(&d.func));
+                Ok(closure(Closure::Derivative { kind, func, wrt, wrt_tuple: d.wrt_tuple, aux: d.aux, at }))
             }
-            ExprKind::Vjp { func, args, wrt } => self.vjp(env, func, args, wrt),
-            ExprKind::Jvp { func, args, tangents, wrt } => self.jvp(env, func, args, tangents, wrt),
+            ExprKind::Vmap(m) => {
+                let func = self.expr(env, &m.func)?.function()?;
+                Ok(closure(Closure::Vmap { func, axes: m.axes.clone(), out: m.out }))
+            }
+            ExprKind::Vjp { func, args, wrt } => {
+                self.b.span = self.passed(func).unwrap_or(self.b.span);
+                self.vjp(env, func, args, wrt)
+            }
+            ExprKind::Jvp { func, args, tangents, wrt } => {
+                self.b.span = self.passed(func).unwrap_or(self.b.span);
+                self.jvp(env, func, args, tangents, wrt)
+            }
             ExprKind::Pack { value, witnesses } => {
                 let x = self.expr(env, value)?;
                 let witnesses = witnesses.iter().map(|s| self.size_value(env, s)).collect::<R<Vec<_>>>()?;
@@ -280,8 +296,12 @@ impl<'p> Elab<'p> {
 
     fn comparison(&mut self, env: &mut Env<'p>, op: CompareOp, left: &'p Expr, right: &'p Expr) -> R<Val<'p>> {
         let (x, y) = (self.value(env, left)?, self.value(env, right)?);
-        if *self.b.ty(x) == Type::Str {
-            return Err(crate::unsupported("comparing text", self.b.span));
+        if is_text(&left.ty) && !matches!(op, CompareOp::Eq | CompareOp::Ne) {
+            let (x, y) = broadcast::pair(&mut self.b, x, y);
+            let ty = self.b.ty(x).clone();
+            let order = self.b.inst1(Op::Host(HostFn::TextOrder), vec![x, y], ty);
+            let zero = self.b.full_like(0.0, order);
+            return Ok(Val::Leaf(self.b.compare(op, order, zero)));
         }
         if self.b.rank(x) == 0 && self.b.rank(y) == 0 && self.b.dtype(x) == Dtype::I64 {
             return Ok(Val::Leaf(self.compare_sizes(op, x, y)));
@@ -315,8 +335,8 @@ impl<'p> Elab<'p> {
             return Ok(Val::Leaf(self.convert_value(*v, *d)));
         }
         let mut leaves = self.leaves(ty)?.into_iter().filter(|l| l.slot.is_none());
-        x.map(&mut |v| match leaves.next().and_then(|l| l.dtype) {
-            Some(d) => Ok(self.convert_value(v, d)),
+        x.map(&mut |v| match leaves.next() {
+            Some(l) => Ok(self.convert_value(v, l.dtype)),
             None => Ok(v),
         })
     }
@@ -397,6 +417,15 @@ impl<'p> Elab<'p> {
 
 pub fn closure(c: Closure<'_>) -> Val<'_> {
     Val::Fn(Rc::new(c))
+}
+
+/// A text or an array of text.
+pub fn is_text(t: &Ty) -> bool {
+    match t {
+        Ty::Str => true,
+        Ty::Stack(_, elem) => matches!(**elem, Ty::Str),
+        _ => false,
+    }
 }
 
 /// A tuple; existentials among the parts move outside, as in their types.

@@ -371,8 +371,8 @@ impl<'p> Elab<'p> {
                 self.assign(env, target, value)
             }
             StmtKind::Update { place, op, value } => self.update(env, place, *op, value),
-            StmtKind::For { index, from, to, body, remat: _ } => self.for_stmt(env, *index, from, to, body),
-            StmtKind::While { cond, body, remat: _ } => self.while_stmt(env, cond, body),
+            StmtKind::For { index, from, to, body, remat } => self.for_stmt(env, *index, (from, to), body, *remat),
+            StmtKind::While { cond, body, remat } => self.while_stmt(env, cond, body, *remat),
             StmtKind::Assert { cond, message } => self.assert_stmt(env, cond, message),
             StmtKind::Expr(e) => self.expr(env, e).map(|_| ()),
         }

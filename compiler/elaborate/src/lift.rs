@@ -19,6 +19,8 @@ pub struct Lifted<'p> {
     /// The result and the final values of `mut` parameters, in terms of the function's values.
     result: Val<'p>,
     muts: Vec<(usize, Val<'p>)>,
+    /// Values that functions in the result have captured; the last results.
+    kept: Vec<ValueId>,
     params: Vec<ValueId>,
     /// Sizes the function computes and its result types mention; its first results.
     computed: Vec<ValueId>,
@@ -36,20 +38,41 @@ pub struct Results<'p> {
 
 impl<'p> Elab<'p> {
     pub fn lift(&mut self, func: &Rc<Closure<'p>>, args: &[Argument<'p>]) -> R<Lifted<'p>> {
-        if args.iter().any(|a| a.val.has_function()) {
-            return Err(crate::unsupported("a function among the arguments of a differentiated function", self.b.span));
-        }
+        let types = args.iter().flat_map(|a| a.val.leaves()).map(|v| self.b.ty(v).clone()).collect();
+        self.lift_as(func, args, types)
+    }
+
+    /// As a function of arguments whose leaves have these types.
+    pub fn lift_as(&mut self, func: &Rc<Closure<'p>>, args: &[Argument<'p>], types: Vec<Type>) -> R<Lifted<'p>> {
         let arg_leaves: Vec<ValueId> = args.iter().flat_map(|a| a.val.leaves()).collect();
         // what the closure needs from here: sizes first, then values
         let mut captured = Vec::new();
-        remap::closure(func, &mut |v| {
-            if !captured.contains(&v) {
-                captured.push(v);
+        let mut constants = FxHashMap::default();
+        {
+            let mut note = |v: ValueId| {
+                if !captured.contains(&v) {
+                    captured.push(v);
+                }
+                if let (Some(c), 0) = (self.b.as_const(v), self.b.ty(v).rank()) {
+                    constants.insert(v, (c, self.b.ty(v).clone()));
+                }
+                v
+            };
+            remap::closure(func, &mut note);
+            // functions among the arguments are constants of the lifted function
+            for a in args {
+                remap::functions(&a.val, &mut note);
             }
-            v
-        });
+        }
         captured.retain(|v| self.b.as_const(*v).is_none() || self.b.ty(*v).rank() > 0);
-        let mut sizes = dim_values(&self.b, &arg_leaves);
+        let mut sizes = Vec::new();
+        for d in types.iter().flat_map(Type::dims) {
+            if let Dim::Val(v) = d
+                && !sizes.contains(v)
+            {
+                sizes.push(*v);
+            }
+        }
         let is_size = |this: &Self, v: ValueId| *this.b.ty(v) == Type::scalar(Dtype::I64);
         for v in
             dim_values(&self.b, &captured).into_iter().chain(captured.iter().copied().filter(|v| is_size(self, *v)))
@@ -59,16 +82,13 @@ impl<'p> Elab<'p> {
             }
         }
         captured.retain(|v| !sizes.contains(v));
-        let mut constants = FxHashMap::default();
-        remap::closure(func, &mut |v| {
-            if let (Some(c), 0) = (self.b.as_const(v), self.b.ty(v).rank()) {
-                constants.insert(v, (c, self.b.ty(v).clone()));
-            }
-            v
-        });
         let describe = |this: &Self, v: &ValueId| (*v, this.b.value(*v).clone());
         let size_data: Vec<_> = sizes.iter().map(|v| describe(self, v)).collect();
-        let arg_data: Vec<_> = arg_leaves.iter().map(|v| describe(self, v)).collect();
+        let arg_data: Vec<_> = arg_leaves
+            .iter()
+            .zip(types)
+            .map(|(v, ty)| (*v, tdl_ir::ValueData { ty, ..self.b.value(*v).clone() }))
+            .collect();
         let captured_data: Vec<_> = captured.iter().map(|v| describe(self, v)).collect();
         let mut operands = sizes;
         let first = operands.len();
@@ -88,6 +108,7 @@ impl<'p> Elab<'p> {
             positions,
             result: Val::Never,
             muts: Vec::new(),
+            kept: Vec::new(),
             params: Vec::new(),
             computed: Vec::new(),
             types: Vec::new(),
@@ -121,27 +142,34 @@ impl<'p> Elab<'p> {
                 map.insert(*v, k);
             }
             let mut lost = false;
-            let func = Rc::new(remap::closure(func, &mut |v| match map.get(&v) {
+            let mut here = |v: ValueId| match map.get(&v) {
                 Some(w) => *w,
                 None => {
                     lost = true;
                     v
                 }
-            }));
-            if lost {
-                return Err(internal("a captured value is lost"));
-            }
+            };
+            let func = Rc::new(remap::closure(func, &mut here));
             let mut arg_params = arg_params.into_iter();
             let mut inner = Vec::with_capacity(args.len());
             for a in args {
-                inner.push(Argument { val: a.val.rebuild(&mut arg_params)?, active: Rc::clone(&a.active) });
+                let val = remap::functions(&a.val.rebuild(&mut arg_params)?, &mut here);
+                inner.push(Argument { val, active: Rc::clone(&a.active) });
+            }
+            if lost {
+                return Err(internal("a captured value is lost"));
             }
             let (result, muts) = this.apply(&func, inner)?;
-            if result.has_function() {
-                return Err(crate::unsupported("differentiating a function that returns a function", this.b.span));
-            }
             let mut results = result.leaves();
             results.extend(muts.iter().flat_map(|(_, v)| v.leaves()));
+            // what functions among the results have captured comes out too
+            remap::functions(&result, &mut |v| {
+                if !lifted.params.contains(&v) && !lifted.kept.contains(&v) {
+                    lifted.kept.push(v);
+                }
+                v
+            });
+            results.extend(&lifted.kept);
             let computed: Vec<ValueId> =
                 dim_values(&this.b, &results).into_iter().filter(|v| !lifted.params.contains(v)).collect();
             let mut all = computed.clone();
@@ -163,6 +191,7 @@ impl<'p> Elab<'p> {
             Closure::Fn { func, .. } | Closure::Bound { func, .. } => format!("{}.value", of(func)),
             Closure::Builtin { .. } => "builtin".into(),
             Closure::Derivative { func, .. } => format!("{}.grad", self.closure_name(func).trim_end_matches(".value")),
+            Closure::Vmap { func, .. } => format!("{}.lanes", self.closure_name(func).trim_end_matches(".value")),
             Closure::Pull(_) => "pull".into(),
         }
     }
@@ -204,7 +233,27 @@ impl<'p> Elab<'p> {
         for (i, v) in &f.muts {
             muts.push((*i, v.rebuild(&mut leaves)?));
         }
+        let mut names: FxHashMap<ValueId, ValueId> = f.params.iter().copied().zip(f.operands.iter().copied()).collect();
+        names.extend(f.kept.iter().copied().zip(leaves));
+        let result = remap::functions(&result, &mut |v| names.get(&v).copied().unwrap_or(v));
         Ok(Results { result, muts, extra: results[own..].to_vec() })
+    }
+
+    /// Applies a `vmap` of the function on `n` lanes: its results have the lanes in front.
+    pub fn emit_lanes(&mut self, op: Op, f: &Lifted<'p>, n: ValueId, lanes: Dim) -> R<Val<'p>> {
+        let first = self.b.next_value(0);
+        let types = self.result_types(f, |k| ValueId(first.0 + k as u32)).into_iter().enumerate();
+        let types = types.map(|(k, ty)| match ty {
+            Type::Tensor { dtype, dims } if k >= f.computed.len() => {
+                Type::Tensor { dtype, dims: std::iter::once(lanes).chain(dims).collect() }
+            }
+            ty @ (Type::Tensor { .. } | Type::Str | Type::Stack { .. }) => ty,
+        });
+        let types = types.collect();
+        let mut operands = vec![n];
+        operands.extend(&f.operands);
+        let results = self.b.inst(op, operands, types, Vec::new());
+        f.result.rebuild(&mut results[f.computed.len()..].iter().copied())
     }
 
     /// Just calls it; also gives the types of all results in terms of values here.
@@ -226,6 +275,11 @@ impl<'p> Elab<'p> {
 }
 
 impl<'p> Lifted<'p> {
+    /// How many of the first results are sizes that the types of the others mention.
+    pub fn computed_sizes(&self) -> usize {
+        self.computed.len()
+    }
+
     /// Indices among the parameters of the active leaves of these arguments.
     pub fn active_params(&self, args: &[Argument<'p>], wrt: &[usize]) -> Vec<usize> {
         let leaves = |w: &usize| {

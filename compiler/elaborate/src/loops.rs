@@ -15,9 +15,9 @@ impl<'p> Elab<'p> {
         &mut self,
         env: &mut Env<'p>,
         index: LocalId,
-        from: &'p Expr,
-        to: &'p Expr,
+        (from, to): (&'p Expr, &'p Expr),
         body: &'p Block,
+        remat: Option<u64>,
     ) -> R<()> {
         let from = self.expr(env, from)?.leaf()?;
         let to = self.expr(env, to)?.leaf()?;
@@ -33,6 +33,7 @@ impl<'p> Elab<'p> {
         let effects = Effects::of_block(body);
         let slots = loop_slots(&effects, env.depth + 1);
         let enter = move |this: &mut Self, env: &mut Env<'p>, i: ValueId| {
+            this.checkpoint(remat);
             env.depth += 1;
             if effects.continues {
                 let no = this.b.const_bool(false);
@@ -90,7 +91,14 @@ impl<'p> Elab<'p> {
         Ok(())
     }
 
-    pub fn while_stmt(&mut self, env: &mut Env<'p>, cond: &'p Expr, body: &'p Block) -> R<()> {
+    /// Marks the loop whose body has been opened.
+    fn checkpoint(&mut self, every: Option<u64>) {
+        if let Some(every) = every {
+            self.b.inst(Op::Checkpoint { every }, Vec::new(), Vec::new(), Vec::new());
+        }
+    }
+
+    pub fn while_stmt(&mut self, env: &mut Env<'p>, cond: &'p Expr, body: &'p Block, remat: Option<u64>) -> R<()> {
         let mut effects = Effects::of_block(body);
         let in_cond = Effects::of_expr(cond);
         let depth = env.depth + 1;
@@ -99,6 +107,7 @@ impl<'p> Elab<'p> {
             env.vars.insert(Slot::Broken(depth), Val::Leaf(no));
         }
         let run = |this: &mut Self, env: &mut Env<'p>, effects: &Effects| {
+            this.checkpoint(remat);
             env.depth += 1;
             if effects.continues {
                 let no = this.b.const_bool(false);

@@ -83,6 +83,9 @@ impl Visit for Mentions<'_> {
     fn expr(&mut self, e: &Expr) {
         match &e.kind {
             ExprKind::Local(l) => self.local(*l),
+            ExprKind::FnParam(g) => {
+                self.generics.insert(*g);
+            }
             ExprKind::Lambda(id) => {
                 let body = self.body;
                 let lambda = &body.lambdas[id.index()];
@@ -140,7 +143,7 @@ impl Visit for Mentions<'_> {
             GenericArg::Dtype(e) => self.elem(*e),
             GenericArg::Ty(t) => self.ty(t),
             GenericArg::Fn(f) => match &**f {
-                FnArg::Item(_, args) => args.iter().for_each(|a| self.generic(a)),
+                FnArg::Item(_) | FnArg::Elementwise(_) | FnArg::Infer(_) => {}
                 FnArg::Param(g) => {
                     self.generics.insert(*g);
                 }

@@ -41,7 +41,10 @@ impl<'p> Elab<'p> {
                 let mut ids = Vec::with_capacity(leaves.len());
                 for leaf in &leaves {
                     let dims = known_all(&leaf.dims)?;
-                    let dtype = leaf.dtype.filter(|d| d.is_float()).ok_or_else(|| internal("a draw of no float"))?;
+                    let dtype = leaf.dtype;
+                    if !dtype.is_float() {
+                        return Err(internal("a draw of no float"));
+                    }
                     ids.push(match op {
                         RngOp::Normal => random::normal(&mut self.b, rng, dtype, &dims),
                         _ => random::uniform(&mut self.b, rng, dtype, &dims),

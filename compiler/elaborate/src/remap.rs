@@ -73,6 +73,16 @@ pub fn val<'p>(v: &Val<'p>, f: Map<'_>) -> Val<'p> {
     }
 }
 
+/// The functions in a value carried over, its leaves as they are.
+pub fn functions<'p>(v: &Val<'p>, f: Map<'_>) -> Val<'p> {
+    match v {
+        Val::Fn(c) => Val::Fn(Rc::new(closure(c, f))),
+        Val::Tree(items) => Val::Tree(items.iter().map(|v| functions(v, f)).collect()),
+        Val::Pack(slots, body) => Val::Pack(slots.clone(), Box::new(functions(body, f))),
+        Val::Leaf(_) | Val::Never => v.clone(),
+    }
+}
+
 pub fn env<'p>(e: &Env<'p>, f: Map<'_>) -> Env<'p> {
     let mut out = Env::empty(e.body);
     // in a fixed order: parameters of lifted functions follow it
@@ -101,7 +111,9 @@ pub fn closure<'p>(c: &Closure<'p>, f: Map<'_>) -> Closure<'p> {
         Closure::Fn { func, generics, env: e, sig } => {
             Closure::Fn { func: *func, generics: generics.clone(), env: Rc::new(env(e, f)), sig: sig.clone() }
         }
-        Closure::Builtin { op, env: e, sig } => Closure::Builtin { op, env: Rc::new(env(e, f)), sig: Rc::clone(sig) },
+        Closure::Builtin { op, env: e, sig } => {
+            Closure::Builtin { op: Rc::clone(op), env: Rc::new(env(e, f)), sig: Rc::clone(sig) }
+        }
         Closure::Bound { func, generics, own, env: e, sig, receiver, receiver_active } => Closure::Bound {
             func: *func,
             generics: generics.iter().map(|a| rarg(a, f)).collect(),
@@ -111,13 +123,17 @@ pub fn closure<'p>(c: &Closure<'p>, f: Map<'_>) -> Closure<'p> {
             receiver: val(receiver, f),
             receiver_active: Rc::clone(receiver_active),
         },
-        Closure::Derivative { kind, func, wrt, wrt_tuple, aux } => Closure::Derivative {
+        Closure::Derivative { kind, func, wrt, wrt_tuple, aux, at } => Closure::Derivative {
             kind: *kind,
             func: Rc::new(closure(func, f)),
             wrt: wrt.clone(),
             wrt_tuple: *wrt_tuple,
             aux: *aux,
+            at: *at,
         },
+        Closure::Vmap { func, axes, out } => {
+            Closure::Vmap { func: Rc::new(closure(func, f)), axes: axes.clone(), out: *out }
+        }
         Closure::Pull(p) => Closure::Pull(Pull {
             func: p.func,
             args: p.args.iter().map(|v| f(*v)).collect(),

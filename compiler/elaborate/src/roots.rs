@@ -1,6 +1,6 @@
 //! Where elaboration starts: `main`, tests, single functions.
 
-use tdl_ir::{Attrs, Dim, Dtype, FuncId, Module, ValueId};
+use tdl_ir::{Attrs, Dim, Dtype, FuncId, Module, Type, ValueId};
 use tdl_types::thir::{Body, DtypeBound, Elem, Expr, ExprKind, FnId, Kind, Program, Ty};
 
 use crate::elab::Elab;
@@ -127,7 +127,7 @@ impl<'p> Elab<'p> {
                 _ => return Err(crate::unsupported("a parameter of `main` that is no number, bool or text", p.span)),
             };
             let default = match &p.default {
-                Some(body) => Some(self.closed(&format!("main.default.{}", p.name), body)?),
+                Some(body) => Some(self.closed(&format!("main.default.{}", p.name), body, dtype.is_none())?),
                 None => None,
             };
             params.push(MainParam { name: p.name.to_string(), dtype, default });
@@ -137,7 +137,14 @@ impl<'p> Elab<'p> {
             for p in &def.params {
                 this.b.span = p.span;
                 let ty = this.ty(&env, &p.ty)?;
-                let v = this.named_params(&p.name, &ty)?;
+                let v = match &p.ty {
+                    Ty::Str => {
+                        let text = this.b.param(Type::Str);
+                        this.b.name_value(text, &p.name);
+                        Val::Leaf(this.intern(text))
+                    }
+                    _ => this.named_params(&p.name, &ty)?,
+                };
                 env.set(p.local, v);
             }
             this.b.span = body.value.span;
@@ -160,12 +167,13 @@ impl<'p> Elab<'p> {
         })
     }
 
-    /// A function without parameters.
-    fn closed(&mut self, name: &str, body: &'p Body) -> R<FuncId> {
+    /// A function without parameters; its value is a text if `text`.
+    fn closed(&mut self, name: &str, body: &'p Body, text: bool) -> R<FuncId> {
         self.function(name, body.value.span, Attrs::default(), |this| {
             let mut env = Env::empty(body);
             let v: Val<'p> = this.expr(&mut env, &body.value)?;
-            Ok(v.leaves())
+            let leaves = v.leaves();
+            Ok(if text { leaves.into_iter().map(|v| this.text_of(v)).collect() } else { leaves })
         })
     }
 

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use tdl_ir::{BinaryOp, Dim, Dtype, ValueId};
-use tdl_types::thir::{self, Elem, FnArg, GenericArg, GenericId, SizeExpr, SizeVar, Spread, StructId, Ty};
+use tdl_types::thir::{
+    self, Builtin, Elem, FnArg, FnParam, FnTy, GenericArg, GenericId, SizeExpr, SizeVar, Spread, StructId, Ty,
+};
 
 use crate::elab::Elab;
 use crate::env::Env;
-use crate::mentions::Mentions;
 use crate::val::{Closure, Val};
 use crate::{R, internal};
 
@@ -56,14 +57,15 @@ pub enum RArg<'p> {
 /// One leaf of a type: a value of the IR.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// None: text.
-    pub dtype: Option<Dtype>,
+    /// That of text is `i64`: its number.
+    pub dtype: Dtype,
+    pub text: bool,
     pub dims: Vec<RDim>,
     /// This leaf is the witness of that slot.
     pub slot: Option<u32>,
     /// A float that is not state: takes part in tree arithmetic and has a gradient.
     pub active: bool,
-    /// Field names and tuple positions on the way to it.
+    /// Field names and tuple positions on the way to it; `*` for an axis of a stack.
     pub path: Vec<Rc<str>>,
 }
 
@@ -73,7 +75,7 @@ impl<'p> Elab<'p> {
             Ty::Never => RTy::Never,
             Ty::Tensor(elem, shape) => RTy::Tensor(self.elem(env, *elem)?, self.shape(env, shape)?),
             Ty::Tuple(items) => RTy::Tuple(items.iter().map(|t| self.ty(env, t)).collect::<R<_>>()?),
-            Ty::Struct(id, args) => RTy::Struct(*id, self.generic_args(env, args, None)?),
+            Ty::Struct(id, args) => RTy::Struct(*id, self.generic_args(env, args)?),
             Ty::Stack(shape, elem) => {
                 let dims = self.shape(env, shape)?;
                 let elem = self.ty(env, elem)?;
@@ -126,26 +128,20 @@ impl<'p> Elab<'p> {
         Ok(out)
     }
 
-    /// `params` are those that the arguments are for, when they may be functions.
-    pub fn generic_args(
-        &mut self,
-        env: &Env<'p>,
-        args: &[GenericArg],
-        params: Option<&[GenericId]>,
-    ) -> R<Vec<RArg<'p>>> {
-        let one = |this: &mut Self, (i, arg): (usize, &GenericArg)| {
+    pub fn generic_args(&mut self, env: &Env<'p>, args: &[GenericArg]) -> R<Vec<RArg<'p>>> {
+        let one = |this: &mut Self, arg: &GenericArg| {
             Ok(match arg {
                 GenericArg::Size(s) => RArg::Size(this.size(env, s)?),
                 GenericArg::Shape(s) => RArg::Shape(this.shape(env, s)?),
                 GenericArg::Dtype(e) => RArg::Dtype(this.elem(env, *e)?),
                 GenericArg::Ty(t) => RArg::Ty(this.ty(env, t)?),
-                GenericArg::Fn(f) => RArg::Fn(this.fn_arg(env, f, params.and_then(|p| p.get(i)).copied())?),
+                GenericArg::Fn(f) => RArg::Fn(this.fn_arg(env, f)?),
             })
         };
-        args.iter().enumerate().map(|a| one(self, a)).collect()
+        args.iter().map(|a| one(self, a)).collect()
     }
 
-    fn fn_arg(&mut self, env: &Env<'p>, arg: &FnArg, param: Option<GenericId>) -> R<Rc<Closure<'p>>> {
+    fn fn_arg(&mut self, env: &Env<'p>, arg: &FnArg) -> R<Rc<Closure<'p>>> {
         match arg {
             FnArg::Param(id) => match env.generics.get(id) {
                 Some(RArg::Fn(f)) => Ok(Rc::clone(f)),
@@ -153,18 +149,37 @@ impl<'p> Elab<'p> {
                     Err(internal(format!("function parameter {id:?} has no function")))
                 }
             },
-            FnArg::Item(func, generics) => {
-                let sig = param.and_then(|p| match &self.program.generics[p.index()].kind {
-                    thir::Kind::Fn(sig) => Some(Rc::clone(sig)),
-                    thir::Kind::Size
-                    | thir::Kind::Shape
-                    | thir::Kind::Dtype(_)
-                    | thir::Kind::Tree(_)
-                    | thir::Kind::Interface(..) => None,
-                });
-                let env = Mentions::of_generics(env.body, generics, sig.as_deref()).part_of(env);
-                Ok(Rc::new(Closure::Fn { func: *func, generics: generics.clone(), env: Rc::new(env), sig }))
+            FnArg::Item(func) => {
+                // its own generics, bound by the arguments of each call
+                let def = &self.program.fns[func.index()];
+                let generics = def.generics.iter().map(|g| self.as_arg(*g)).collect();
+                let param = |p: &thir::Param| FnParam { name: None, ty: p.ty.clone(), mutable: p.mutable };
+                let sig = FnTy {
+                    generics: def.generics.clone(),
+                    params: def.params.iter().map(param).collect(),
+                    result: def.result.clone(),
+                    io: def.io,
+                };
+                let env = Rc::new(Env::empty(self.no_body));
+                Ok(Rc::new(Closure::Fn { func: *func, generics, env, sig: Some(Rc::new(sig)) }))
             }
+            FnArg::Elementwise(op) => {
+                let sig = FnTy { generics: Vec::new(), params: Vec::new(), result: Ty::unit(), io: false };
+                let env = Rc::new(Env::empty(self.no_body));
+                Ok(Rc::new(Closure::Builtin { op: Rc::new(Builtin::Elementwise1(*op)), env, sig: Rc::new(sig) }))
+            }
+            FnArg::Infer(_) => Err(internal("an unfinished function")),
+        }
+    }
+
+    /// A parameter in brackets as an argument for itself.
+    fn as_arg(&self, g: GenericId) -> GenericArg {
+        match self.program.generics[g.index()].kind {
+            thir::Kind::Size => GenericArg::Size(SizeExpr::var(SizeVar::Param(g))),
+            thir::Kind::Shape => GenericArg::Shape(vec![thir::Dim::Spread(Spread::Param(g))]),
+            thir::Kind::Dtype(_) => GenericArg::Dtype(Elem::Param(g)),
+            thir::Kind::Tree(_) | thir::Kind::Interface(..) => GenericArg::Ty(Ty::Param(g)),
+            thir::Kind::Fn(_) => GenericArg::Fn(Rc::new(FnArg::Param(g))),
         }
     }
 
@@ -316,22 +331,22 @@ impl<'p> Elab<'p> {
         state: bool,
         out: &mut Vec<Leaf>,
     ) -> R<()> {
-        let leaf = |dtype: Option<Dtype>, dims: &[RDim], path: &[Rc<str>]| Leaf {
+        let leaf = |dtype: Dtype, dims: &[RDim], path: &[Rc<str>]| Leaf {
             dtype,
+            text: false,
             dims: front.iter().chain(dims).cloned().collect(),
             slot: None,
-            active: !state && dtype.is_some_and(Dtype::is_float),
+            active: !state && dtype.is_float(),
             path: path.to_vec(),
         };
         match ty {
             RTy::Never | RTy::Fn => {}
-            RTy::Tensor(d, dims) => out.push(leaf(Some(*d), dims, path)),
-            RTy::Str if front.is_empty() => out.push(leaf(None, &[], path)),
-            RTy::Str => return Err(crate::unsupported("arrays of text", self.b.span)),
+            RTy::Tensor(d, dims) => out.push(leaf(*d, dims, path)),
+            RTy::Str => out.push(Leaf { text: true, ..leaf(Dtype::I64, &[], path) }),
             RTy::Rng => {
                 for name in ["key", "counter"] {
                     path.push(name.into());
-                    out.push(leaf(Some(Dtype::I64), &[], path));
+                    out.push(leaf(Dtype::I64, &[], path));
                     path.pop();
                 }
             }
@@ -353,7 +368,10 @@ impl<'p> Elab<'p> {
             }
             RTy::Stack(dims, elem) => {
                 let front: Vec<RDim> = front.iter().chain(dims).cloned().collect();
+                let depth = path.len();
+                path.extend(dims.iter().map(|_| Rc::from("*")));
                 self.collect(elem, path, &front, state, out)?;
+                path.truncate(depth);
             }
             RTy::Exists(slots, body) => {
                 let mut inner = Vec::new();
@@ -374,7 +392,8 @@ impl<'p> Elab<'p> {
                     }
                 }
                 let witness = |slot: u32| Leaf {
-                    dtype: Some(Dtype::I64),
+                    dtype: Dtype::I64,
+                    text: false,
                     dims: Vec::new(),
                     slot: Some(slot),
                     active: false,
@@ -421,6 +440,58 @@ impl<'p> Elab<'p> {
             }
         }
         Ok(hidden)
+    }
+
+    /// A type with the sizes of an existential known.
+    pub fn at_sizes(&mut self, ty: &RTy<'p>, slots: &[u32], witnesses: &[ValueId]) -> R<RTy<'p>> {
+        let dims = |this: &mut Self, dims: &[RDim]| -> R<Vec<RDim>> {
+            dims.iter().map(|d| this.dim_at(d, slots, witnesses)).collect()
+        };
+        Ok(match ty {
+            RTy::Never | RTy::Str | RTy::Rng | RTy::Fn => ty.clone(),
+            RTy::Tensor(d, shape) => RTy::Tensor(*d, dims(self, shape)?),
+            RTy::Stack(shape, elem) => {
+                let shape = dims(self, shape)?;
+                stack(shape, self.at_sizes(elem, slots, witnesses)?)
+            }
+            RTy::Tuple(items) => {
+                RTy::Tuple(items.iter().map(|t| self.at_sizes(t, slots, witnesses)).collect::<R<_>>()?)
+            }
+            RTy::Struct(id, args) => {
+                let mut out = Vec::with_capacity(args.len());
+                for a in args {
+                    out.push(match a {
+                        RArg::Size(d) => RArg::Size(self.dim_at(d, slots, witnesses)?),
+                        RArg::Shape(shape) => RArg::Shape(dims(self, shape)?),
+                        RArg::Ty(t) => RArg::Ty(self.at_sizes(t, slots, witnesses)?),
+                        RArg::Dtype(_) | RArg::Fn(_) => a.clone(),
+                    });
+                }
+                RTy::Struct(*id, out)
+            }
+            RTy::Exists(own, body) => RTy::Exists(own.clone(), Box::new(self.at_sizes(body, slots, witnesses)?)),
+        })
+    }
+
+    fn dim_at(&mut self, d: &RDim, slots: &[u32], witnesses: &[ValueId]) -> R<RDim> {
+        Ok(match d {
+            RDim::Known(_) => d.clone(),
+            RDim::Slot(k) => match slots.iter().position(|s| s == k) {
+                Some(i) => RDim::Known(self.b.dim(witnesses[i])),
+                None => d.clone(),
+            },
+            RDim::Expr(e) => {
+                let mut vars = Vec::with_capacity(e.vars.len());
+                for (v, d) in &e.vars {
+                    vars.push((*v, self.dim_at(d, slots, witnesses)?));
+                }
+                if vars.iter().all(|(_, d)| matches!(d, RDim::Known(_))) {
+                    RDim::Known(self.compute(&e.expr, &vars)?)
+                } else {
+                    RDim::Expr(Rc::new(RExpr { expr: e.expr.clone(), vars }))
+                }
+            }
+        })
     }
 
     /// How many witnesses an existential has, hidden ones included.

@@ -328,9 +328,6 @@ impl<'p> Elab<'p> {
         Val::zip(&refs, &mut |parts| {
             let leaf = &leaves[k];
             k += 1;
-            if leaf.dtype.is_none() {
-                return Err(crate::unsupported("arrays of text", self.b.span));
-            }
             let dims = crate::rty::known_all(&leaf.dims)?;
             let mut one = dims.clone();
             one[axis] = Dim::Const(1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tdl_ir::{AssertKind, Op, Piece, Type, ValueId};
+use tdl_ir::{AssertKind, HostFn, Op, Piece, Type, ValueId};
 use tdl_types::thir::{Expr, ExprKind, TextPiece, Ty};
 
 use crate::R;
@@ -16,6 +16,8 @@ use crate::val::{Argument, Val};
 struct Line {
     pieces: Vec<Piece>,
     args: Vec<ValueId>,
+    /// Inside a tuple or struct, where text stands in quotes.
+    quoting: bool,
 }
 
 impl Line {
@@ -39,7 +41,8 @@ impl Line {
 impl<'p> Elab<'p> {
     pub fn text(&mut self, env: &mut Env<'p>, pieces: &'p [TextPiece]) -> R<Val<'p>> {
         let line = self.line(env, pieces)?;
-        Ok(Val::Leaf(self.formatted(line)))
+        let text = self.formatted(line);
+        Ok(Val::Leaf(self.intern(text)))
     }
 
     fn formatted(&mut self, line: Line) -> ValueId {
@@ -70,19 +73,35 @@ impl<'p> Elab<'p> {
     /// Appends a value; `front` axes of its leaves belong to a stack.
     fn write(&mut self, line: &mut Line, v: &Val<'p>, ty: &RTy<'p>, spec: &Arc<str>, front: usize) -> R<()> {
         match (v, ty) {
+            (Val::Leaf(v), RTy::Str) => {
+                // inside something else a text stands in quotes
+                let text = if line.quoting || front > 0 {
+                    let format = self.b.text(spec);
+                    let format = self.intern(format);
+                    self.b.inst1(Op::Host(HostFn::ShowTexts), vec![*v, format], Type::Str)
+                } else {
+                    self.text_of(*v)
+                };
+                let spec = if front > 0 { "".into() } else { Arc::clone(spec) };
+                line.value(text, &spec);
+            }
+            (Val::Leaf(_), RTy::Stack(dims, elem)) => self.write(line, v, elem, spec, front + dims.len())?,
             (Val::Leaf(v), _) => line.value(*v, spec),
             (Val::Pack(_, body), RTy::Exists(_, ty)) => self.write(line, body, ty, spec, front)?,
             (Val::Tree(items), RTy::Tuple(tys)) => {
+                let outer = std::mem::replace(&mut line.quoting, true);
                 line.text("(");
                 for (i, (v, t)) in items.iter().zip(tys).enumerate() {
                     line.text(if i > 0 { ", " } else { "" });
                     self.write(line, v, t, spec, front)?;
                 }
-                line.text(")");
+                line.text(if items.len() == 1 { ",)" } else { ")" });
+                line.quoting = outer;
             }
             (Val::Tree(items), RTy::Struct(id, args)) => {
                 let tys = self.fields(*id, args)?;
                 let def = &self.program.structs[id.index()];
+                let outer = std::mem::replace(&mut line.quoting, true);
                 line.text(&def.name);
                 line.text(if items.is_empty() { " {" } else { " { " });
                 for (i, ((v, t), f)) in items.iter().zip(&tys).zip(&def.fields).enumerate() {
@@ -92,6 +111,7 @@ impl<'p> Elab<'p> {
                     self.write(line, v, t, spec, front)?;
                 }
                 line.text(if items.is_empty() { "}" } else { " }" });
+                line.quoting = outer;
             }
             (v, RTy::Stack(dims, elem)) => {
                 if let (RTy::Struct(id, _), Some(first)) = (&**elem, v.leaves().first()) {

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use tdl_ir::{Builder, Dim, FuncId, Type, ValueId};
-use tdl_types::thir::{Builtin, DerivativeKind, FnId, FnTy, GenericArg, Lambda};
+use tdl_source::Span;
+use tdl_types::thir::{Axis, Builtin, DerivativeKind, FnId, FnTy, GenericArg, Lambda};
 
 use crate::env::Env;
 use crate::rty::RArg;
@@ -37,7 +38,7 @@ pub enum Closure<'p> {
         sig: Option<Rc<FnTy>>,
     },
     Builtin {
-        op: &'p Builtin,
+        op: Rc<Builtin>,
         env: Rc<Env<'p>>,
         sig: Rc<FnTy>,
     },
@@ -59,6 +60,14 @@ pub enum Closure<'p> {
         wrt: Vec<usize>,
         wrt_tuple: bool,
         aux: bool,
+        /// Where the function was passed, if it is a parameter: what errors point at.
+        at: Option<Span>,
+    },
+    /// A function on each of many lanes; see [`tdl_types::thir::Vmap`].
+    Vmap {
+        func: Rc<Closure<'p>>,
+        axes: Vec<Option<Axis>>,
+        out: Axis,
     },
     /// What `vjp` gives: cotangents of the result to cotangents of the arguments.
     Pull(Pull<'p>),

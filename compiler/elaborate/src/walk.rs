@@ -110,6 +110,7 @@ pub fn walk_expr<V: Visit + ?Sized>(v: &mut V, e: &Expr) {
         | ExprKind::Local(_)
         | ExprKind::Const(_)
         | ExprKind::BuiltinFn(_)
+        | ExprKind::FnParam(_)
         | ExprKind::Lambda(_)
         | ExprKind::Break
         | ExprKind::Continue
@@ -186,6 +187,7 @@ pub fn walk_expr<V: Visit + ?Sized>(v: &mut V, e: &Expr) {
         }
         ExprKind::Block(b) => walk_block(v, b),
         ExprKind::Derivative(d) => v.expr(&d.func),
+        ExprKind::Vmap(m) => v.expr(&m.func),
         ExprKind::Vjp { func, args, .. } => {
             v.expr(func);
             args.iter().for_each(|e| v.expr(e));

@@ -14,7 +14,9 @@ mod verify;
 
 pub use builder::Builder;
 pub use module::{Attrs, Block, Function, Inst, Module, ValueData};
-pub use op::{AssertKind, BinaryOp, CompareOp, Dist, IoOp, Op, Piece, ReduceOp, Scalar, ScanOp, UnaryOp, Update};
+pub use op::{
+    AssertKind, BinaryOp, CompareOp, Dist, HostFn, IoOp, Op, Piece, ReduceOp, Scalar, ScanOp, UnaryOp, Update,
+};
 pub use text::{ParseError, parse, print, print_function, print_type, print_with_spans};
 pub use types::{Dim, Dtype, DtypeClass, FuncId, Type, ValueId};
 pub use verify::verify;

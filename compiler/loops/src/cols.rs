@@ -14,6 +14,7 @@ use crate::values::Leaf;
 
 /// Columns that are reduced together.
 const COLUMNS: i64 = 256;
+const NARROW: i64 = 64;
 /// Rows that are combined in the narrow dtype.
 const ROWS: i64 = 256;
 
@@ -62,13 +63,15 @@ impl<'l> Lower<'l> {
         let height = Size::product(&reduced_extents);
         let long = height.as_const().is_none_or(|h| h > 2 * ROWS);
 
+        // few columns still give every thread some
+        let columns = if width.as_const().is_some_and(|w| w <= 4 * COLUMNS) { NARROW } else { COLUMNS };
         let w = self.size(&width);
-        let blocks = self.host.add(w, Operand::i64(COLUMNS - 1));
-        let blocks = self.host.div(blocks, Operand::i64(COLUMNS));
+        let blocks = self.host.add(w, Operand::i64(columns - 1));
+        let blocks = self.host.div(blocks, Operand::i64(columns));
         let outer_count = self.size(&Size::product(&outer_extents));
         let range = self.host.mul(outer_count, blocks);
         let cost = self.cost(g);
-        let lanes = width.as_const().map_or(COLUMNS, |w| w.min(COLUMNS));
+        let lanes = width.as_const().map_or(columns, |w| w.min(columns));
         let grain = self.grain(&Work { elements: height.scale(lanes), cost });
         self.launch_over("cols", range, grain, |l, lo, hi| {
             let folds: Vec<Fold> = g
@@ -85,7 +88,7 @@ impl<'l> Lower<'l> {
                 .map(|fold| {
                     let mut local = |dtype| {
                         let dst = l.code().reg(RegTy::Ptr);
-                        l.code().push(Stmt::Local { dst, dtype, len: COLUMNS as usize });
+                        l.code().push(Stmt::Local { dst, dtype, len: columns as usize });
                         dst
                     };
                     let block = local(fold.narrow());
@@ -101,13 +104,13 @@ impl<'l> Lower<'l> {
                 (l.code().div(step.var.into(), blocks), l.code().rem(step.var.into(), blocks))
             };
             let outer_at = l.decompose(at, &outer_extents);
-            let first = l.code().mul(block_no, Operand::i64(COLUMNS));
+            let first = l.code().mul(block_no, Operand::i64(columns));
             let w = l.outer_size(&width);
             let rest = match first.as_i64() {
                 Some(0) => w,
                 _ => l.code().binary(BinaryOp::Sub, tdl_ir::Dtype::I64, w, first),
             };
-            let len = l.code().min(rest, Operand::i64(COLUMNS));
+            let len = l.code().min(rest, Operand::i64(columns));
             let mut base = vec![Idx::ZERO; rank];
             place_runs(&mut base, &outer, &outer_at);
 

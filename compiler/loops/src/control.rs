@@ -12,6 +12,7 @@ use crate::ir::*;
 use crate::lower::Lower;
 use crate::plan::{Group, Node, Part, Plan, member_leaves, plan};
 use crate::size::Size;
+use crate::tapes::covered;
 use crate::values::{Ax, Role, Values};
 
 /// How a loop hands a value on.
@@ -50,6 +51,7 @@ impl<'a> Lower<'a> {
                 self.prefer(&mut ctx.prefer, s, buf);
             }
         }
+        self.prefer_slots(block, dests, &mut ctx);
         self.blocks.push(ctx);
         for (n, node) in plan.nodes.iter().enumerate() {
             match node {
@@ -194,6 +196,10 @@ impl<'a> Lower<'a> {
                 carries.push(Carry::Fresh { param: reg, init: copy, result, buf });
                 continue;
             }
+            let covers = inst.op == Op::For && covered(&self.values, inst, k);
+            if covers {
+                self.written_once.insert(body.results[k]);
+            }
             let own = self.values.storage(*init).filter(|s| {
                 self.dies_at(*s, n)
                     && !captured.contains(s)
@@ -205,6 +211,7 @@ impl<'a> Lower<'a> {
                     taken.insert(s);
                     self.settle(r, self.home[&s])
                 }
+                None if covers => self.place(r, n),
                 None => {
                     let src = self.dense(*init);
                     let buf = self.place(r, n);
@@ -504,7 +511,10 @@ fn overwrites(values: &Values<'_>, plan: &Plan<'_>, body: &IrBlock, k: usize, pa
     }
     match &plan.nodes[at] {
         Node::Group(g) => aligned(values, g, y, param),
-        Node::Inst(_) => matches!(inst.op, Op::UpdateSlice { .. } | Op::Scatter { .. } | Op::For | Op::While | Op::If),
+        Node::Inst(_) => matches!(
+            inst.op,
+            Op::UpdateSlice { .. } | Op::Scatter { .. } | Op::Binary(_) | Op::For | Op::While | Op::If
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tdl_ir::{Dtype, Inst, IoOp, Op, Type, ValueId};
+use tdl_ir::{Dtype, HostFn, Inst, IoOp, Op, Type, ValueId};
 
 use crate::ir::*;
 use crate::lower::Lower;
@@ -39,7 +39,7 @@ impl<'a> Lower<'a> {
         match &inst.op {
             Op::Dense(bytes) => self.constant_tensor(inst, bytes),
             Op::Concat { axis } => self.concat(inst, *axis, n),
-            Op::UpdateSlice { steps, mode } => self.update_slice(inst, steps, *mode, n),
+            Op::UpdateSlice { steps, mode: _ } => self.update_slice(inst, steps, n),
             Op::Scatter { mode } => self.scatter(inst, *mode, n),
             Op::ArgReduce { max, axis: _ } => self.arg_reduce(inst, *max, n),
             Op::Scan { op, axis, reverse } => self.scan(inst, *op, *axis, *reverse, n),
@@ -79,6 +79,8 @@ impl<'a> Lower<'a> {
                 self.host.push(Stmt::Debug { site, func: Arc::clone(func), variable });
             }
             Op::Io(io) => self.io(inst, io, n),
+            Op::Host(func) => self.host_call(inst, *func),
+            Op::Binary(_) if self.is_tensor(inst.results[0]) => self.accumulate(inst, n),
             // Scalars that come from elements of tensors.
             Op::Const(_)
             | Op::Text(_)
@@ -98,7 +100,9 @@ impl<'a> Lower<'a> {
             | Op::Gather => self.point(inst),
             Op::Reduce { .. } => unreachable!("reductions are in groups"),
             Op::Call { .. } => unreachable!("calls have been inlined"),
-            Op::Vjp { .. } | Op::Jvp { .. } => unreachable!("`lower` refuses derivatives"),
+            Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. } => {
+                unreachable!("`lower` refuses derivatives")
+            }
         }
     }
 
@@ -112,6 +116,32 @@ impl<'a> Lower<'a> {
     fn adopt(&mut self, v: ValueId, ptr: Reg) {
         let bytes = self.bytes(v);
         self.adopted(ptr, bytes, v);
+    }
+
+    /// Results stand in registers of their types; a tensor's is its address, and its extents are known by the end of the call.
+    fn host_call(&mut self, inst: &Inst, func: HostFn) {
+        let args = self.args(&inst.args);
+        let mut registers = Vec::with_capacity(inst.results.len());
+        let mut tensors = Vec::new();
+        for r in &inst.results {
+            registers.push(match self.ty(*r) {
+                Type::Str => {
+                    let dst = self.host.named(RegTy::Str, None);
+                    self.scalars.insert(*r, dst.into());
+                    dst
+                }
+                Type::Tensor { dtype, dims } if dims.is_empty() => self.new_scalar(*r, *dtype),
+                Type::Tensor { .. } | Type::Stack { .. } => {
+                    let data = self.host.named(RegTy::Ptr, None);
+                    tensors.push((*r, data));
+                    data
+                }
+            });
+        }
+        self.runtime(RuntimeCall::Host { func, args, results: registers });
+        for (r, data) in tensors {
+            self.adopt(r, data);
+        }
     }
 
     fn io(&mut self, inst: &Inst, io: &IoOp, n: usize) {
@@ -155,8 +185,9 @@ impl<'a> Lower<'a> {
                     .collect();
                 self.runtime(RuntimeCall::Save { path, entries });
             }
-            IoOp::Load { names } => {
+            IoOp::Load { names, extra } => {
                 let path = path(self);
+                let renamed = inst.args.get(1).map(|v| self.arg(*v));
                 let mut scalars = Vec::new();
                 let mut entries = Vec::new();
                 for (name, r) in names.iter().zip(results) {
@@ -176,7 +207,7 @@ impl<'a> Lower<'a> {
                     let dims = self.dims(*r);
                     entries.push(LoadEntry { name: Arc::clone(name), dst: self.buf(buf).ptr, dtype, dims });
                 }
-                self.runtime(RuntimeCall::Load { path, entries });
+                self.runtime(RuntimeCall::Load { path, entries, renamed, extra: *extra });
                 for (r, buf, dtype) in scalars {
                     self.load_scalar(r, buf, dtype);
                     self.release(buf);

@@ -27,13 +27,18 @@ impl Lower<'_> {
 
     /// Loads element `idx` of `v`, whose elements are those of `storage` in the same order.
     fn load(&mut self, storage: ValueId, v: ValueId, idx: &[Idx]) -> Operand {
-        let at = flat(idx, &self.sizes_of(v));
+        let dims = self.sizes_of(v);
         // computed here, and perhaps not written yet
-        if let Some(o) = self.code().recall(storage, std::slice::from_ref(&at)) {
+        if let Some(o) = self.code().recall(storage, &[flat(idx, &dims)]) {
             return o;
         }
         let buf = self.home[&storage];
+        let skip = self.outer_axes(buf);
+        let at = flat(&idx[skip..], &dims[skip..]);
         let dtype = self.dtype(v);
+        if let Some(o) = self.load_from_tile(buf, dtype, &at) {
+            return o;
+        }
         let ptr = self.pointer(buf, Access::Read);
         let index = self.index(&at);
         self.code().scalar(dtype, Expr::Load { ptr, dtype, index })
@@ -41,7 +46,11 @@ impl Lower<'_> {
 
     /// Writes element `idx` of a dense tensor with extents `dims` in `buf`.
     pub fn store(&mut self, buf: BufStore<'_>, idx: &[Idx], value: Operand) {
-        let at = flat(idx, buf.dims);
+        let skip = self.outer_axes(buf.id);
+        let at = flat(&idx[skip..], &buf.dims[skip..]);
+        if self.store_to_stream(buf.id, &at, value) {
+            return;
+        }
         let ptr = self.pointer(buf.id, Access::Write);
         let index = self.index(&at);
         let dtype = buf.dtype;

@@ -12,6 +12,7 @@ use crate::lower::Lower;
 use crate::nest::{Fold, Run, collapse, extents, place_runs};
 use crate::plan::{Group, GroupKind, Member, Part, member_leaves, tree_cost};
 use crate::size::Size;
+use crate::tiles::crossing;
 use crate::values::{Leaf, identity};
 
 /// Elements per partial result of a reduction of everything, at least.
@@ -41,8 +42,11 @@ impl<'l> Lower<'l> {
             if let Some(w) = waits {
                 self.home.insert(w.value, buf);
             }
+            self.stream_member(g, m, waits, buf, &leaves);
         }
         if self.zeros(g) {
+            self.streams.clear();
+            self.rows.clear();
             return;
         }
         match g.kind {
@@ -51,6 +55,8 @@ impl<'l> Lower<'l> {
             GroupKind::Rows => self.rows(g, &leaves),
             GroupKind::Cols => self.cols(g, &leaves),
         }
+        self.streams.clear();
+        self.rows.clear();
     }
 
     /// A single tensor of zeros is cleared memory.
@@ -138,8 +144,12 @@ impl<'l> Lower<'l> {
         let axes: Vec<usize> = (0..g.outer.len()).collect();
         let runs = collapse(&axes, &g.outer, leaves);
         let members: Vec<&Member> = g.members.iter().collect();
-        let cost = self.cost(g);
-        self.over("map", &runs, g.outer.len(), cost, &mut |l, idx| _ = l.element(g, &members, idx));
+        let (rank, cost) = (g.outer.len(), self.cost(g));
+        let mut body = |l: &mut Self, idx: &[Idx]| _ = l.element(g, &members, idx);
+        match crossing(&runs, leaves) {
+            Some(across) => self.tiled(&runs, across, rank, cost, &mut body),
+            None => self.over("map", &runs, rank, cost, &mut body),
+        }
     }
 
     /// A kernel over all runs: outer ones in parallel, the last one vectorised. `body` gets the index on each of `rank` axes.
@@ -154,12 +164,12 @@ impl<'l> Lower<'l> {
         };
         if outer.is_empty() {
             self.launch(kind, &last.extent, Work { elements: Size::ONE, cost }, |l, lo, hi| {
-                let kind = l.vector();
-                let head = l.code().begin_loop(lo, hi, kind);
-                let mut idx = vec![Idx::ZERO; rank];
-                place_runs(&mut idx, runs, &[Idx::reg(head.var)]);
-                body(l, &idx);
-                l.code().end_loop(head, vec![], vec![]);
+                l.line(lo, hi, &mut Vec::new(), &mut |l, at| {
+                    let mut idx = vec![Idx::ZERO; rank];
+                    place_runs(&mut idx, runs, at);
+                    body(l, &idx);
+                    vec![]
+                });
             });
             return;
         }
@@ -169,13 +179,12 @@ impl<'l> Lower<'l> {
             let rows = l.code().begin_loop(lo, hi, LoopKind::Serial);
             let mut at = l.decompose(rows.var.into(), &outer_extents);
             let hi = l.outer_size(&last.extent);
-            let kind = l.vector();
-            let head = l.code().begin_loop(Operand::i64(0), hi, kind);
-            at.push(Idx::reg(head.var));
-            let mut idx = vec![Idx::ZERO; rank];
-            place_runs(&mut idx, runs, &at);
-            body(l, &idx);
-            l.code().end_loop(head, vec![], vec![]);
+            l.line(Operand::i64(0), hi, &mut at, &mut |l, at| {
+                let mut idx = vec![Idx::ZERO; rank];
+                place_runs(&mut idx, runs, at);
+                body(l, &idx);
+                vec![]
+            });
             l.code().end_loop(rows, vec![], vec![]);
         });
     }

@@ -1,12 +1,14 @@
 //! Products of matrices: labels become rows, columns, inner and batch axes; transposes become strides.
 
-use tdl_ir::{Inst, ValueId};
+use tdl_ir::{Inst, Op, ValueId};
 
 use crate::buffers::BufId;
 use crate::code::Idx;
 use crate::ir::*;
 use crate::lower::Lower;
+use crate::plan::folded;
 use crate::size::{Size, dense_strides, reshape_runs};
+use crate::values::identity;
 
 /// A tensor in memory, seen through strides.
 struct View {
@@ -90,6 +92,27 @@ impl Lower<'_> {
 
     /// Emits the product; its result is dense.
     pub fn contract(&mut self, inst: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8], n: usize) {
+        let buf = self.place(inst.results[0], n);
+        self.contract_into(inst, [lhs, rhs, out], buf, false);
+    }
+
+    /// A sum with a product, which is added to the other operand where that is (see [`crate::plan::Plan`]).
+    pub fn accumulate(&mut self, inst: &Inst, n: usize) {
+        let product =
+            inst.args.iter().find_map(|a| self.values.graph.inst(*a).filter(|(i, _)| folded(&self.values, i)));
+        let Some((product, _)) = product else { unreachable!("a sum that is no group has a product") };
+        let Op::Contract { lhs, rhs, out } = &product.op else { unreachable!("a product") };
+        let old = inst.args.iter().find(|a| **a != product.results[0]).expect("the other operand");
+        let mut leaves = Vec::new();
+        for a in &product.args {
+            self.values.trace(*a, identity(self.ty(*a).rank()), &mut leaves);
+        }
+        let buf = self.updated(*old, inst.results[0], n, &leaves, None);
+        self.contract_into(product, [lhs, rhs, out], buf, true);
+    }
+
+    /// Writes the product to `buf`, or adds it to what is there.
+    fn contract_into(&mut self, inst: &Inst, [lhs, rhs, out]: [&[u8]; 3], buf: BufId, add: bool) {
         let r = inst.results[0];
         let (a, b) = (self.view(inst.args[0]), self.view(inst.args[1]));
         let (da, db, dc) = (self.sizes_of(inst.args[0]), self.sizes_of(inst.args[1]), self.sizes_of(r));
@@ -122,13 +145,12 @@ impl Lower<'_> {
         batch.extend(m);
         batch.extend(nn);
 
-        let buf = self.place(r, n);
         let dtype = self.dtype(r);
         let mut index = a.offset.clone();
         let mut index_b = b.offset.clone();
         // Inner axes that are not one in memory: the products are added up.
-        let accumulate = !k.is_empty();
-        if accumulate {
+        let accumulate = add || !k.is_empty();
+        if accumulate && !add {
             let bytes = self.bytes(r);
             let (dst, bytes) = (self.buf(buf).ptr, self.size(&bytes));
             self.host.push(Stmt::ZeroBytes { dst, bytes });

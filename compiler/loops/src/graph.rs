@@ -6,6 +6,7 @@ use tdl_ir::{Block, Function, Inst, Op, ValueId};
 pub struct Graph<'a> {
     pub func: &'a Function,
     defs: Vec<Def<'a>>,
+    uses: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -18,7 +19,7 @@ struct Def<'a> {
 impl<'a> Graph<'a> {
     pub fn new(func: &'a Function) -> Graph<'a> {
         let none = Def { inst: None, depth: 0 };
-        let mut graph = Graph { func, defs: vec![none; func.values.len()] };
+        let mut graph = Graph { func, defs: vec![none; func.values.len()], uses: vec![0; func.values.len()] };
         graph.block(&func.body, 0);
         graph
     }
@@ -26,6 +27,9 @@ impl<'a> Graph<'a> {
     fn block(&mut self, block: &'a Block, depth: usize) {
         for p in &block.params {
             self.defs[p.0 as usize] = Def { inst: None, depth };
+        }
+        for v in block.insts.iter().flat_map(|i| &i.args).chain(&block.results) {
+            self.uses[v.0 as usize] += 1;
         }
         for inst in &block.insts {
             for region in &inst.regions {
@@ -48,6 +52,11 @@ impl<'a> Graph<'a> {
 
     pub fn depth(&self, v: ValueId) -> usize {
         self.defs[v.0 as usize].depth
+    }
+
+    /// How often `v` is an operand or handed out by a block.
+    pub fn uses(&self, v: ValueId) -> u32 {
+        self.uses[v.0 as usize]
     }
 
     pub fn is_scalar(&self, v: ValueId) -> bool {

@@ -82,6 +82,9 @@ const CHUNK_WORK: i64 = 1 << 19;
 impl Lower<'_> {
     /// Pointer to a buffer where elements are computed now.
     pub fn pointer(&mut self, buf: BufId, access: Access) -> Reg {
+        if let Some(local) = self.rows.iter().find(|r| r.buf == buf).and_then(|r| r.local) {
+            return local;
+        }
         let ptr = self.bufs[buf.0].ptr;
         match &mut self.kernel {
             Some(k) => k.buffer(buf, ptr, access, &self.host),
@@ -125,6 +128,7 @@ impl Lower<'_> {
         let lo = k.code.named(RegTy::Scalar(Dtype::I64), Some("lo".into()));
         let hi = k.code.named(RegTy::Scalar(Dtype::I64), Some("hi".into()));
         self.kernel = Some(k);
+        self.open_scratch();
         body(self, lo.into(), hi.into());
         let mut k = self.kernel.take().expect("the kernel is open");
         k.code.end_memo();

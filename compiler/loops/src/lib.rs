@@ -24,6 +24,9 @@ mod plan;
 mod prepare;
 mod print;
 mod size;
+mod streams;
+mod tapes;
+mod tiles;
 mod values;
 mod verify;
 mod visit;
@@ -67,7 +70,7 @@ pub fn lower(module: &Module, options: &Options) -> Result<Program, InternalErro
 fn refuse_derivatives(func: &Function) -> Result<(), InternalError> {
     let mut found = None;
     func.body.visit_insts(&mut |inst| {
-        if matches!(inst.op, Op::Vjp { .. } | Op::Jvp { .. }) {
+        if matches!(inst.op, Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. }) {
             found = Some(&inst.op);
         }
     });

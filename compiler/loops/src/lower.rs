@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Dtype, Op, Type, ValueId};
 use tdl_source::Span;
 
@@ -11,6 +11,8 @@ use crate::code::{Code, Idx};
 use crate::ir::*;
 use crate::kernel::KernelCode;
 use crate::size::Size;
+use crate::streams::{RowScratch, Stream};
+use crate::tiles::Tile;
 use crate::values::{Role, Values};
 
 /// What the functions of one program share.
@@ -58,6 +60,15 @@ pub struct Lower<'a> {
     pub blocks: Vec<Block>,
     /// Values per row that the kernel has in registers.
     pub row_regs: FxHashMap<ValueId, Operand>,
+    /// Buffers that are slots of another.
+    pub slots: FxHashMap<BufId, BufId>,
+    /// Updates that add to zeros.
+    pub written_once: FxHashSet<ValueId>,
+    /// What the kernel that is written next, or now, writes past the caches, and its rows of scratch.
+    pub streams: Vec<Stream>,
+    pub rows: Vec<RowScratch>,
+    /// The tile whose loops are open.
+    pub tile: Option<Tile>,
     pub span: Span,
     temps: Vec<BufId>,
     depths: RefCell<FxHashMap<ValueId, usize>>,
@@ -78,6 +89,11 @@ impl<'a> Lower<'a> {
             scopes: Vec::new(),
             blocks: Vec::new(),
             row_regs: FxHashMap::default(),
+            slots: FxHashMap::default(),
+            written_once: FxHashSet::default(),
+            streams: Vec::new(),
+            rows: Vec::new(),
+            tile: None,
             span,
             temps: Vec::new(),
             depths: RefCell::default(),

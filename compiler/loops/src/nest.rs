@@ -140,6 +140,9 @@ pub fn identity(op: ReduceOp, dtype: Dtype) -> Operand {
 /// Elements that are added up in vector lanes before the sum moves to a wider accumulator.
 pub const BLOCK: i64 = 1024;
 
+/// Elements that are written past the caches at a time: few, so that computing the next ones overlaps with writing these.
+pub const STREAM_BLOCK: i64 = 256;
+
 /// The innermost work: gets the indices of all runs and gives the values to reduce.
 pub type Inner<'f, 'l> = &'f mut dyn FnMut(&mut Lower<'l>, &[Idx]) -> Vec<Operand>;
 
@@ -174,8 +177,9 @@ impl<'l> Lower<'l> {
             }
             [last] => {
                 let hi = self.outer_size(last);
+                let limit = if self.streams.is_empty() { 2 * BLOCK } else { BLOCK };
                 let sums = folds.iter().any(|f| f.wide() != f.narrow());
-                if sums && last.as_const().is_none_or(|n| n > 2 * BLOCK) {
+                if (sums || !self.streams.is_empty()) && last.as_const().is_none_or(|n| n > limit) {
                     self.blocked(Operand::i64(0), hi, at, folds, inner)
                 } else {
                     self.lanes(Operand::i64(0), hi, at, folds, inner)
@@ -211,6 +215,15 @@ impl<'l> Lower<'l> {
         results
     }
 
+    /// One vector loop that reduces nothing, in blocks if its results are written past the caches.
+    pub fn line(&mut self, lo: Operand, hi: Operand, at: &mut Vec<Idx>, inner: Inner<'_, 'l>) {
+        if self.streams.is_empty() {
+            self.lanes(lo, hi, at, &[], inner);
+        } else {
+            self.blocked(lo, hi, at, &[], inner);
+        }
+    }
+
     /// `lo..hi` in vector loops of at most [`BLOCK`] elements, whose results are folded in the wide dtype.
     pub fn blocked(
         &mut self,
@@ -222,14 +235,15 @@ impl<'l> Lower<'l> {
     ) -> Vec<(Operand, Dtype)> {
         let var = self.code().i64();
         self.code().begin();
-        let end = self.code().add(var.into(), Operand::i64(BLOCK));
+        let step = if folds.is_empty() { STREAM_BLOCK } else { BLOCK };
+        let end = self.code().add(var.into(), Operand::i64(step));
         let end = self.code().min(end, hi);
         let values = self.lanes(var.into(), end, at, folds, inner);
         let head = crate::code::LoopHead { var, lo, hi, kind: LoopKind::Serial };
         let results = self.end_fold(head, folds, values);
         let block = self.code().blocks.last_mut().expect("a block is open");
         if let Some(Stmt::For(l)) = block.last_mut() {
-            l.step = Operand::i64(BLOCK);
+            l.step = Operand::i64(step);
         }
         results
     }
@@ -245,6 +259,7 @@ impl<'l> Lower<'l> {
     ) -> Vec<(Operand, Dtype)> {
         let kind = self.vector();
         let head = self.code().begin_loop(lo, hi, kind);
+        self.enter_streams(head.var, lo);
         at.push(Idx::reg(head.var));
         let values = inner(self, at);
         at.pop();
@@ -257,6 +272,7 @@ impl<'l> Lower<'l> {
         }
         let results = reductions.iter().map(|r| (r.result.into(), r.dtype)).collect();
         self.code().end_loop(head, vec![], reductions);
+        self.leave_streams(hi);
         results
     }
 

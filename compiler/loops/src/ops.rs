@@ -1,6 +1,6 @@
 //! Operations with a kernel or runtime call of their own.
 
-use tdl_ir::{BinaryOp, CompareOp, Dtype, Inst, Op, ScanOp, UnaryOp, Update, ValueId};
+use tdl_ir::{BinaryOp, CompareOp, Dtype, Inst, Op, ReduceOp, ScanOp, UnaryOp, Update, ValueId};
 
 use crate::buffers::BufId;
 use crate::code::Idx;
@@ -11,6 +11,8 @@ use crate::lower::Lower;
 use crate::nest::{collapse, identity as fold_identity};
 use crate::plan::tree_cost;
 use crate::size::{Size, dense_strides};
+use crate::tapes::Write;
+use crate::tiles::crossing;
 use crate::values::{Ax, Leaf, identity, region_ax};
 
 impl<'l> Lower<'l> {
@@ -32,11 +34,11 @@ impl<'l> Lower<'l> {
     pub fn fill(&mut self, v: ValueId, buf: BufId) {
         let dims = self.sizes_of(v);
         let to = Region { id: buf, dims: dims.clone(), ax: identity(dims.len()), starts: vec![Idx::ZERO; dims.len()] };
-        self.write_region("copy", v, &to, &vec![1; dims.len()], false);
+        self.write_region("copy", v, &to, &vec![1; dims.len()], Write::Set);
     }
 
     /// Computes `u` and writes it to, or adds it to, a region of a dense tensor.
-    fn write_region(&mut self, kind: &str, u: ValueId, to: &Region, steps: &[i64], add: bool) {
+    fn write_region(&mut self, kind: &str, u: ValueId, to: &Region, steps: &[i64], mode: Write) {
         let dims = self.sizes_of(u);
         let mut leaves = Vec::new();
         self.values.trace(u, identity(dims.len()), &mut leaves);
@@ -44,7 +46,7 @@ impl<'l> Lower<'l> {
         let runs = collapse(&(0..dims.len()).collect::<Vec<_>>(), &dims, &leaves);
         let cost = i64::from(tree_cost(&self.values, u)) + 2 * MEMORY_COST;
         let dtype = self.dtype(u);
-        self.over(kind, &runs, dims.len(), cost, &mut |l, idx| {
+        let mut body = |l: &mut Self, idx: &[Idx]| {
             let mut value = l.eval(u, idx);
             let at: Vec<Idx> = (0..idx.len())
                 .map(|i| {
@@ -52,12 +54,20 @@ impl<'l> Lower<'l> {
                     start.add(&idx[i].scale(&Size::constant(steps[i])))
                 })
                 .collect();
-            if add {
-                let old = l.load_at(to.id, dtype, &to.dims, &at);
+            let old = match mode {
+                Write::Set => None,
+                Write::Add => Some(l.load_at(to.id, dtype, &to.dims, &at)),
+                Write::AddToZero => Some(fold_identity(ReduceOp::Sum, dtype)),
+            };
+            if let Some(old) = old {
                 value = l.code().binary(BinaryOp::Add, dtype, old, value);
             }
             l.store(BufStore { id: to.id, dtype, dims: &to.dims }, &at, value);
-        });
+        };
+        match crossing(&runs, &leaves) {
+            Some(across) => self.tiled(&runs, across, dims.len(), cost, &mut body),
+            None => self.over(kind, &runs, dims.len(), cost, &mut body),
+        }
     }
 
     /// A host index where elements are computed now.
@@ -97,13 +107,13 @@ impl<'l> Lower<'l> {
             let mut starts = vec![Idx::ZERO; rank];
             starts[axis] = offset.clone();
             let to = Region { id: buf, dims: dims.clone(), ax: identity(rank), starts };
-            self.write_region("concat", *x, &to, &vec![1; rank], false);
+            self.write_region("concat", *x, &to, &vec![1; rank], Write::Set);
             offset = offset.add(&Idx::size(self.sizes_of(*x)[axis].clone()));
         }
     }
 
     /// The buffer of an updated tensor: the old one's if that is dead and nothing else of it is read, else a copy.
-    fn updated(&mut self, x: ValueId, r: ValueId, n: usize, others_read: &[Leaf], region: Option<&[Ax]>) -> BufId {
+    pub fn updated(&mut self, x: ValueId, r: ValueId, n: usize, others_read: &[Leaf], region: Option<&[Ax]>) -> BufId {
         let old = self.values.storage(x);
         if let Some(s) = old
             && self.dies_at(s, n)
@@ -126,16 +136,20 @@ impl<'l> Lower<'l> {
         buf
     }
 
-    pub fn update_slice(&mut self, inst: &Inst, steps: &[i64], mode: Update, n: usize) {
+    pub fn update_slice(&mut self, inst: &Inst, steps: &[i64], n: usize) {
+        let mode = self.write_mode(inst);
         let (x, u, r) = (inst.args[0], inst.args[1], inst.results[0]);
         let (dims, region) = (self.sizes_of(r), self.sizes_of(u));
         let ax = region_ax(&self.values, steps, &inst.args[2..], &region, &dims);
         let mut leaves = Vec::new();
         self.values.trace(u, identity(region.len()), &mut leaves);
         let buf = self.updated(x, r, n, &leaves, Some(&ax));
+        if mode == Write::Set && self.in_slot(u, buf) {
+            return;
+        }
         let starts = inst.args[2..].iter().map(|s| Idx::operand(self.scalar(*s))).collect();
         let to = Region { id: buf, dims, ax, starts };
-        self.write_region("update", u, &to, steps, mode == Update::Add);
+        self.write_region("update", u, &to, steps, mode);
     }
 
     /// Rows in order on one thread: repeats accumulate, or the last wins.

@@ -251,6 +251,11 @@ impl Printer<'_> {
                 let results: Vec<String> = w.carried.iter().map(|c| self.r(c.result)).collect();
                 self.line(&format!("-> {}", results.join(", ")));
             }
+            Stmt::Stream { dst, dtype: _, index, src, len } => {
+                let line =
+                    format!("stream {}[{}] <- {}, {}", self.r(*dst), self.index(index), self.r(*src), self.o(*len));
+                self.line(&line);
+            }
             Stmt::Local { dst, dtype, len } => self.line(&format!("{} = local {dtype}[{len}]", self.r(*dst))),
             Stmt::Alloc { dst, bytes, site: _ } => {
                 self.line(&format!("{} = alloc {}", self.r(*dst), self.o(*bytes)));
@@ -415,15 +420,23 @@ impl Printer<'_> {
                     entries.iter().map(|e| format!("{:?}: {}", e.name, self.arg(&e.value))).collect();
                 format!("save {} ({})", r(path), entries.join(", "))
             }
-            RuntimeCall::Load { path, entries } => {
+            RuntimeCall::Load { path, entries, renamed, extra } => {
                 let entries: Vec<String> = entries
                     .iter()
                     .map(|e| format!("{:?}: {} {}[{}]", e.name, r(&e.dst), e.dtype, self.os(&e.dims)))
                     .collect();
-                format!("load {} ({})", r(path), entries.join(", "))
+                let renamed = renamed.as_ref().map_or(String::new(), |a| format!(" renamed {}", self.arg(a)));
+                let extra = if *extra { " extra" } else { "" };
+                format!("load {} ({}){renamed}{extra}", r(path), entries.join(", "))
             }
             RuntimeCall::WriteNpy { path, value } => format!("write_npy {} {}", r(path), self.arg(value)),
             RuntimeCall::Exists { dst, path } => format!("{} = exists {}", r(dst), r(path)),
+            RuntimeCall::Host { func, args, results } => {
+                let results: Vec<String> = results.iter().map(r).collect();
+                let args: Vec<String> = args.iter().map(|a| self.arg(a)).collect();
+                let lead = if results.is_empty() { String::new() } else { format!("{} = ", results.join(", ")) };
+                format!("{lead}host {}({})", func.def().name, args.join(", "))
+            }
             RuntimeCall::Clock { dst } => format!("{} = clock", r(dst)),
             RuntimeCall::Progress { i, n } => format!("progress {} of {}", self.o(*i), self.o(*n)),
         }

@@ -109,7 +109,15 @@ impl Checker<'_> {
         });
         result.map_err(|e| format!("{e} in {s:?}"))?;
         if self.kernel
-            && !matches!(s, Stmt::Let { .. } | Stmt::Store { .. } | Stmt::For(_) | Stmt::If(_) | Stmt::Local { .. })
+            && !matches!(
+                s,
+                Stmt::Let { .. }
+                    | Stmt::Store { .. }
+                    | Stmt::Stream { .. }
+                    | Stmt::For(_)
+                    | Stmt::If(_)
+                    | Stmt::Local { .. }
+            )
         {
             return Err(format!("a kernel may not hold {s:?}"));
         }
@@ -211,6 +219,11 @@ impl Checker<'_> {
             Stmt::ZeroBytes { dst, bytes } => {
                 self.expect((*dst).into(), RegTy::Ptr)?;
                 i64(*bytes)
+            }
+            Stmt::Stream { dst, dtype: _, index: _, src, len } => {
+                self.expect((*dst).into(), RegTy::Ptr)?;
+                self.expect((*src).into(), RegTy::Ptr)?;
+                i64(*len)
             }
             Stmt::Free { ptr } => self.expect((*ptr).into(), RegTy::Ptr),
             Stmt::Assert { ok, .. } => self.scalar(*ok, Dtype::Bool),

@@ -120,8 +120,9 @@ impl RuntimeCall {
                 f((*path).into());
                 entries.iter().for_each(|e| e.value.visit(f));
             }
-            RuntimeCall::Load { path, entries } => {
+            RuntimeCall::Load { path, entries, renamed, extra: _ } => {
                 f((*path).into());
+                renamed.iter().for_each(|a| a.visit(f));
                 for e in entries {
                     f(e.dst.into());
                     e.dims.iter().copied().for_each(&mut *f);
@@ -131,6 +132,7 @@ impl RuntimeCall {
                 f((*path).into());
                 value.visit(f);
             }
+            RuntimeCall::Host { args, .. } => args.iter().for_each(|a| a.visit(f)),
             RuntimeCall::Progress { i, n } => {
                 f(*i);
                 f(*n);
@@ -148,6 +150,7 @@ impl RuntimeCall {
             | RuntimeCall::Exists { dst, .. }
             | RuntimeCall::Clock { dst } => vec![*dst],
             RuntimeCall::StackContents { ptr, bytes, .. } => vec![*ptr, *bytes],
+            RuntimeCall::Host { results, .. } => results.clone(),
             RuntimeCall::ReadCsv { rows, cols, data, .. } => vec![*rows, *cols, *data],
             RuntimeCall::ReadNpy { dims, data, .. } => dims.iter().copied().chain([*data]).collect(),
             RuntimeCall::Sort { .. }
@@ -182,6 +185,12 @@ impl Stmt {
             }
             Stmt::If(i) => f(i.cond),
             Stmt::While(w) => w.carried.iter().for_each(|c| f(c.init)),
+            Stmt::Stream { dst, dtype: _, index, src, len } => {
+                f((*dst).into());
+                index.visit(f);
+                f((*src).into());
+                f(*len);
+            }
             Stmt::Local { .. } | Stmt::Safepoint => {}
             Stmt::Alloc { bytes, .. } => f(*bytes),
             Stmt::Free { ptr } => f((*ptr).into()),
@@ -228,6 +237,7 @@ impl Stmt {
             }
             Stmt::Let { .. }
             | Stmt::Store { .. }
+            | Stmt::Stream { .. }
             | Stmt::Local { .. }
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
@@ -253,6 +263,7 @@ impl Stmt {
             Stmt::While(w) => vec![&w.cond_body, &w.body],
             Stmt::Let { .. }
             | Stmt::Store { .. }
+            | Stmt::Stream { .. }
             | Stmt::Local { .. }
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
@@ -281,6 +292,7 @@ impl Stmt {
             Stmt::While(w) => w.carried.iter().map(|c| c.result).collect(),
             Stmt::Runtime { call, .. } => call.defs(),
             Stmt::Store { .. }
+            | Stmt::Stream { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::CopyBytes { .. }

@@ -74,7 +74,9 @@ codes! {
     E0502 = 502, "nothing to differentiate";
     E0503 = 503, "a derivative of an effect";
     E0504 = 504, "a value on the way to the result has no derivative";
+    E0505 = 505, "a derivative rule that does not fit its function";
     E0506 = 506, "a `wrt` that names no parameter";
+    E0507 = 507, "results of mapped lanes that do not fit together";
     E0601 = 601, "no C compiler to link with";
     E0602 = 602, "the linker failed";
     E0701 = 701, "an assertion failed";
@@ -84,4 +86,5 @@ codes! {
     E0705 = 705, "out of memory";
     E0706 = 706, "a file that cannot be read or written";
     E0707 = 707, "the program was interrupted";
+    E0708 = 708, "a NaN, under `--trap-nan`";
 }

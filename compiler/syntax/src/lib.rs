@@ -2,9 +2,11 @@
 
 pub mod ast;
 mod dump;
+mod format;
 mod lines;
 mod parse;
 pub mod tokens;
 
 pub use dump::{dump_expr, dump_module, dump_type};
+pub use format::format;
 pub use parse::{Parsed, ParsedEntry, parse, parse_entry};

@@ -207,7 +207,7 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
     for (i, (token, range)) in all.iter().enumerate().rev() {
         next_code[i] = next;
         if !matches!(token, Token::Newline | Token::Comment | Token::Doc) {
-            next = Some((*token, &text[range.clone()]));
+            next = Some((*token, &text[range.clone()], text[range.end..].starts_with('(')));
         }
     }
     for (i, tok) in all.iter().enumerate() {
@@ -229,9 +229,15 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
             }
             Token::Newline => {
                 doc_breaks += 1;
+                // `where(c, a, b)` is a call, `where n == m` a clause
                 let goes_on = matches!(
                     next_code[i],
-                    Some((Token::Pipe | Token::Dot, _) | (Token::Close, "}") | (Token::Word, "else" | "where"))
+                    Some(
+                        (Token::Pipe | Token::Dot, ..)
+                            | (Token::Close, "}", _)
+                            | (Token::Word, "else", _)
+                            | (Token::Word, "where", false)
+                    )
                 );
                 let inside = open.last().is_some_and(|b| *b != b'{');
                 let before = last.is_none_or(|t| continues(t.0, &text[t.1.clone()]));
@@ -281,12 +287,17 @@ fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
         last_end = tok.1.end;
         let first_on_line = line.is_some_and(|l| text[l..start].trim().is_empty());
         let line = line.unwrap_or(usize::MAX);
+        let at_depth_of_items = !balanced || depth == 0;
         let at_top = if balanced { depth == 0 } else { start == line };
+        let annotation = text[tok.1.clone()] == *"@";
         if first_on_line && at_top && starts_item(text, code, i) {
             if !annotated {
                 starts.push(start);
             }
-            annotated = text[tok.1.clone()] == *"@";
+            annotated = annotation;
+        } else if annotated && !annotation && at_depth_of_items && starts_item(text, code, i) {
+            // `@remat fn f…` on one line: the item has begun
+            annotated = false;
         }
         match tok.0 {
             Token::Open => depth += 1,

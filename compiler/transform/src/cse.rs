@@ -64,7 +64,13 @@ impl Cse<'_> {
             && !i.op.has_effect()
             && !matches!(
                 i.op,
-                Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::StackNew | Op::StackPush | Op::StackTensor
+                Op::Call { .. }
+                    | Op::Vjp { .. }
+                    | Op::Jvp { .. }
+                    | Op::Vmap { .. }
+                    | Op::StackNew
+                    | Op::StackPush
+                    | Op::StackTensor
             );
         if !shared {
             return true;

@@ -215,5 +215,6 @@ fn retain(list: &mut Vec<ValueId>, skip: usize, keep: &[bool]) {
 
 /// Must happen by itself. A `while` may also not end, but that is no effect.
 fn own_effect(i: &Inst) -> bool {
-    i.op.has_effect() || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. })
+    i.op.has_effect()
+        || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. })
 }

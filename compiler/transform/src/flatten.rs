@@ -13,15 +13,15 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Builder, FuncId, Function, Inst, Module, Op, Scalar, ValueId};
-use tdl_source::{Diagnostic, InternalError};
+use tdl_source::{Diagnostic, InternalError, code};
 
 use crate::clone::{self, Map};
 use crate::grad::{self, Linear};
-use crate::{Error, cse, dce, hoist, simplify, vectorize};
+use crate::{Error, batch, cse, dce, hoist, simplify, vectorize};
 
 /// A copy of the function without calls and without derivative ops.
 pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
-    let mut cx = Flattener { module, done: FxHashMap::default(), errors: Vec::new(), internal: None };
+    let mut cx = Flattener { module, done: FxHashMap::default(), open: Vec::new(), errors: Vec::new(), internal: None };
     let f = cx.function(id, Purpose::Run)?;
     drop(cx);
     Ok(Rc::try_unwrap(f).unwrap_or_else(|f| (*f).clone()))
@@ -31,15 +31,17 @@ pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Purpose {
     Run,
-    /// Nothing is called.
-    Forward,
     /// Calls to functions that have a rule of their own stay.
+    Forward,
+    /// And calls to functions that are computed again.
     Reverse,
 }
 
 struct Flattener<'a> {
     module: &'a Module,
     done: FxHashMap<(FuncId, Purpose), Rc<Function>>,
+    /// What is being made flat, outermost first.
+    open: Vec<(FuncId, Purpose)>,
     errors: Vec<Diagnostic>,
     internal: Option<InternalError>,
 }
@@ -65,10 +67,13 @@ impl Flattener<'_> {
         if let Some(f) = self.done.get(&(id, purpose)) {
             return Ok(Rc::clone(f));
         }
-        let mut f = self.walk(self.module.func(id), purpose)?;
-        while self.unfinished(&f, purpose) {
-            f = self.walk(&f, purpose)?;
+        if self.open.contains(&(id, purpose)) {
+            return Err(self.endless(id));
         }
+        self.open.push((id, purpose));
+        let walked = self.walk_to_end(id, purpose);
+        self.open.pop();
+        let mut f = walked?;
         vectorize::function(&mut f);
         if purpose != Purpose::Run {
             simplify::function(&mut f);
@@ -79,6 +84,31 @@ impl Flattener<'_> {
         let f = Rc::new(f);
         self.done.insert((id, purpose), Rc::clone(&f));
         Ok(f)
+    }
+
+    fn walk_to_end(&mut self, id: FuncId, purpose: Purpose) -> Result<Function, Error> {
+        let mut f = self.walk(self.module.func(id), purpose)?;
+        while self.unfinished(&f, purpose) {
+            f = self.walk(&f, purpose)?;
+        }
+        Ok(f)
+    }
+
+    /// A derivative rule that needs itself: it differentiates the function that it is the rule of.
+    fn endless(&self, id: FuncId) -> Error {
+        let f = self.module.func(id);
+        let ruled = self.module.funcs.iter().find(|g| g.attrs.custom_vjp == Some(id));
+        let name = f.name.trim_end_matches(".vjp");
+        let mut d = Diagnostic::error(
+            code::E0307,
+            format!("the derivative rule of `{name}` needs the derivative of `{name}`"),
+            f.span,
+            "this rule",
+        );
+        if let Some(g) = ruled {
+            d = d.label(g.span, "of this function");
+        }
+        Error::Program(vec![d.help("write the derivative as a formula of the parameters and the result")])
     }
 
     fn walk(&mut self, from: &Function, purpose: Purpose) -> Result<Function, Error> {
@@ -93,7 +123,16 @@ impl Flattener<'_> {
     /// Does the call stay?
     fn stays(&self, func: FuncId, purpose: Purpose) -> bool {
         let attrs = &self.module.func(func).attrs;
-        purpose == Purpose::Reverse && (attrs.custom_vjp.is_some() || attrs.remat && !self.prints(func))
+        match purpose {
+            Purpose::Run => false,
+            Purpose::Forward => attrs.custom_vjp.is_some(),
+            Purpose::Reverse => attrs.custom_vjp.is_some() || attrs.remat && !self.prints(func),
+        }
+    }
+
+    /// Does a mapped call stay? (What is recomputed is mapped as it is.)
+    fn keeps_rule(&self, func: FuncId, purpose: Purpose) -> bool {
+        purpose != Purpose::Run && self.module.func(func).attrs.custom_vjp.is_some()
     }
 
     /// Does something that must not happen twice. (What is computed again may assert again.)
@@ -102,7 +141,10 @@ impl Flattener<'_> {
         self.module.func(func).body.visit_insts(&mut |i| {
             found |= match &i.op {
                 Op::Print { .. } | Op::Io(_) => true,
-                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } => self.prints(*func),
+                Op::Host(f) => f.def().effect,
+                Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } => {
+                    self.prints(*func)
+                }
                 _ => false,
             };
         });
@@ -113,6 +155,7 @@ impl Flattener<'_> {
         let mut found = false;
         f.body.visit_insts(&mut |i| match &i.op {
             Op::Call { func } => found |= !self.stays(*func, purpose),
+            Op::Vmap { func, .. } => found |= !self.keeps_rule(*func, purpose),
             Op::Vjp { .. } | Op::Jvp { .. } => found = true,
             _ => {}
         });
@@ -154,6 +197,14 @@ impl Flattener<'_> {
             }
             Op::Vjp { func, wrt } => {
                 let results = self.vjp(b, w, *func, wrt, i, map);
+                self.finish(results, b, w, i, map);
+            }
+            Op::Vmap { func, .. } if self.keeps_rule(*func, w.purpose) => clone::inst(b, w.from, i, map),
+            Op::Vmap { func, mapped, uniform } => {
+                let args = map.all(&i.args);
+                let results = self
+                    .function(*func, w.purpose)
+                    .and_then(|f| batch::batch(b, &f, args[0], mapped, *uniform, &args[1..], i.span));
                 self.finish(results, b, w, i, map);
             }
             Op::Jvp { func, wrt } => {

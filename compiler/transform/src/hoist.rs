@@ -129,6 +129,8 @@ impl Hoister<'_> {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor
@@ -136,7 +138,8 @@ impl Hoister<'_> {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => Motion::Never,
+            | Op::Debug { .. }
+            | Op::Host(_) => Motion::Never,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! The pipeline, top to bottom, is the compiler's middle: [`differentiate`] makes each function flat and free of
 //! derivative ops; [`PASSES`] then run in order. The verifier runs after each.
 
+mod batch;
+mod checkpoint;
 mod clone;
 mod cse;
 mod dce;
@@ -10,6 +12,7 @@ mod flatten;
 mod grad;
 mod hoist;
 mod simplify;
+mod trap_nan;
 mod vectorize;
 
 use std::time::{Duration, Instant};
@@ -48,6 +51,7 @@ pub type Timing = (&'static str, Duration);
 ///
 /// Errors: E0504.
 pub fn differentiate(module: &Module, roots: &[FuncId], verify: bool) -> Result<Module, Error> {
+    let module = &*checkpoint::outline(module);
     let mut out = Module::default();
     for root in roots {
         let f = flatten::flatten(module, *root)?;
@@ -74,6 +78,17 @@ pub fn optimize(module: &mut Module, verify: bool) -> Result<Vec<Timing>, Error>
         }
     }
     Ok(timings)
+}
+
+/// Makes every function stop where a NaN first appears; before [`optimize`].
+pub fn trap_nan(module: &mut Module, verify: bool) -> Result<(), Error> {
+    for pass in [&DCE, &trap_nan::PASS] {
+        module.funcs.iter_mut().for_each(pass.run);
+        if verify {
+            check(module, pass.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// The verifier's error names the pass and carries the IR.

@@ -1,8 +1,8 @@
 //! One pass on textual IR, and the whole pipeline on random programs.
 
-use tdl_ir::interp::{Interp, PlainHost, Value};
+use tdl_ir::interp::{Interp, PlainHost, RunErrorKind, Tensor, Value};
 use tdl_ir::testgen::random_module;
-use tdl_ir::{FuncId, Module};
+use tdl_ir::{AssertKind, FuncId, Module};
 use tdl_transform::PASSES;
 
 /// The pass `name` on a function with this signature and body.
@@ -322,4 +322,24 @@ fn random_programs_keep_their_meaning() {
         let same = want.len() == got.len() && want.iter().zip(&got).all(|(a, b)| close(a, b));
         assert!(same, "seed {seed}\n{want:?}\n{got:?}\n{}\n{}", tdl_ir::print(&module), tdl_ir::print(&flat));
     }
+}
+
+#[test]
+fn a_trap_fires_where_the_first_nan_appears() {
+    let text = "func @f(%x: f64[2]) {\n  %a: f64[2] = log %x\n  %b: f64[2] = exp %a\n  %c: f64 = sum %b, axes: [0]\n  return %c\n}\n";
+    let plain = tdl_ir::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    let mut trapped = plain.clone();
+    tdl_transform::trap_nan(&mut trapped, true).unwrap_or_else(|e| panic!("{e:?}"));
+    tdl_transform::optimize(&mut trapped, true).unwrap_or_else(|e| panic!("{e:?}"));
+    let on = |module: &Module, x: [f64; 2]| {
+        let x = Tensor::from_floats(tdl_ir::Dtype::F64, vec![2], x);
+        Interp::new(module).run(FuncId(0), vec![x.into()], &mut PlainHost::default())
+    };
+    assert_eq!(on(&trapped, [1.0, 2.0]).map_err(|e| e.message), on(&plain, [1.0, 2.0]).map_err(|e| e.message));
+    assert!(on(&plain, [1.0, -2.0]).is_ok());
+    let e = on(&trapped, [1.0, -2.0]).err().map(|e| (e.kind, e.message));
+    let Some((RunErrorKind::Assert(AssertKind::Nan), message)) = e else { panic!("{e:?}") };
+    assert!(message.contains("`log`"), "{message}");
+    // handed on, not made
+    assert!(on(&trapped, [1.0, f64::NAN]).is_ok());
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tdl_ir::op::{BinaryOp, ScanOp, UnaryOp};
+use tdl_ir::op::{BinaryOp, HostFn, ScanOp, UnaryOp};
 
-use crate::thir::{Axis, Expr};
+use crate::thir::{Axis, Expr, FnId};
 
 /// How a reduction combines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,10 +37,20 @@ pub enum DerivativeKind {
     Grad,
     /// `(loss, g)`, with aux `((loss, extra), g)`.
     ValueAndGrad,
-    /// `y` shape ++ `x` shape.
+    /// For each leaf of the result the parameter's tree, each leaf with the result leaf's shape in front.
     Jacobian,
-    /// `x` shape ++ `x` shape.
+    /// The Jacobian of the gradient.
     Hessian,
+}
+
+/// A function on each of many lanes.
+#[derive(Clone, Debug)]
+pub struct Vmap {
+    pub func: Box<Expr>,
+    /// Where the lanes are in each argument's leaves; none: the argument is the same in all.
+    pub axes: Vec<Option<Axis>>,
+    /// Where they are in the result's leaves.
+    pub out: Axis,
 }
 
 /// Draws from a generator. Results have the expression's type.
@@ -166,8 +176,12 @@ pub enum Builtin {
     TreeCount,
     /// args: path, value. `names`: leaf paths are made by `elaborate`.
     Save,
-    /// args: path. Of the result's type.
-    Load,
+    /// args: path, and if `rename` a function from a name in the file to one of the type. Of the result's type, which may have
+    /// sizes of its own. Entries that are not read are an error unless `extra`.
+    Load {
+        rename: bool,
+        extra: bool,
+    },
     /// args: path. Result `some n, m. E[n, m]`.
     ReadCsv {
         header: usize,
@@ -175,7 +189,17 @@ pub enum Builtin {
     /// args: path. Result of the expression's (existential) type: dtype and rank are checked.
     ReadNpy,
     ReadText,
+    /// A function of the runtime, with its arguments; of the result's type, which may have sizes of its own.
+    Host(HostFn),
+    /// `unique(x)` of a vector of numbers or text: the distinct ones in order.
+    Unique,
+    /// args: a sorted vector, values: how many of the vector are less than each value (or equal, with `right`).
+    SearchSorted {
+        right: bool,
+    },
     WriteNpy,
     Exists,
     Clock,
+    /// Fails unless the derivative rule of a function agrees with finite differences at a random place.
+    CheckRule(FnId),
 }

@@ -129,7 +129,9 @@ impl Show<'_> {
             GenericArg::Dtype(e) => self.elem(*e),
             GenericArg::Ty(t) => self.ty(t),
             GenericArg::Fn(f) => match &**f {
-                crate::ty::FnArg::Item(id, _) => self.program.fns[id.index()].name.to_string(),
+                crate::ty::FnArg::Item(id) => self.program.fns[id.index()].name.to_string(),
+                crate::ty::FnArg::Elementwise(op) => op.def().name.to_string(),
+                crate::ty::FnArg::Infer(_) => "_".to_string(),
                 crate::ty::FnArg::Param(id) => self.program.generics[id.index()].name.to_string(),
             },
         }

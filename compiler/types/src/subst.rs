@@ -27,6 +27,10 @@ pub trait Subst {
     fn unknown(&self, _id: u32) -> Option<Ty> {
         None
     }
+    /// Of [`FnArg::Param`] and [`FnArg::Infer`].
+    fn function(&self, _f: &FnArg) -> Option<Rc<FnArg>> {
+        None
+    }
 }
 
 impl Ty {
@@ -110,10 +114,7 @@ impl GenericArg {
             GenericArg::Shape(shape) => GenericArg::Shape(subst_shape(shape, s)),
             GenericArg::Dtype(e) => GenericArg::Dtype(subst_elem(*e, s)),
             GenericArg::Ty(t) => GenericArg::Ty(t.subst(s)),
-            GenericArg::Fn(f) => GenericArg::Fn(match &**f {
-                FnArg::Item(id, args) => Rc::new(FnArg::Item(*id, args.iter().map(|a| a.subst(s)).collect())),
-                FnArg::Param(_) => f.clone(),
-            }),
+            GenericArg::Fn(f) => GenericArg::Fn(s.function(f).unwrap_or_else(|| f.clone())),
         }
     }
 
@@ -171,6 +172,16 @@ impl Subst for Bindings {
                 _ => None,
             },
             Spread::Infer(_) => None,
+        }
+    }
+
+    fn function(&self, f: &FnArg) -> Option<Rc<FnArg>> {
+        match f {
+            FnArg::Param(id) => match self.generics.get(id)? {
+                GenericArg::Fn(f) => Some(f.clone()),
+                _ => None,
+            },
+            FnArg::Item(_) | FnArg::Elementwise(_) | FnArg::Infer(_) => None,
         }
     }
 

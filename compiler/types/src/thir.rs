@@ -53,7 +53,7 @@ use std::sync::Arc;
 use tdl_ir::op::{BinaryOp, CompareOp, UnaryOp};
 use tdl_source::{Code, Span};
 
-pub use crate::builtin::{Builtin, Derivative, DerivativeKind, EinsumAxis, Reduction, RngOp};
+pub use crate::builtin::{Builtin, Derivative, DerivativeKind, EinsumAxis, Reduction, RngOp, Vmap};
 pub use crate::ids::{ConstId, FnId, GenericId, InterfaceId, LambdaId, LocalId, ModuleId, OpenId, StructId};
 pub use crate::size::{SizeExpr, SizeVar};
 pub use crate::ty::{Dim, Dtype, DtypeBound, Elem, FnArg, FnParam, FnTy, GenericArg, Kind, Shape, Spread, Ty};
@@ -154,6 +154,9 @@ pub struct FnDef {
     pub clauses: Vec<Span>,
     /// `@remat`: recompute instead of storing.
     pub remat: bool,
+    /// Its derivative rule (`@vjp`), as a function with the same generics: of the parameters, the result and the result's
+    /// cotangent, to the cotangents of the parameters that have floats (of one: itself; of several: a tuple).
+    pub vjp: Option<FnId>,
     /// None if its body has errors.
     pub body: Option<Body>,
     pub doc: Option<Arc<str>>,
@@ -380,6 +383,8 @@ pub enum ExprKind {
         func: FnId,
         generics: Vec<GenericArg>,
     },
+    /// A function that is a parameter of a struct: `act` in `struct Dense[i, o, act: fn(f32) -> f32]`.
+    FnParam(GenericId),
     /// A builtin as a value: `mean` in `reduce(x, "…", mean)`, `exp` in `x |> exp`. Applied to the value's parameters in order.
     BuiltinFn(Builtin),
     /// A method as a value: `x |> self.l1` of a struct with `call`.
@@ -498,6 +503,8 @@ pub enum ExprKind {
     Block(Block),
     /// The function value `grad(f)` and the like.
     Derivative(Derivative),
+    /// The function value `vmap(f)`.
+    Vmap(Vmap),
     /// `vjp(f, x…)`: `(y, pull)` where `pull` is a function value from the cotangent of `y` to those of `wrt` (one: itself; several: a tuple).
     Vjp {
         func: Box<Expr>,

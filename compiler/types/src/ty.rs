@@ -80,8 +80,13 @@ pub enum GenericArg {
 /// A function known at compile time that a generic argument names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FnArg {
-    Item(crate::ids::FnId, Vec<GenericArg>),
+    /// Its own generics follow from the arguments of each call.
+    Item(crate::ids::FnId),
+    /// A row of the table, such as `tanh`.
+    Elementwise(tdl_ir::op::UnaryOp),
     Param(GenericId),
+    /// An unknown of inference; none is left in a checked program.
+    Infer(u32),
 }
 
 /// `fn[b](m: M, x: X[b]) -> f32`.

@@ -16,6 +16,7 @@ syntax keyword tdlType f16 bf16 f32 f64 i8 i16 i32 i64 u8 u32 u64 bool str Rng
 syntax keyword tdlDerivative grad value_and_grad vjp jvp jacobian hessian hvp vmap stop_grad
 
 syntax match tdlBlock /^\s*\zs\(test\|bench\|prop\)\ze\s\+"/
+syntax match tdlExpect /\<expect\s\+error\s\+E\d\{4}\>/
 syntax match tdlAnnotation /@\(remat\|vjp\)\>/
 syntax match tdlTypeName /\<[A-Z]\w*\>/
 syntax match tdlFunction /\(\<fn\s\+\)\@<=\h\w*/
@@ -45,6 +46,7 @@ highlight default link tdlType Type
 highlight default link tdlTypeName Type
 highlight default link tdlDerivative Special
 highlight default link tdlBlock Keyword
+highlight default link tdlExpect Keyword
 highlight default link tdlAnnotation PreProc
 highlight default link tdlFunction Function
 highlight default link tdlNumber Number

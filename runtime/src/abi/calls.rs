@@ -14,6 +14,8 @@ use crate::files;
 use crate::fmt::{self, Piece};
 use crate::product;
 
+pub mod host;
+
 type Result<T> = std::result::Result<T, String>;
 
 /// Runs `f`; an error becomes the context's failure at `site`.
@@ -348,9 +350,17 @@ pub unsafe extern "C" fn tdl_save(ctx: *mut Ctx, path: *const c_void, entries: *
     })
 }
 
-/// Fills the elements behind each entry's value.
+/// Fills the elements behind each entry's value. `renamed`, if there, has the own names of the file's entries.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_load(ctx: *mut Ctx, path: *const c_void, entries: *const Entry, n: u64, site: u32) -> i32 {
+pub unsafe extern "C" fn tdl_load(
+    ctx: *mut Ctx,
+    path: *const c_void,
+    entries: *const Entry,
+    n: u64,
+    renamed: *const Arg,
+    extra: u32,
+    site: u32,
+) -> i32 {
     guard(ctx, site, FailureKind::Io, |_| {
         let path = text_of(path);
         let entries = slice(entries, n);
@@ -362,7 +372,8 @@ pub unsafe extern "C" fn tdl_load(ctx: *mut Ctx, path: *const c_void, entries: *
                 Some((e.name.as_str(), dtype, dims.iter().map(|d| *d as usize).collect()))
             })
             .collect();
-        let loaded = files::load(path, &wanted)?;
+        let renamed = if renamed.is_null() { None } else { tensor(&*renamed).map(|(_, _, bytes)| bytes) };
+        let loaded = files::load(path, &wanted, renamed, extra != 0)?;
         for (e, bytes) in entries.iter().zip(loaded) {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), e.value.value as *mut u8, bytes.len());
         }

@@ -10,10 +10,10 @@ use std::path::Path;
 
 pub use csv::{Table, read_csv};
 pub use npy::{read_npy, write_npy};
-pub use tensors::{Named, load, save};
+pub use tensors::{Named, entries, load, save, sizes};
 
 /// A message for a failed system call.
-fn cannot(verb: &str, path: &str, e: &std::io::Error) -> String {
+pub(crate) fn cannot(verb: &str, path: &str, e: &std::io::Error) -> String {
     let why = match e.kind() {
         std::io::ErrorKind::NotFound => "no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -31,6 +31,11 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
 pub fn read_text(path: &str) -> Result<String, String> {
     String::from_utf8(read(path)?)
         .map_err(|e| format!("`{path}` is not UTF-8 text (offset {})", e.utf8_error().valid_up_to()))
+}
+
+/// Replaces a file's text.
+pub fn write_text(path: &str, text: &str) -> Result<(), String> {
+    write(path, &[text.as_bytes()])
 }
 
 /// Replaces a file in one step.
@@ -116,6 +121,21 @@ mod tests {
     }
 
     #[test]
+    fn stacks_are_saved_entry_by_entry() {
+        let path = scratch("stack.safetensors");
+        let w = f32s(&[1.0, 2.0, 3.0, 4.0]);
+        save(&path, &[Named { name: "blocks.*.w", dtype: Dtype::F32, shape: vec![2, 2], bytes: &w }]).expect("saves");
+        let names: Vec<String> = entries(&path).expect("entries").into_iter().map(|(n, _)| n).collect();
+        assert_eq!(names, ["blocks.0.w", "blocks.1.w"]);
+        assert_eq!(load(&path, &[("blocks.*.w", Dtype::F32, vec![2, 2])], None, false).expect("loads"), vec![w]);
+        assert_eq!(sizes(&path, "blocks.*.w", None, 2).expect("sizes"), [2, 2]);
+        let e = load(&path, &[("blocks.*.w", Dtype::F32, vec![3, 2])], None, false).expect_err("one too few");
+        assert!(e.contains("no entry `blocks.2.w`"), "{e}");
+        let e = load(&path, &[("blocks.*.w", Dtype::F32, vec![1, 2])], None, false).expect_err("one too many");
+        assert!(e.contains("`blocks.1.w`"), "{e}");
+    }
+
+    #[test]
     fn named_tensors_round_trip() {
         let path = scratch("a.safetensors");
         let (w, b) = (f32s(&[1.0, 2.0]), 7i64.to_le_bytes().to_vec());
@@ -125,15 +145,17 @@ mod tests {
         ];
         save(&path, &all).expect("saves");
         let want = [("t", Dtype::I64, vec![]), ("l1.weight", Dtype::F32, vec![2, 1])];
-        assert_eq!(load(&path, &want).expect("loads"), vec![b, w]);
-        let e = load(&path, &[("l1.weight", Dtype::F32, vec![3])]).expect_err("another shape");
+        assert_eq!(load(&path, &want, None, false).expect("loads"), vec![b, w]);
+        let e = load(&path, &[("l1.weight", Dtype::F32, vec![3])], None, true).expect_err("another shape");
         assert!(e.contains("`l1.weight`") && e.contains("f32[2, 1]") && e.contains("f32[3]"), "{e}");
-        let e = load(&path, &[("l1.wieght", Dtype::F32, vec![3])]).expect_err("missing");
+        let e = load(&path, &[("l1.wieght", Dtype::F32, vec![3])], None, true).expect_err("missing");
         assert!(e.contains("no entry `l1.wieght`") && e.contains("l1.weight"), "{e}");
+        let e = load(&path, &want[..1], None, false).expect_err("more than is read");
+        assert!(e.contains("`l1.weight`") && e.contains("extra: true"), "{e}");
         let whole = std::fs::read(&path).expect("bytes");
         for cut in [0, 7, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).expect("written");
-            let e = load(&path, &want).expect_err("damaged");
+            let e = load(&path, &want, None, false).expect_err("damaged");
             assert!(e.contains(&path), "{e}");
         }
     }

@@ -54,6 +54,11 @@ pub fn tensor(dtype: Dtype, shape: &[usize], bytes: &[u8], spec: &str) -> String
     if spec.is_empty() { format!("{body} : {}", type_name(dtype, shape)) } else { body }
 }
 
+/// Elements that are texts already, in the layout of a tensor.
+pub fn layout(shape: &[usize], elements: &[String]) -> String {
+    tensor::layout(shape, elements)
+}
+
 /// `f32[2, 3]`.
 pub fn type_name(dtype: Dtype, shape: &[usize]) -> String {
     if shape.is_empty() {

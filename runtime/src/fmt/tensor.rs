@@ -26,6 +26,20 @@ pub fn body(dtype: Dtype, shape: &[usize], bytes: &[u8], spec: &Spec) -> String 
     layout.axis(shape, 1)
 }
 
+/// The same for elements that are texts already.
+pub fn layout(shape: &[usize], elements: &[String]) -> String {
+    if elements.is_empty() {
+        return "[]".into();
+    }
+    let summarize = elements.len() > SUMMARIZE_ABOVE;
+    let mut shown = Vec::new();
+    pick(shape, 0, 0, summarize, &mut shown);
+    let width = shown.iter().map(|i| elements[*i].chars().count()).max().unwrap_or(0);
+    let texts: Vec<String> = shown.iter().map(|i| format!("{:<width$}", elements[*i])).collect();
+    let mut layout = Layout { texts: texts.into_iter(), summarize };
+    layout.axis(shape, 1)
+}
+
 /// Offsets of the elements that are shown, in order.
 fn pick(shape: &[usize], axis: usize, base: usize, summarize: bool, out: &mut Vec<usize>) {
     if axis == shape.len() {
@@ -53,7 +67,9 @@ fn texts(numbers: &[Number], dtype: Dtype, spec: &Spec) -> Vec<String> {
     } else {
         floats(numbers, dtype).unwrap_or_else(|| numbers.iter().map(|n| number::number(*n, spec)).collect())
     };
-    let width = out.iter().map(|t| t.chars().count()).max().unwrap_or(0).max(spec.width);
+    // NumPy keeps room for `false` where all are true
+    let least = if dtype == Dtype::Bool { "false".len() } else { 0 };
+    let width = out.iter().map(|t| t.chars().count()).max().unwrap_or(0).max(spec.width).max(least);
     for t in &mut out {
         *t = format!("{t:>width$}");
     }

@@ -14,7 +14,7 @@ const TILE: usize = 1024;
 const UNROLL: usize = 8;
 
 macro_rules! product {
-    ($ty:ident, $stream:ident, $dots:path, $transpose:path) => {
+    ($ty:ident, $stream:ident, $columns:ident, $dots:path, $transpose:path) => {
         /// One block of a product.
         pub unsafe fn $ty(p: Block<$ty>) {
             // rows of c contiguous if any axis is; one column is one row
@@ -30,6 +30,14 @@ macro_rules! product {
                 if p.n <= FEW && p.a.cols == 1 && dots::fast() {
                     return with_rows(p.transposed(), |p| $dots(&p));
                 }
+                if p.m >= TRANSPOSE
+                    && p.b.rows == 1
+                    && p.b.cols != 1
+                    && p.c.cols == 1
+                    && 4 * p.m * (p.k + p.n) < p.k * p.n
+                {
+                    return $columns(p);
+                }
                 if p.m >= TRANSPOSE && p.b.rows == 1 && p.b.cols != 1 {
                     return scratch::<$ty, ()>(p.k * p.n, |room| {
                         $transpose(room, p.b.ptr, p.n, p.k, p.b.cols);
@@ -39,6 +47,42 @@ macro_rules! product {
                 }
                 library(&p, 0.0, 1.0)
             }
+        }
+
+        /// A product with a `b` whose columns are contiguous and that is much larger than `a` and `c`: these are transposed in its
+        /// stead, so that the columns of `c` are computed.
+        unsafe fn $columns(p: Block<$ty>) {
+            let (m, n, k) = (p.m, p.n, p.k);
+            // SAFETY: the scratch holds a copy of `a` and two of `c`; all indices are inside the block
+            scratch::<$ty, ()>(m * k + 2 * m * n, |room| unsafe {
+                let (columns, rows) = (room.add(m * k), room.add(m * k + m * n));
+                let a = if p.a.rows == 1 {
+                    p.a
+                } else {
+                    if p.a.cols == 1 {
+                        $transpose(room, p.a.ptr, m, k, p.a.rows);
+                    } else {
+                        for i in 0..m {
+                            for l in 0..k {
+                                *room.add(l * m + i) = *p.a.at(i, l);
+                            }
+                        }
+                    }
+                    View { ptr: room, rows: 1, cols: m as isize }
+                };
+                let c = View { ptr: columns, rows: 1, cols: m as isize };
+                library(&Block { a, c, accumulate: false, ..p }, 0.0, 1.0);
+                $transpose(rows, columns, n, m, m as isize);
+                for i in 0..m {
+                    let from = std::slice::from_raw_parts(rows.add(i * n), n);
+                    let to = std::slice::from_raw_parts_mut(p.c.at(i, 0), n);
+                    if p.accumulate {
+                        to.iter_mut().zip(from).for_each(|(c, x)| *c += x);
+                    } else {
+                        to.copy_from_slice(from);
+                    }
+                }
+            })
         }
 
         versions! {
@@ -105,5 +149,5 @@ unsafe fn with_rows<T: Copy>(p: Block<T>, f: impl FnOnce(Block<T>)) {
     })
 }
 
-product!(f32, stream_f32, dots::f32, transpose::f32);
-product!(f64, stream_f64, dots::f64, transpose::f64);
+product!(f32, stream_f32, columns_f32, dots::f32, transpose::f32);
+product!(f64, stream_f64, columns_f64, dots::f64, transpose::f64);

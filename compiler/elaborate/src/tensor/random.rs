@@ -50,7 +50,15 @@ pub fn normal(b: &mut Builder, rng: &mut State, dtype: Dtype, dims: &[Dim]) -> V
 }
 
 pub fn uniform(b: &mut Builder, rng: &mut State, dtype: Dtype, dims: &[Dim]) -> ValueId {
-    float(b, rng, Dist::Uniform, dtype, dims)
+    let x = float(b, rng, Dist::Uniform, dtype, dims);
+    // the largest number below 1, which rounding could reach
+    let below = match dtype {
+        Dtype::F16 => 1.0 - 1.0 / 2048.0,
+        Dtype::Bf16 => 1.0 - 1.0 / 256.0,
+        _ => return x,
+    };
+    let below = b.full_like(below, x);
+    b.binary(BinaryOp::Min, x, below)
 }
 
 /// Uniform integers in `low..high` (scalars of the drawn dtype, `low < high` asserted before).

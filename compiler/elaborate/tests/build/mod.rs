@@ -156,6 +156,7 @@ impl Main {
             result,
             clauses: vec![],
             remat: false,
+            vjp: None,
             body: Some(Body { locals, opens: self.opens.into_inner(), lambdas: self.lambdas.into_inner(), value }),
             doc: None,
             name_span: Span::default(),

@@ -1,9 +1,10 @@
 //! What a program does to the world, as the interpreter sees it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Tensor, Value};
-use crate::{Dtype, Scalar};
+use crate::{Dtype, HostFn, Scalar};
 
 /// A part of a message.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +27,17 @@ pub trait Host {
     fn write_npy(&mut self, path: &str, tensor: &Tensor) -> Result<(), String>;
     fn read_text(&mut self, path: &str) -> Result<String, String>;
     fn save(&mut self, path: &str, leaves: &[(&str, &Tensor)]) -> Result<(), String>;
-    /// One tensor of `(name, dtype, shape)` each.
-    fn load(&mut self, path: &str, leaves: &[(&str, Dtype, Vec<usize>)]) -> Result<Vec<Tensor>, String>;
+    /// One tensor of `(name, dtype, shape)` each; see [`crate::IoOp::Load`].
+    fn load(
+        &mut self,
+        path: &str,
+        leaves: &[(&str, Dtype, Vec<usize>)],
+        renamed: Option<&Tensor>,
+        extra: bool,
+    ) -> Result<Vec<Tensor>, String>;
     fn exists(&mut self, path: &str) -> bool;
+    /// A function of the runtime.
+    fn call(&mut self, func: HostFn, args: &[Value]) -> Result<Vec<Value>, String>;
     /// Seconds of a monotonic clock.
     fn clock(&mut self) -> f64;
     fn progress(&mut self, _done: i64, _total: i64) {}
@@ -46,6 +55,8 @@ pub struct PlainHost {
     pub texts: HashMap<String, String>,
     /// Files of named tensors; an npy file has one, called "".
     pub tensors: HashMap<String, Vec<(String, Tensor)>>,
+    /// The texts that have a number.
+    pub interned: Vec<Arc<str>>,
 }
 
 impl PlainHost {
@@ -109,7 +120,13 @@ impl Host for PlainHost {
         Ok(())
     }
 
-    fn load(&mut self, path: &str, leaves: &[(&str, Dtype, Vec<usize>)]) -> Result<Vec<Tensor>, String> {
+    fn load(
+        &mut self,
+        path: &str,
+        leaves: &[(&str, Dtype, Vec<usize>)],
+        _renamed: Option<&Tensor>,
+        _extra: bool,
+    ) -> Result<Vec<Tensor>, String> {
         let Some(file) = self.tensors.get(path) else {
             return PlainHost::missing(path);
         };
@@ -123,6 +140,27 @@ impl Host for PlainHost {
 
     fn exists(&mut self, path: &str) -> bool {
         self.texts.contains_key(path) || self.tensors.contains_key(path)
+    }
+
+    /// Constant and interpolated text; the rest needs the runtime.
+    fn call(&mut self, func: HostFn, args: &[Value]) -> Result<Vec<Value>, String> {
+        match (func, args) {
+            (HostFn::Intern, [Value::Str(s)]) => {
+                let at = self.interned.iter().position(|t| t == s).unwrap_or_else(|| {
+                    self.interned.push(Arc::clone(s));
+                    self.interned.len() - 1
+                });
+                Ok(vec![Value::int(at as i64)])
+            }
+            (HostFn::TextOf, [Value::Tensor(t)]) => {
+                let text = match t.get(0) {
+                    Scalar::Int(i) => usize::try_from(i).ok().and_then(|i| self.interned.get(i)),
+                    Scalar::Float(_) | Scalar::Bool(_) => None,
+                };
+                Ok(vec![Value::Str(text.cloned().unwrap_or_else(|| "".into()))])
+            }
+            _ => Err(format!("`{}` needs the runtime", func.def().name)),
+        }
     }
 
     fn clock(&mut self) -> f64 {

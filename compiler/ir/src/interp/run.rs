@@ -248,8 +248,17 @@ impl<'a> Frame<'a> {
             Op::Format { pieces } => Ok(vec![Value::Str(self.message(pieces, &args).into())]),
             Op::Io(io) => self.io(inst, io, &args),
             Op::Debug { .. } => Ok(Vec::new()),
+            Op::Host(f) => {
+                let values = self.host.call(*f, &args).map_err(io_error)?;
+                if values.len() != inst.results.len() {
+                    return internal(format!("`{}` gives {} values", f.def().name, values.len()));
+                }
+                Ok(values)
+            }
             Op::If | Op::For | Op::While | Op::Call { .. } => internal("control flow is handled before"),
-            Op::Vjp { .. } | Op::Jvp { .. } => internal(format!("`{}` is left in a program that runs", op.name())),
+            Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. } => {
+                internal(format!("`{}` is left in a program that runs", op.name()))
+            }
         }
     }
 
@@ -296,12 +305,16 @@ impl<'a> Frame<'a> {
                 self.host.save(&path()?, &leaves).map_err(io_error)?;
                 Ok(Vec::new())
             }
-            IoOp::Load { names } => {
+            IoOp::Load { names, extra } => {
                 let mut leaves: Vec<(&str, Dtype, Vec<usize>)> = Vec::new();
                 for (i, n) in names.iter().enumerate() {
                     leaves.push((n, dtype(i), self.shape(self.func.ty(inst.results[i]))?));
                 }
-                let tensors = self.host.load(&path()?, &leaves).map_err(io_error)?;
+                let renamed = match args.get(1) {
+                    Some(v) => Some(tensor(v)?),
+                    None => None,
+                };
+                let tensors = self.host.load(&path()?, &leaves, renamed, *extra).map_err(io_error)?;
                 Ok(tensors.into_iter().map(Value::Tensor).collect())
             }
             IoOp::WriteNpy => {

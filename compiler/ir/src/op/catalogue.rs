@@ -122,6 +122,8 @@ const FIXED: &[Entry] = &[
     row(Family::Control, "call", "Another function."),
     row(Family::Derivative, "vjp", "A function's results and the cotangents of its parameters."),
     row(Family::Derivative, "jvp", "A function's results and their tangents."),
+    row(Family::Derivative, "checkpoint", "Marks a loop whose iterations are recomputed, so many at a time."),
+    row(Family::Derivative, "vmap", "A function on each of n lanes."),
     row(Family::Stack, "stack_new", "An empty growable stack."),
     row(Family::Stack, "stack_push", "A stack with one more tensor; the old one is dead."),
     row(Family::Stack, "stack_tensor", "The number of tensors in a stack, and all of them as one."),
@@ -137,6 +139,7 @@ const FIXED: &[Entry] = &[
     row(Family::Io, "write_npy", "Writes an npy file atomically."),
     row(Family::Io, "exists", "Is there a file of this path?"),
     row(Family::Io, "clock", "Seconds of a monotonic clock."),
+    row(Family::Io, "host", "A function of the runtime on text and files."),
     row(Family::Io, "progress", "Shows the progress of a long loop on a terminal."),
 ];
 
@@ -182,6 +185,8 @@ impl Op {
             Op::Call { .. } => "call",
             Op::Vjp { .. } => "vjp",
             Op::Jvp { .. } => "jvp",
+            Op::Vmap { .. } => "vmap",
+            Op::Checkpoint { .. } => "checkpoint",
             Op::StackNew => "stack_new",
             Op::StackPush => "stack_push",
             Op::StackTensor => "stack_tensor",
@@ -200,6 +205,7 @@ impl Op {
                 IoOp::Clock => "clock",
                 IoOp::Progress => "progress",
             },
+            Op::Host(_) => "host",
         }
     }
 }

@@ -172,6 +172,8 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         | Op::Call { .. }
         | Op::Vjp { .. }
         | Op::Jvp { .. }
+        | Op::Checkpoint { .. }
+        | Op::Vmap { .. }
         | Op::StackNew
         | Op::StackPush
         | Op::StackTensor
@@ -179,6 +181,7 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         | Op::Assert { .. }
         | Op::Format { .. }
         | Op::Io(_)
-        | Op::Debug { .. } => None,
+        | Op::Debug { .. }
+        | Op::Host(_) => None,
     }
 }

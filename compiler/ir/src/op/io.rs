@@ -11,10 +11,13 @@ pub enum IoOp {
     ReadNpy,
     /// `(path) -> str`.
     ReadText,
-    /// `(path, leaf…)`: writes a safetensors file atomically; `names` are the entries.
+    /// `(path, leaf…)`: writes a safetensors file atomically; `names` are the entries; a `*` in one is an index,
+    /// the leaf has an axis for each, in front.
     Save { names: Vec<Arc<str>> },
-    /// `(path) -> leaf…`: entries of a safetensors file, each checked against the result's dtype and extents.
-    Load { names: Vec<Arc<str>> },
+    /// `(path) -> leaf…`: entries of a safetensors file, each checked against the result's dtype and extents. With a second operand
+    /// `i64[n]` the file's entries, in order, go by these names (numbers of texts). Entries that are not read are an error unless
+    /// `extra`. A `*` in a name is an index: the leaf has an axis for each, in front.
+    Load { names: Vec<Arc<str>>, extra: bool },
     /// `(path, tensor)`: writes an npy file atomically.
     WriteNpy,
     /// `(path) -> bool`.

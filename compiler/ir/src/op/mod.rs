@@ -8,6 +8,7 @@ mod catalogue;
 mod compare;
 mod def;
 mod fold;
+mod host;
 mod io;
 mod reduce;
 mod special;
@@ -25,6 +26,7 @@ pub use def::{
     int_to_float, round_float, wrap_int,
 };
 pub use fold::{convert, fold};
+pub use host::{HostDef, HostFn};
 pub use io::IoOp;
 pub use reduce::{ReduceDef, ReduceDerivative, ReduceOp, ScanDef, ScanDerivative, ScanOp};
 pub use unary::{UnaryDef, UnaryOp};
@@ -160,6 +162,20 @@ pub enum Op {
         wrt: Vec<usize>,
     },
 
+    /// `() -> ()`, in the body of a loop: every `every` iterations are one function that is recomputed (`@remat(every: k)`).
+    Checkpoint {
+        every: u64,
+    },
+
+    // --- batching, replaced before a program runs
+    /// `(n: i64, args of func…)`: `func` on each of `n` lanes. The arguments of the parameters in `mapped` have the lanes as
+    /// an axis in front, and so have the results, but for the first `uniform`: `i64` scalars that are the same in all lanes.
+    Vmap {
+        func: FuncId,
+        mapped: Vec<usize>,
+        uniform: usize,
+    },
+
     // --- growable stacks: what a `while` keeps for its transposed loop
     /// `() -> stack`, empty.
     StackNew,
@@ -191,6 +207,8 @@ pub enum Op {
         func: Arc<str>,
         variable: Option<Arc<str>>,
     },
+    /// `(values…) -> values…`: a function of the runtime.
+    Host(HostFn),
 }
 
 /// A scalar constant; its dtype stands in the result's type. Floats of every width are kept as `f64` bits.
@@ -247,6 +265,8 @@ pub enum AssertKind {
     Shape,
     /// Integer division by zero.
     Division,
+    /// A NaN, under `--trap-nan`.
+    Nan,
 }
 
 impl Op {
@@ -254,6 +274,7 @@ impl Op {
     pub fn has_effect(&self) -> bool {
         match self {
             Op::Print { .. } | Op::Assert { .. } | Op::Io(_) | Op::Debug { .. } => true,
+            Op::Host(f) => f.def().effect,
             Op::Const(_)
             | Op::Dense(_)
             | Op::Text(_)
@@ -287,6 +308,8 @@ impl Op {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor

@@ -348,7 +348,7 @@ impl Parser {
                 body.params = params;
                 (Op::While, args, vec![cond, body])
             }
-            "call" | "vjp" | "jvp" => {
+            "call" | "vjp" | "jvp" | "vmap" => {
                 self.next();
                 let func = self.callee()?;
                 self.expect('(')?;
@@ -364,6 +364,10 @@ impl Parser {
                 let op = match name.as_str() {
                     "call" => Op::Call { func },
                     "vjp" => Op::Vjp { func, wrt: parse_op::numbers(self, &items, "wrt")? },
+                    "vmap" => {
+                        let uniform = parse_op::numbers(self, &items, "uniform")?.first().copied().unwrap_or(0);
+                        Op::Vmap { func, mapped: parse_op::numbers(self, &items, "mapped")?, uniform }
+                    }
                     _ => Op::Jvp { func, wrt: parse_op::numbers(self, &items, "wrt")? },
                 };
                 (op, args, Vec::new())

@@ -7,7 +7,8 @@ use super::number::{read_scalar, unescape};
 use super::parse::{ParseError, Parser, resolve};
 use crate::op::Dist;
 use crate::{
-    AssertKind, BinaryOp, CompareOp, Dtype, IoOp, Op, Piece, ReduceOp, ScanOp, UnaryOp, Update, ValueId, element,
+    AssertKind, BinaryOp, CompareOp, Dtype, HostFn, IoOp, Op, Piece, ReduceOp, ScanOp, UnaryOp, Update, ValueId,
+    element,
 };
 
 type Parsed<T> = Result<T, ParseError>;
@@ -56,6 +57,10 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
         "dense" => dense(p, items, dtype)?,
         "text" => Op::Text(text(p, items)?.into()),
         "iota" => Op::Iota,
+        "checkpoint" => match numbers(p, items, "every")?.as_slice() {
+            [every] => Op::Checkpoint { every: *every },
+            _ => return p.error("expected `every: [k]`"),
+        },
         "select" => Op::Select,
         "convert" => Op::Convert,
         "stop_grad" => Op::StopGrad,
@@ -89,9 +94,9 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
             },
         },
         "assert" => {
-            let kinds = [AssertKind::User, AssertKind::Index, AssertKind::Shape, AssertKind::Division];
+            let kinds = [AssertKind::User, AssertKind::Index, AssertKind::Shape, AssertKind::Division, AssertKind::Nan];
             let Some(kind) = kinds.into_iter().find(|k| has(items, super::print_op::assert_kind(*k))) else {
-                return p.error("`assert` needs its kind: user, index, shape or division");
+                return p.error("`assert` needs its kind: user, index, shape, division or nan");
             };
             Op::Assert { kind, pieces: pieces(p, items)? }
         }
@@ -108,11 +113,15 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
         "read_npy" => Op::Io(IoOp::ReadNpy),
         "read_text" => Op::Io(IoOp::ReadText),
         "save" => Op::Io(IoOp::Save { names: names(p, items)? }),
-        "load" => Op::Io(IoOp::Load { names: names(p, items)? }),
+        "load" => Op::Io(IoOp::Load { names: names(p, items)?, extra: has(items, "extra") }),
         "write_npy" => Op::Io(IoOp::WriteNpy),
         "exists" => Op::Io(IoOp::Exists),
         "clock" => Op::Io(IoOp::Clock),
         "progress" => Op::Io(IoOp::Progress),
+        "host" => match items.words.iter().find_map(|w| HostFn::from_name(w)) {
+            Some(f) => Op::Host(f),
+            None => return p.error("`host` needs the name of a function of the runtime"),
+        },
         _ => return p.error(format!("there is no op `{name}`")),
     })
 }

@@ -73,6 +73,11 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
         Op::Vjp { func, wrt } | Op::Jvp { func, wrt } => {
             return format!("{name} {}({}), wrt: {wrt:?}", p.func_name(*func), p.list(&inst.args));
         }
+        Op::Checkpoint { every } => items.push(format!("every: [{every}]")),
+        Op::Vmap { func, mapped, uniform } => {
+            let call = format!("{name} {}({})", p.func_name(*func), p.list(&inst.args));
+            return format!("{call}, mapped: {mapped:?}, uniform: [{uniform}]");
+        }
         Op::Print { pieces, end } => {
             items.insert(0, message(pieces));
             if **end != *"\n" {
@@ -89,9 +94,16 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
             items.push(format!("func: {}", quote(func)));
             items.extend(variable.as_ref().map(|v| format!("variable: {}", quote(v))));
         }
+        Op::Host(f) => items.insert(0, f.def().name.into()),
         Op::Io(io) => match io {
             IoOp::ReadCsv { header } => items.push(format!("header: {header}")),
-            IoOp::Save { names } | IoOp::Load { names } => items.push(format!("names: [{}]", strings(names))),
+            IoOp::Save { names } => items.push(format!("names: [{}]", strings(names))),
+            IoOp::Load { names, extra } => {
+                items.push(format!("names: [{}]", strings(names)));
+                if *extra {
+                    items.push("extra".into());
+                }
+            }
             IoOp::ReadNpy | IoOp::ReadText | IoOp::WriteNpy | IoOp::Exists | IoOp::Clock | IoOp::Progress => {}
         },
     }
@@ -111,6 +123,7 @@ pub fn assert_kind(kind: AssertKind) -> &'static str {
         AssertKind::Index => "index",
         AssertKind::Shape => "shape",
         AssertKind::Division => "division",
+        AssertKind::Nan => "nan",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Scope;
 use super::ops::{BOOL, Check, I64, ascending, count, ensure, same};
-use crate::{Block, Dtype, FuncId, Function, Inst, IoOp, Type, ValueId};
+use crate::{Block, Dim, Dtype, FuncId, Function, Inst, IoOp, Type, ValueId};
 
 impl<'m> Scope<'m> {
     fn result_types(&self, inst: &Inst) -> Vec<&'m Type> {
@@ -102,6 +102,41 @@ impl<'m> Scope<'m> {
         results[m..].iter().zip(floats).try_for_each(|(r, want)| same("a tangent", r, want))
     }
 
+    pub(super) fn vmap(&self, inst: &'m Inst, func: FuncId, mapped: &[usize], uniform: usize) -> Check {
+        let results = self.result_types(inst);
+        count("regions", inst.regions.len(), 0)?;
+        let f = self.callee(func)?;
+        let n = f.params().len();
+        count("operands", inst.args.len(), n + 1)?;
+        same("the number of lanes", self.arg(inst, 0), &I64)?;
+        ascending(mapped, n)?;
+        let lanes = |ty: &Type| match ty {
+            Type::Tensor { dtype, dims } => {
+                let mut all = vec![Dim::Val(inst.args[0])];
+                all.extend(dims);
+                Ok(Type::Tensor { dtype: *dtype, dims: all })
+            }
+            Type::Str | Type::Stack { .. } => Err("text or a stack has lanes".to_string()),
+        };
+        for (k, p) in f.params().iter().enumerate() {
+            let want = f.ty(*p);
+            let got = self.arg(inst, k + 1);
+            if mapped.contains(&k) { same("an argument", got, &lanes(want)?)? } else { same("an argument", got, want)? }
+        }
+        count("results", results.len(), f.results().len())?;
+        ensure(uniform <= results.len(), || "more uniform results than there are".into())?;
+        for (k, (r, want)) in results.iter().zip(f.results()).enumerate() {
+            let want = f.ty(*want);
+            if k < uniform {
+                same("a size", r, &I64)?;
+                same("a size", want, &I64)?
+            } else {
+                same("a result", r, &lanes(want)?)?
+            }
+        }
+        Ok(())
+    }
+
     fn pass(&self, f: &Function, args: &[ValueId]) -> Check {
         count("arguments", args.len(), f.params().len())?;
         args.iter().zip(f.params()).try_for_each(|(a, p)| same("an argument", self.ty(*a), f.ty(*p)))
@@ -152,8 +187,8 @@ impl<'m> Scope<'m> {
                 results(0)?;
                 inst.args[1..].iter().try_for_each(|a| self.tensor("a leaf", self.ty(*a)).map(drop))
             }
-            IoOp::Load { names } => {
-                path(1)?;
+            IoOp::Load { names, .. } => {
+                path(inst.args.len().clamp(1, 2))?;
                 results(names.len())?;
                 inst.results.iter().try_for_each(|r| self.tensor("a leaf", self.ty(*r)).map(drop))
             }

@@ -163,7 +163,7 @@ fn no_recursion(module: &Module) -> Result<(), String> {
     fn callees(func: &Function) -> Vec<FuncId> {
         let mut out = Vec::new();
         func.body.visit_insts(&mut |inst| {
-            if let Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } = &inst.op {
+            if let Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } = &inst.op {
                 out.push(*func);
             }
         });

@@ -194,6 +194,11 @@ impl<'m> Scope<'m> {
             Op::Call { func } => self.call(inst, *func),
             Op::Vjp { func, wrt } => self.vjp(inst, *func, wrt),
             Op::Jvp { func, wrt } => self.jvp(inst, *func, wrt),
+            Op::Checkpoint { every } => {
+                self.shape(inst, 0, 0)?;
+                ensure(*every > 0, || "a chunk of no iterations".into())
+            }
+            Op::Vmap { func, mapped, uniform } => self.vmap(inst, *func, mapped, *uniform),
             Op::StackNew => {
                 self.shape(inst, 0, 1)?;
                 ensure(matches!(self.result(inst, 0), Type::Stack { .. }), || "the result is no stack".into())
@@ -240,6 +245,11 @@ impl<'m> Scope<'m> {
             }
             Op::Io(io) => self.io(inst, io),
             Op::Debug { variable, .. } => self.shape(inst, usize::from(variable.is_some()), 0),
+            Op::Host(_) => {
+                count("regions", inst.regions.len(), 0)?;
+                self.printable(&inst.args)?;
+                self.printable(&inst.results)
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! Functions: structured control flow as basic blocks. A loop's registers are phis in its head.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
-use tdl_ir::{Dtype, ReduceOp};
+use tdl_ir::{Dtype, ReduceOp, Scalar};
 use tdl_loops::ir::{
     Access, Carried, Expr, For, Func, If, Index, Kernel, KernelId, LoopKind, Operand, Program, Reduction, Reg, RegData,
     RegTy, ResultTy, Stmt, While,
@@ -24,9 +25,13 @@ pub(crate) struct Emit<'a> {
     label: String,
     /// Access group of the vector loop around.
     group: Option<usize>,
+    /// Registers that the vector loop around defines.
+    inner: HashSet<Reg>,
     pub fails: bool,
     /// Scope and variables for a debugger.
     pub debug: Option<super::debug::Host>,
+    /// Writes past the caches, which others see after a fence.
+    streams: bool,
 }
 
 pub fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &Kernel) {
@@ -43,6 +48,9 @@ pub fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k
     params.push(format!("i64 {}", e.reg(k.lo)));
     params.push(format!("i64 {}", e.reg(k.hi)));
     e.block(&k.body);
+    if e.streams {
+        e.line("fence seq_cst");
+    }
     let _ = writeln!(out, "; {}\ndefine internal void @k{id}({}) #0 {{\nentry:", k.name, params.join(", "));
     let _ = writeln!(out, "{}{}  ret void\n}}\n", e.slots, e.out);
     thunk(out, id, k);
@@ -112,8 +120,10 @@ impl<'a> Emit<'a> {
             next: 0,
             label: "entry".into(),
             group: None,
+            inner: HashSet::new(),
             fails: false,
             debug: None,
+            streams: false,
         }
     }
 
@@ -122,10 +132,22 @@ impl<'a> Emit<'a> {
     }
 
     pub fn set(&mut self, r: Reg, name: String) {
+        if self.group.is_some() {
+            self.inner.insert(r);
+        }
         self.names[r.0 as usize] = name;
     }
 
-    fn reg_ty(&self, r: Reg) -> &'static str {
+    /// Within a vector loop: the same in all its iterations, and no power of two, by which to divide is to multiply.
+    pub fn invariant(&self, o: Operand) -> bool {
+        self.group.is_some()
+            && match o {
+                Operand::Reg(r) => !self.inner.contains(&r),
+                Operand::Const(c, _) => !matches!(c, Scalar::Float(bits) if bits << 12 == 0),
+            }
+    }
+
+    pub(super) fn reg_ty(&self, r: Reg) -> &'static str {
         reg_ty(self.regs[r.0 as usize].ty)
     }
 
@@ -260,6 +282,13 @@ impl<'a> Emit<'a> {
                 let v = self.op(*value);
                 self.store(&at, *dtype, &v);
             }
+            Stmt::Stream { dst, dtype, index, src, len } => {
+                self.streams = true;
+                let to = self.address(*dst, *dtype, index);
+                let bytes = self.tmp("mul nsw i64 ", &format!("{}, {}", self.op(*len), dtype.size()));
+                let from = self.reg(*src).to_owned();
+                self.line(&format!("call void @tdl.stream(ptr {to}, ptr {from}, i64 {bytes})"));
+            }
             Stmt::For(f) => self.for_loop(f),
             Stmt::If(i) => self.branch(i),
             Stmt::Local { dst, dtype, len } => {
@@ -372,6 +401,9 @@ impl<'a> Emit<'a> {
         let outer_group = self.group;
         if let Some((group, _)) = metadata {
             self.group = Some(group);
+            self.inner.clear();
+            self.inner.insert(f.var);
+            self.inner.extend(f.carried.iter().map(|c| c.param));
         }
         self.start(&body);
         self.block(&f.body);

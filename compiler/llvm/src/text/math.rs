@@ -2,12 +2,14 @@
 //! reduction; N. Higham, *Accuracy and Stability of Numerical Algorithms*, section 1.14.1, for `log1p`; the erf tail is a
 //! polynomial fit of `log(erfcx(z) / t)`, `t = 2 / (2 + z)`, in the manner of *Numerical Recipes*, 3rd ed., section 6.2.2.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LOG2_E, LOG10_E, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, LOG2_E, LOG10_E, PI};
 
 use tdl_ir::Dtype;
 
 use super::func::Emit;
 use super::{literal, llty};
+
+mod exponential;
 
 /// Straight-line arithmetic in one float type.
 pub(super) struct Fp<'e, 'a> {
@@ -128,80 +130,45 @@ impl<'e, 'a> Fp<'e, 'a> {
         self.select(&c, &x, &high)
     }
 
+    /// Between limits; NaN stays.
+    fn limit(&mut self, x: &str, lo: f64, hi: f64) -> String {
+        let c = self.cmp_num("olt", x, lo);
+        let low = self.num(lo);
+        let x = self.select(&c, &low, x);
+        let c = self.cmp_num("ogt", &x, hi);
+        let high = self.num(hi);
+        self.select(&c, &high, &x)
+    }
+
+    /// `a / b`, correctly rounded but for quotients at the ends of the range, where `b` is the same all over a loop: its reciprocal
+    /// is computed once and the quotient corrected by its remainder (P. Markstein, *Computation of elementary functions on
+    /// the IBM RISC System/6000 processor*, 1990, theorem 8.3).
+    pub fn div_by_invariant(&mut self, a: &str, b: &str) -> String {
+        // `b` is brought near 1, so that its reciprocal is exact to half a unit
+        let size = self.call("fabs", &[b]);
+        let (up, down) = (self.num(2f64.powi(60)), self.num(2f64.powi(-60)));
+        let (one, inf) = (self.num(1.0), self.num(f64::INFINITY));
+        let tiny = self.cmp("olt", &size, &down);
+        let huge = self.cmp("ogt", &size, &up);
+        let factor = self.select(&huge, &down, &one);
+        let factor = self.select(&tiny, &up, &factor);
+        let b = self.mul(b, &factor);
+        let r = self.div(&one, &b);
+        let a = self.mul(a, &factor);
+        let q = self.mul(&a, &r);
+        let nq = self.neg(&q);
+        let rest = self.fma(&nq, &b, &a);
+        let better = self.fma(&rest, &r, &q);
+        // infinities and NaN have no remainder
+        let size = self.call("fabs", &[&better]);
+        let finite = self.cmp("olt", &size, &inf);
+        self.select(&finite, &better, &q)
+    }
+
     /// `x` where the argument is NaN.
     fn keep_nan(&mut self, argument: &str, x: &str) -> String {
         let c = self.cmp("uno", argument, argument);
         self.select(&c, argument, x)
-    }
-
-    /// `x * 2^n` in two steps, so that overflow and denormals come out right; `n` is an integral float.
-    fn scale(&mut self, x: &str, n: &str) -> String {
-        let (ty, int) = (self.ty(), self.int());
-        let (bias, shift) = if self.double() { ("1023", "52") } else { ("127", "23") };
-        let i = self.e.tmp(&format!("fptosi {ty} {n} to "), int);
-        let half = self.ibin("ashr", &i, "1");
-        let rest = self.ibin("sub", &i, &half);
-        let mut x = x.to_owned();
-        for k in [half, rest] {
-            let k = self.ibin("add", &k, bias);
-            let k = self.ibin("shl", &k, shift);
-            let k = self.e.tmp(&format!("bitcast {int} {k} to "), ty);
-            x = self.mul(&x, &k);
-        }
-        x
-    }
-
-    /// `e^r` for `|r| <= ln 2 / 2` by its series.
-    fn exp_small(&mut self, r: &str) -> String {
-        let terms = if self.double() { 14 } else { 8 };
-        let c: Vec<f64> = (0..terms).map(inverse_factorial).collect();
-        self.poly(r, &c)
-    }
-
-    pub fn exp(&mut self, x: &str) -> String {
-        let (lo, hi) = if self.double() { (-760.0, 720.0) } else { (-110.0, 95.0) };
-        let y = self.clamp(x, lo, hi);
-        let n = self.times(&y, LOG2_E);
-        let n = self.call("rint", &[&n]);
-        let r = self.minus_n_ln2(&y, &n);
-        let p = self.exp_small(&r);
-        let y = self.scale(&p, &n);
-        self.keep_nan(x, &y)
-    }
-
-    /// `y - n ln 2`, ln 2 in two parts.
-    fn minus_n_ln2(&mut self, y: &str, n: &str) -> String {
-        let (hi, lo) = if self.double() {
-            (6.931_471_803_691_238e-1, 1.908_214_929_270_588e-10)
-        } else {
-            (0.693_359_375, -2.121_944_4e-4)
-        };
-        let r = self.fma_num(n, -hi, y);
-        self.fma_num(n, -lo, &r)
-    }
-
-    pub fn exp2(&mut self, x: &str) -> String {
-        let (lo, hi) = if self.double() { (-1100.0, 1030.0) } else { (-160.0, 135.0) };
-        let y = self.clamp(x, lo, hi);
-        let n = self.call("rint", &[&y]);
-        let f = self.sub(&y, &n);
-        let r = self.times(&f, LN_2);
-        let p = self.exp_small(&r);
-        let y = self.scale(&p, &n);
-        self.keep_nan(x, &y)
-    }
-
-    pub fn expm1(&mut self, x: &str) -> String {
-        let terms = if self.double() { 18 } else { 10 };
-        // (e^x - 1) / x on [-1/2, 1/2]
-        let c: Vec<f64> = (1..terms).map(inverse_factorial).collect();
-        let p = self.poly(x, &c);
-        let small = self.mul(x, &p);
-        let e = self.exp(x);
-        let large = self.plus(&e, -1.0);
-        let a = self.call("fabs", &[x]);
-        let c = self.cmp_num("olt", &a, 0.5);
-        self.select(&c, &small, &large)
     }
 
     /// Exponent and `log` of the mantissa in `[sqrt(1/2), sqrt(2))`, for positive finite arguments.
@@ -414,95 +381,6 @@ impl<'e, 'a> Fp<'e, 'a> {
         self.keep_nan(y, &angle)
     }
 
-    pub fn tanh(&mut self, x: &str) -> String {
-        let a = self.call("fabs", &[x]);
-        let limited = self.clamp(&a, 0.0, 22.0);
-        let twice = self.add(&limited, &limited);
-        let t = self.expm1(&twice);
-        let d = self.plus(&t, 2.0);
-        let y = self.div(&t, &d);
-        let y = self.call("copysign", &[&y, x]);
-        self.keep_nan(x, &y)
-    }
-
-    pub fn sigmoid(&mut self, x: &str) -> String {
-        let a = self.call("fabs", &[x]);
-        let n = self.neg(&a);
-        let e = self.exp(&n);
-        let d = self.plus(&e, 1.0);
-        let one = self.num(1.0);
-        let r = self.div(&one, &d);
-        let l = self.mul(&e, &r);
-        let negative = self.cmp_num("olt", x, 0.0);
-        self.select(&negative, &l, &r)
-    }
-
-    /// `e^|x| / 2` without early overflow.
-    fn half_exp(&mut self, a: &str) -> String {
-        let shifted = self.plus(a, -LN_2);
-        self.exp(&shifted)
-    }
-
-    pub fn sinh(&mut self, x: &str) -> String {
-        let a = self.call("fabs", &[x]);
-        let t = self.expm1(&a);
-        let d = self.plus(&t, 1.0);
-        let q = self.div(&t, &d);
-        let s = self.add(&t, &q);
-        let small = self.times(&s, 0.5);
-        let large = self.half_exp(&a);
-        let c = self.cmp_num("olt", &a, 30.0);
-        let y = self.select(&c, &small, &large);
-        let y = self.call("copysign", &[&y, x]);
-        self.keep_nan(x, &y)
-    }
-
-    pub fn cosh(&mut self, x: &str) -> String {
-        let a = self.call("fabs", &[x]);
-        let half = self.half_exp(&a);
-        let quarter = self.num(0.25);
-        let q = self.div(&quarter, &half);
-        self.add(&half, &q)
-    }
-
-    pub fn erf(&mut self, x: &str) -> String {
-        let a = self.call("fabs", &[x]);
-        // series below 1
-        let z = self.mul(x, x);
-        let terms = if self.double() { 20 } else { 10 };
-        let series: Vec<f64> = (0..terms)
-            .map(|n| {
-                let sign = if n % 2 == 0 { 1.0 } else { -1.0 };
-                FRAC_2_SQRT_PI * sign * inverse_factorial(n) / f64::from(2 * n + 1)
-            })
-            .collect();
-        let p = self.poly(&z, &series);
-        let small = self.mul(x, &p);
-        // 1 - t exp(-a^2 + P(v)) above
-        let (top, middle, scale, fit): (f64, f64, f64, &[f64]) = if self.double() {
-            (6.2, 0.479_094_076_655_052_27, 4.251_851_851_851_851_8, ERFC_F64)
-        } else {
-            (4.2, 0.518_433_179_723_502_3, 5.105_882_352_941_176, ERFC_F32)
-        };
-        let b = self.clamp(&a, 0.8, top);
-        let d = self.plus(&b, 2.0);
-        let two = self.num(2.0);
-        let t = self.div(&two, &d);
-        let v = self.plus(&t, -middle);
-        let v = self.times(&v, scale);
-        let p = self.poly(&v, fit);
-        let nb = self.neg(&b);
-        let exponent = self.fma(&nb, &b, &p);
-        let e = self.exp(&exponent);
-        let e = self.mul(&t, &e);
-        let one = self.num(1.0);
-        let large = self.sub(&one, &e);
-        let large = self.call("copysign", &[&large, x]);
-        let c = self.cmp_num("olt", &a, 1.0);
-        let y = self.select(&c, &small, &large);
-        self.keep_nan(x, &y)
-    }
-
     /// `(floor(a / b), a - b floor(a / b))`; the remainder has the sign of `b`. Exact while the quotient is below 2^53 (2^24 in
     /// f32).
     pub fn floor_div(&mut self, a: &str, b: &str) -> (String, String) {
@@ -614,35 +492,3 @@ impl<'e, 'a> Fp<'e, 'a> {
 fn inverse_factorial(n: i32) -> f64 {
     1.0 / (1..=n).map(f64::from).product::<f64>()
 }
-
-const ERFC_F32: &[f64] = &[
-    -0.6469341989561039,
-    0.26476945951611475,
-    0.006456556084610609,
-    -0.0028985810428781176,
-    -0.0001933852691415841,
-    8.413206558293254e-05,
-    4.18125103058652e-06,
-    -3.043746868395578e-06,
-    9.531205876874673e-09,
-];
-
-const ERFC_F64: &[f64] = &[
-    -0.6998323757758115,
-    0.3144235933660129,
-    0.011752415838536553,
-    -0.004693150171409175,
-    -0.0005711002128178651,
-    0.0001910972166370721,
-    2.6367064069052987e-05,
-    -1.1483891026105322e-05,
-    -9.704878656310819e-07,
-    7.835648447724098e-07,
-    -3.231658340469621e-09,
-    -5.1135620554851056e-08,
-    5.797737419201952e-09,
-    2.715173709944839e-09,
-    -7.309252201141464e-10,
-    -8.454919539803214e-11,
-    5.121879649587923e-11,
-];

@@ -14,7 +14,7 @@ mod table;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use tdl_ir::{Dtype, Scalar};
+use tdl_ir::{Dtype, HostFn, Scalar};
 use tdl_loops::ir::Program;
 
 pub use table::{ProgramInfo, ProgramParam, SiteText};
@@ -43,7 +43,11 @@ pub fn module(program: &Program, info: &ProgramInfo, with_main: bool) -> String 
     for (i, data) in program.data.iter().enumerate() {
         let _ = writeln!(g.text, "@data{i} = private unnamed_addr constant {}, align 64", bytes(data));
     }
-    format!("{}{}\n{body}\n{}\n{}", PRELUDE, g.text, scalar::HELPERS, g.metadata)
+    let mut host = String::new();
+    for f in HostFn::ALL {
+        let _ = writeln!(host, "declare i32 @tdl_{}(ptr, ptr, i64, ptr, i32)", f.def().name);
+    }
+    format!("{PRELUDE}{host}{}\n{body}\n{}\n{}", g.text, scalar::HELPERS, g.metadata)
 }
 
 /// What every module declares. Attribute group 0 gets the target's name and features when the module is compiled.
@@ -78,7 +82,7 @@ declare i32 @tdl_read_csv(ptr, ptr, i32, i64, ptr, ptr, ptr, i32)
 declare i32 @tdl_read_npy(ptr, ptr, i32, i64, ptr, ptr, i32)
 declare i32 @tdl_read_text(ptr, ptr, ptr, i32)
 declare i32 @tdl_save(ptr, ptr, ptr, i64, i32)
-declare i32 @tdl_load(ptr, ptr, ptr, i64, i32)
+declare i32 @tdl_load(ptr, ptr, ptr, i64, ptr, i32, i32)
 declare i32 @tdl_write_npy(ptr, ptr, ptr, i32)
 declare i32 @tdl_exists(ptr, ptr)
 declare double @tdl_clock(ptr)

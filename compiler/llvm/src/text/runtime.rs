@@ -62,6 +62,7 @@ impl Emit<'_> {
                     AssertKind::Index => 1,
                     AssertKind::Shape => 2,
                     AssertKind::Division => 3,
+                    AssertKind::Nan => 4,
                 };
                 self.line(&format!(
                     "call void @tdl_fail(ptr %ctx, i32 {kind}, i32 {}, ptr {p}, i64 {n}, ptr {a}, i64 {k})",
@@ -330,13 +331,22 @@ impl Emit<'_> {
                 let status = self.tmp("call i32 @tdl_save(ptr %ctx, ", &text);
                 self.check_status(&status);
             }
-            RuntimeCall::Load { path, entries } => {
+            RuntimeCall::Load { path, entries, renamed, extra } => {
                 let all: Vec<(&str, Arg)> = entries
                     .iter()
                     .map(|e| (&*e.name, Arg::Tensor { ptr: e.dst, dtype: e.dtype, dims: e.dims.clone() }))
                     .collect();
                 let list = self.entries(&all);
-                let text = format!("ptr {}, ptr {list}, i64 {}, i32 {site})", self.reg(*path), entries.len());
+                let renamed = match renamed {
+                    Some(a) => self.args(std::slice::from_ref(a)).0,
+                    None => "null".into(),
+                };
+                let text = format!(
+                    "ptr {}, ptr {list}, i64 {}, ptr {renamed}, i32 {}, i32 {site})",
+                    self.reg(*path),
+                    entries.len(),
+                    u32::from(*extra)
+                );
                 let status = self.tmp("call i32 @tdl_load(ptr %ctx, ", &text);
                 self.check_status(&status);
             }
@@ -351,6 +361,24 @@ impl Emit<'_> {
                 let v = self.tmp("call i32 @tdl_exists(ptr %ctx, ", &p);
                 let v = self.tmp("icmp ne i32 0, ", &v);
                 self.set(*dst, v);
+            }
+            RuntimeCall::Host { func, args, results } => {
+                let (a, n) = self.args(args);
+                let slots = self.slot(&format!("[{} x i64]", results.len().max(1)));
+                let call = format!("call i32 @tdl_{}(ptr %ctx, ptr {a}, i64 {n}, ", func.def().name);
+                let status = self.tmp(&call, &format!("ptr {slots}, i32 {site})"));
+                self.check_status(&status);
+                for (i, r) in results.iter().enumerate() {
+                    let at = self.tmp("getelementptr i64, ptr ", &format!("{slots}, i64 {i}"));
+                    let ty = self.reg_ty(*r);
+                    let v = if ty == "i1" {
+                        let byte = self.tmp("load i8, ptr ", &at);
+                        self.tmp("icmp ne i8 0, ", &byte)
+                    } else {
+                        self.tmp(&format!("load {ty}, ptr "), &at)
+                    };
+                    self.set(*r, v);
+                }
             }
             RuntimeCall::Clock { dst } => {
                 let v = self.tmp("call double @tdl_clock(ptr %ctx)", "");

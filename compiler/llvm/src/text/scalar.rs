@@ -5,6 +5,7 @@ use tdl_loops::ir::{Expr, Operand};
 
 use super::func::Emit;
 use super::llty;
+use super::math::Fp;
 
 /// Helpers that calls of rare operations share.
 pub const HELPERS: &str = "define internal i64 @tdl.ipow(i64 %a, i64 %b) #0 {
@@ -37,6 +38,37 @@ negative:
   %r = select i1 %one, i64 1, i64 %small
   ret i64 %r
 }
+define internal void @tdl.stream(ptr %to, ptr %from, i64 %bytes) #0 {
+entry:
+  %address = ptrtoint ptr %to to i64
+  %minus = sub i64 0, %address
+  %ahead = and i64 %minus, 63
+  %fits = icmp ule i64 %ahead, %bytes
+  %first = select i1 %fits, i64 %ahead, i64 %bytes
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %first, i1 false)
+  %rest = sub i64 %bytes, %first
+  %whole = and i64 %rest, -64
+  %end = add i64 %first, %whole
+  br label %head
+head:
+  %i = phi i64 [%first, %entry], [%next, %body]
+  %more = icmp ult i64 %i, %end
+  br i1 %more, label %body, label %done
+body:
+  %a = getelementptr i8, ptr %from, i64 %i
+  %b = getelementptr i8, ptr %to, i64 %i
+  %line = load <16 x i32>, ptr %a, align 1
+  store <16 x i32> %line, ptr %b, align 64, !nontemporal !2147483647
+  %next = add i64 %i, 64
+  br label %head
+done:
+  %c = getelementptr i8, ptr %from, i64 %end
+  %d = getelementptr i8, ptr %to, i64 %end
+  %last = sub i64 %bytes, %end
+  call void @llvm.memcpy.p0.p0.i64(ptr %d, ptr %c, i64 %last, i1 false)
+  ret void
+}
+!2147483647 = !{i32 1}
 ";
 
 impl Emit<'_> {
@@ -45,6 +77,12 @@ impl Emit<'_> {
             Expr::Unary { op, dtype, x } => {
                 let x = self.op(*x);
                 self.unary(*op, *dtype, &x)
+            }
+            Expr::Binary { op: BinaryOp::Div, dtype: dtype @ (Dtype::F32 | Dtype::F64), a, b }
+                if self.invariant(*b) =>
+            {
+                let (a, b) = (self.op(*a), self.op(*b));
+                Fp::new(self, *dtype).div_by_invariant(&a, &b)
             }
             Expr::Binary { op, dtype, a, b } => {
                 let (a, b) = (self.op(*a), self.op(*b));

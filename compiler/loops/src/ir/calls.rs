@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tdl_ir::{Dist, Dtype};
+use tdl_ir::{Dist, Dtype, HostFn};
 
 use super::{Index, Operand, Reg};
 
@@ -131,6 +131,9 @@ pub enum RuntimeCall {
     Load {
         path: Reg,
         entries: Vec<LoadEntry>,
+        /// Own names of the file's entries: numbers of texts.
+        renamed: Option<Arg>,
+        extra: bool,
     },
     WriteNpy {
         path: Reg,
@@ -142,6 +145,12 @@ pub enum RuntimeCall {
     },
     Clock {
         dst: Reg,
+    },
+    /// Results in order; the runtime allocates tensors.
+    Host {
+        func: HostFn,
+        args: Vec<Arg>,
+        results: Vec<Reg>,
     },
     Progress {
         i: Operand,

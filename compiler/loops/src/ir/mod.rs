@@ -167,7 +167,7 @@ impl ResultTy {
 }
 
 /// A loop nest over buffers: `fn(params…, lo, hi)`. It covers `lo..hi` of the launch's range; calls with disjoint ranges may
-/// run at the same time. It holds `Let`, `Store`, `For`, `If`, `Local` alone, so it can't fail.
+/// run at the same time. It holds `Let`, `Store`, `Stream`, `For`, `If`, `Local` alone, so it can't fail.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// Says what it computes, for dumps and profiles; unique in the program.
@@ -211,6 +211,14 @@ pub enum Stmt {
     },
     For(For),
     If(If),
+    /// Copies `len` elements from scratch to `dst[index…]`, past the caches. In kernels only.
+    Stream {
+        dst: Reg,
+        dtype: Dtype,
+        index: Index,
+        src: Reg,
+        len: Operand,
+    },
     /// `dst` points to `len` elements of thread-local scratch (on the stack; `len` is small). At the top of a kernel only.
     Local {
         dst: Reg,

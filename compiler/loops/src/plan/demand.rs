@@ -6,6 +6,7 @@ use tdl_ir::{Block, Inst, Op, ValueId};
 use super::Planner;
 use super::class::{effectful, inlinable, movement, op_cost};
 use crate::graph::captures;
+use crate::tapes::covered;
 use crate::values::Role;
 
 #[derive(Clone, Default)]
@@ -106,6 +107,7 @@ impl<'a> Planner<'_, 'a> {
             if let [r] = inst.results.as_slice()
                 && inlinable(&inst.op)
                 && self.is_tensor(*r)
+                && !self.accumulators.contains_key(r)
             {
                 self.inline_op(inst, *r);
                 continue;
@@ -159,6 +161,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor
@@ -166,7 +170,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => false,
+            | Op::Debug { .. }
+            | Op::Host(_) => false,
         }
     }
 
@@ -191,13 +196,26 @@ impl<'a> Planner<'_, 'a> {
                 }
             }
             Op::If | Op::For | Op::While => {
-                for a in &inst.args {
-                    self.need_buffer(*a);
+                for (k, a) in inst.args.iter().enumerate() {
+                    let unread = inst.op == Op::For && k > 0 && covered(self.values, inst, k - 1);
+                    if !unread {
+                        self.need_buffer(*a);
+                    }
                 }
                 for region in &inst.regions {
                     for v in captures(self.values.graph.func, region) {
                         self.need(v).capture = true;
                     }
+                }
+            }
+            Op::Binary(_) if self.is_tensor(inst.results[0]) => {
+                // An accumulator: the product is computed by the sum.
+                let product = self.accumulators[&inst.results[0]];
+                for a in inst.args.iter().filter(|a| **a != product) {
+                    self.need_buffer(*a);
+                }
+                if let Some((product, _)) = self.values.graph.inst(product) {
+                    self.operands(product);
                 }
             }
             // A scalar from a tensor: computed at that point.
@@ -235,6 +253,11 @@ impl<'a> Planner<'_, 'a> {
         } else if movement(&inst.op) {
             let through = match &inst.op {
                 Op::Permute { .. } | Op::Slice { .. } => true,
+                // Axes of extent 1 come and go.
+                Op::Reshape => {
+                    let (from, to) = (self.values.sizes(inst.args[0]), self.values.sizes(r));
+                    crate::values::simple_reshape(&from, &to).is_some()
+                }
                 Op::Expand { .. } => self.is_tensor(inst.args[0]),
                 _ => false,
             };

@@ -41,7 +41,12 @@ impl<'a> Planner<'_, 'a> {
                 continue;
             }
             match &inst.op {
-                op if inlinable(op) && role == Some(Role::Stored) => self.join(inst, inst.results[0]),
+                op if inlinable(op)
+                    && role == Some(Role::Stored)
+                    && !self.accumulators.contains_key(&inst.results[0]) =>
+                {
+                    self.join(inst, inst.results[0]);
+                }
                 Op::Reduce { .. } => self.join(inst, inst.results[0]),
                 _ => {
                     self.nodes.push(Node::Inst(inst));

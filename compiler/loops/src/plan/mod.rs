@@ -9,7 +9,7 @@ mod demand;
 mod group;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tdl_ir::{Block, Inst, ReduceOp, ValueId};
+use tdl_ir::{Block, Inst, Op, ReduceOp, ValueId};
 
 pub use class::tree_cost;
 use demand::Demand;
@@ -78,6 +78,7 @@ pub enum Part {
 
 /// Plans `block`, setting the roles of its values. Its parameters have theirs.
 pub fn plan<'a>(values: &mut Values<'a>, block: &'a Block) -> Plan<'a> {
+    let accumulators = accumulators(values, block);
     let mut p = Planner {
         values,
         demand: FxHashMap::default(),
@@ -85,6 +86,7 @@ pub fn plan<'a>(values: &mut Values<'a>, block: &'a Block) -> Plan<'a> {
         nodes: Vec::new(),
         num: FxHashMap::default(),
         barrier: 0,
+        accumulators,
     };
     for v in &block.params {
         let role = match p.values.graph.func.ty(*v) {
@@ -101,6 +103,32 @@ pub fn plan<'a>(values: &mut Values<'a>, block: &'a Block) -> Plan<'a> {
     p.finish()
 }
 
+/// `next = carried + product` where nothing else reads the three: gradients of what a loop uses again and again.
+fn accumulators(values: &Values<'_>, block: &Block) -> FxHashMap<ValueId, ValueId> {
+    let graph = &values.graph;
+    let once = |v: ValueId| graph.uses(v) == 1;
+    let mut out = FxHashMap::default();
+    for z in &block.results {
+        let Some((inst, _)) = graph.inst(*z).filter(|_| once(*z)) else { continue };
+        let [a, b] = inst.args.as_slice() else { continue };
+        let float = matches!(graph.func.ty(*z).dtype(), Some(tdl_ir::Dtype::F32 | tdl_ir::Dtype::F64));
+        if inst.op != Op::Binary(tdl_ir::BinaryOp::Add) || !float || graph.is_scalar(*z) {
+            continue;
+        }
+        let found = [(*a, *b), (*b, *a)].into_iter().find(|(old, product)| {
+            block.params.contains(old)
+                && once(*old)
+                && once(*product)
+                && graph.depth(*product) == graph.depth(*z)
+                && matches!(graph.op(*product), Some(Op::Contract { .. }))
+        });
+        if let Some((_, product)) = found {
+            out.insert(*z, product);
+        }
+    }
+    out
+}
+
 struct Planner<'v, 'a> {
     values: &'v mut Values<'a>,
     demand: FxHashMap<ValueId, Demand>,
@@ -110,6 +138,8 @@ struct Planner<'v, 'a> {
     /// `2 * node + 1`: available to members of that node and later ones; `2 * node + 2`: to later nodes.
     num: FxHashMap<ValueId, usize>,
     barrier: usize,
+    /// Sums of a carried tensor and a product that nobody else uses, with the product.
+    accumulators: FxHashMap<ValueId, ValueId>,
 }
 
 impl<'a> Planner<'_, 'a> {
@@ -128,6 +158,11 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
+/// A product that is computed by the sum which adds it to an accumulator.
+pub fn folded(values: &Values<'_>, inst: &Inst) -> bool {
+    matches!(inst.op, Op::Contract { .. }) && values.role(inst.results[0]) == Role::Dead
+}
+
 /// The stored values that a node reads.
 pub fn reads(values: &Values<'_>, node: &Node<'_>) -> FxHashSet<ValueId> {
     let mut out = FxHashSet::default();
@@ -140,6 +175,11 @@ pub fn reads(values: &Values<'_>, node: &Node<'_>) -> FxHashSet<ValueId> {
         Node::Inst(inst) => {
             let mut leaves = Vec::new();
             let mut used = inst.args.clone();
+            for (product, _) in inst.args.iter().filter_map(|a| values.graph.inst(*a)) {
+                if folded(values, product) {
+                    used.extend(&product.args);
+                }
+            }
             for region in &inst.regions {
                 used.extend(captures(values.graph.func, region));
             }

@@ -223,6 +223,13 @@ impl<'p> Machine<'p> {
                 let (p, i, x) = (self.ptr(f, *ptr), self.index(f, index), self.scalar(f, *value));
                 self.mem.store(p, i, *dtype, x)?;
             }
+            Stmt::Stream { dst, dtype, index, src, len } => {
+                let (to, from, first) = (self.ptr(f, *dst), self.ptr(f, *src), self.index(f, index));
+                for i in 0..self.int(f, *len) {
+                    let x = self.mem.load(from, i, *dtype)?;
+                    self.mem.store(to, first + i, *dtype, x)?;
+                }
+            }
             Stmt::For(l) => self.for_loop(f, l)?,
             Stmt::If(i) => {
                 let c = self.scalar(f, i.cond) == Scalar::Bool(true);

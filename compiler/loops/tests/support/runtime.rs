@@ -157,13 +157,18 @@ impl Machine<'_> {
                 let leaves: Vec<(&str, &Tensor)> = entries.iter().map(|e| &*e.name).zip(&tensors).collect();
                 self.host.save(&path, &leaves)?;
             }
-            RuntimeCall::Load { path, entries } => {
+            RuntimeCall::Load { path, entries, renamed, extra } => {
                 let path = self.path(f, *path);
+                let renamed = match renamed {
+                    Some(a) => Some(self.value(f, a)?),
+                    None => None,
+                };
                 let wanted: Vec<(&str, Dtype, Vec<usize>)> = entries
                     .iter()
                     .map(|e| (&*e.name, e.dtype, e.dims.iter().map(|d| self.int(f, *d) as usize).collect()))
                     .collect();
-                let tensors = self.host.load(&path, &wanted)?;
+                let renamed = renamed.as_ref().and_then(Value::tensor);
+                let tensors = self.host.load(&path, &wanted, renamed, *extra)?;
                 for (e, t) in entries.iter().zip(tensors) {
                     self.mem.bytes_mut(self.ptr(f, e.dst), t.data.len())?.copy_from_slice(&t.data);
                 }
@@ -178,6 +183,18 @@ impl Machine<'_> {
             RuntimeCall::Exists { dst, path } => {
                 let found = self.host.exists(&self.path(f, *path));
                 f.set(*dst, V::Scalar(Scalar::Bool(found)));
+            }
+            RuntimeCall::Host { func, args, results } => {
+                let args = args.iter().map(|a| self.value(f, a)).collect::<Run<Vec<_>>>()?;
+                for (r, v) in results.iter().zip(self.host.call(*func, &args)?) {
+                    let v = match v {
+                        Value::Str(s) => V::Str(s),
+                        Value::Tensor(t) if t.shape.is_empty() => V::Scalar(t.get(0)),
+                        Value::Tensor(t) => V::Ptr(self.mem.alloc_with(t.data.to_vec(), false)),
+                        Value::Stack(_) => panic!("a stack is given"),
+                    };
+                    f.set(*r, v);
+                }
             }
             RuntimeCall::Clock { dst } => {
                 f.set(*dst, V::Scalar(element::canonical(Scalar::float(self.host.clock()), Dtype::F64)));

@@ -246,11 +246,7 @@ impl Cx<'_> {
             Rule::continue_expr => ExprKind::Continue,
             Rule::fn_ty | Rule::some_ty => ExprKind::Type(self.ty(pair)),
             Rule::hole => ExprKind::Placeholder,
-            Rule::name | Rule::self_name => match text {
-                "inf" => ExprKind::Float(f64::INFINITY),
-                "nan" => ExprKind::Float(f64::NAN),
-                _ => ExprKind::Name(Ident { name: text.into(), span }),
-            },
+            Rule::name | Rule::self_name => ExprKind::Name(Ident { name: text.into(), span }),
             other => unreachable!("{other:?} is no expression"),
         };
         Expr { kind, span }

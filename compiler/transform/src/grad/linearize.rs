@@ -8,7 +8,7 @@ use tdl_source::{Diagnostic, Span, code};
 use super::activity::{self, Values};
 use super::forward;
 use super::stacks::StackInfo;
-use super::tape::{Kind, Step, Tan, Tape};
+use super::tape::{Kind, Lanes, Tan, Tape};
 use crate::Error;
 use crate::clone::{self, Map};
 
@@ -227,34 +227,14 @@ impl<'a> Linearizer<'a> {
         clone::inst(self.b, self.from, i, &mut self.map);
         let span = std::mem::replace(&mut self.b.span, i.span);
         match &i.op {
-            Op::Call { func } => self.call(*func, i),
+            Op::Call { func } => self.call(*func, None, i),
+            Op::Vmap { func, mapped, .. } => {
+                let n = self.map.get(i.args[0]);
+                self.call(*func, Some(Lanes { n, mapped: mapped.clone() }), i);
+            }
             _ => self.rule(i),
         }
         self.b.span = span;
-    }
-
-    /// A call that is left has a rule of its own, or is computed again.
-    fn call(&mut self, func: tdl_ir::FuncId, i: &Inst) {
-        let ins: Vec<Option<Tan>> = i.args.iter().map(|a| self.tan(*a)).collect();
-        let args = self.map.all(&i.args);
-        let results = self.map.all(&i.results);
-        let mut outs = Vec::new();
-        for r in &i.results {
-            let ty = self.b.ty(self.map.get(*r)).clone();
-            outs.push(ty.is_float_tensor().then(|| {
-                let t = self.top().tape.tangent(ty);
-                self.set_tan(*r, t);
-                t
-            }));
-        }
-        let kind = match self.module.func(func).attrs.custom_vjp {
-            Some(rule) => Kind::Custom { rule, args, results },
-            None => {
-                let wrt = (0..ins.len()).filter(|k| ins[*k].is_some()).collect();
-                Kind::Remat { func, wrt, args, results }
-            }
-        };
-        self.top().tape.steps.push(Step { kind, ins, outs });
     }
 }
 

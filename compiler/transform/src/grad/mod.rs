@@ -8,6 +8,7 @@
 //! Linearize Once*, POPL 2023, for the decomposition.
 
 mod activity;
+mod calls;
 mod control;
 mod forward;
 mod linearize;

@@ -250,6 +250,8 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Call { .. }
         | Op::Vjp { .. }
         | Op::Jvp { .. }
+        | Op::Checkpoint { .. }
+        | Op::Vmap { .. }
         | Op::StackNew
         | Op::StackPush
         | Op::StackTensor
@@ -257,7 +259,8 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Assert { .. }
         | Op::Format { .. }
         | Op::Io(_)
-        | Op::Debug { .. } => false,
+        | Op::Debug { .. }
+        | Op::Host(_) => false,
     }
 }
 

@@ -99,11 +99,13 @@ impl Linearizer<'_> {
             | Op::StackNew
             | Op::Print { .. }
             | Op::Assert { .. }
+            | Op::Checkpoint { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => {}
+            | Op::Debug { .. }
+            | Op::Host(_) => {}
             // handled before, or gone
-            Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } => {}
+            Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } => {}
         }
     }
 

@@ -91,6 +91,7 @@ pub enum Kind {
     /// A function with a rule of its own, or one that is recomputed: `args` and `results` are primal.
     Custom {
         rule: FuncId,
+        lanes: Option<Lanes>,
         args: Vec<ValueId>,
         results: Vec<ValueId>,
     },
@@ -100,6 +101,13 @@ pub enum Kind {
         args: Vec<ValueId>,
         results: Vec<ValueId>,
     },
+}
+
+/// The lanes of a mapped call: how many, and which arguments have them in front.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    pub n: ValueId,
+    pub mapped: Vec<usize>,
 }
 
 /// A linear loop: `ins` are the initial carried tangents, then the captured ones; `outs` the final carried ones.
@@ -230,9 +238,13 @@ impl Kind {
                 l.body.visit(f);
                 l.replay.iter_mut().for_each(|r| r.visit(f));
             }
-            Kind::Custom { args, results, .. } | Kind::Remat { args, results, .. } => {
+            Kind::Custom { lanes, args, results, .. } => {
+                if let Some(lanes) = lanes {
+                    f(&mut lanes.n);
+                }
                 args.iter_mut().chain(results).for_each(f);
             }
+            Kind::Remat { args, results, .. } => args.iter_mut().chain(results).for_each(f),
         }
     }
 }

@@ -125,6 +125,13 @@ impl Transpose<'_> {
         }
     }
 
+    /// The same for a step that goes on with it and gives it back.
+    fn take_sum(&mut self, t: Tan) -> ValueId {
+        let sum = self.sum_so_far(t);
+        self.cts[t.0] = None;
+        sum
+    }
+
     fn step(&mut self, step: &Step) {
         match &step.kind {
             Kind::If { cond, then, els } => return self.branch(*cond, then, els, step),
@@ -263,19 +270,24 @@ impl Transpose<'_> {
             return;
         }
         let wanted: Vec<(usize, Tan)> = step.ins.iter().enumerate().filter_map(|(k, t)| t.map(|t| (k, t))).collect();
-        let types: Vec<Type> = wanted.iter().map(|(_, t)| self.ty(*t)).collect();
         let guards = self.guards(step);
+        let mut start = vec![None; step.ins.len()];
+        let mut sums = Vec::with_capacity(wanted.len());
+        for (k, t) in &wanted {
+            start[*k] = self.cts[t.0];
+            sums.push(self.take_sum(*t));
+        }
         let mut regions = Vec::new();
         for side in [then, els] {
             self.b.begin_region();
             let names = replay(self.b, &side.replay, None);
             let mut tape = side.tape.clone();
             tape.visit(&mut |v| *v = names.get(*v));
-            let cts = run(self.b, &tape, &outs, &vec![None; tape.inputs.len()], &guards);
-            let results =
-                wanted.iter().zip(&types).map(|((k, _), ty)| cts[*k].unwrap_or_else(|| zeros(self.b, ty))).collect();
+            let cts = run(self.b, &tape, &outs, &start, &guards);
+            let results = wanted.iter().zip(&sums).map(|((k, _), sum)| cts[*k].unwrap_or(*sum)).collect();
             regions.push(self.b.end_region(results));
         }
+        let types = sums.iter().map(|v| self.b.ty(*v).clone()).collect();
         let results = self.b.inst(Op::If, vec![cond], types, regions);
         for ((_, t), v) in wanted.iter().zip(results) {
             self.add(*t, v);
@@ -300,10 +312,11 @@ impl Transpose<'_> {
                 (None, None) => unreachable!("every carried tangent has a result"),
             });
         }
+        // what the loop captures goes on summing where it stands, so that a loop over rows adds rows to one buffer
         let captured: Vec<Tan> = step.ins[l.carried..].iter().map(|t| t.expect("a capture has a tangent")).collect();
         for t in &captured {
-            let ty = self.ty(*t);
-            inits.push(zeros(self.b, &ty));
+            let sum = self.take_sum(*t);
+            inits.push(sum);
         }
         let trips = l.trips;
         let guards = loop_guards(l, self.guards(step));
@@ -344,15 +357,9 @@ impl Transpose<'_> {
             }
         }
         match &step.kind {
-            Kind::Custom { rule, args, results } => {
-                let floats: Vec<usize> = (0..args.len()).filter(|k| self.b.ty(args[*k]).is_float_tensor()).collect();
-                let types = floats.iter().map(|k| self.b.ty(args[*k]).clone()).collect();
-                let mut all = args.clone();
-                all.extend(results);
-                all.extend(cts);
-                let back = self.b.call(*rule, all, types);
-                for (k, v) in floats.iter().zip(back) {
-                    if let Some(t) = step.ins[*k] {
+            Kind::Custom { rule, lanes, args, results } => {
+                for (k, v) in super::calls::backward(self.b, *rule, lanes.as_ref(), args, results, &cts) {
+                    if let Some(t) = step.ins[k] {
                         self.add(t, v);
                     }
                 }

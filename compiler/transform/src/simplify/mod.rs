@@ -136,6 +136,8 @@ impl Simplifier {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor
@@ -143,7 +145,8 @@ impl Simplifier {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Io(_)
-            | Op::Debug { .. } => None,
+            | Op::Debug { .. }
+            | Op::Host(_) => None,
         }
     }
 

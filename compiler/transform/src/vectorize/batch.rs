@@ -145,7 +145,7 @@ impl Batch<'_> {
             let mut check = |i: &Inst| effects |= i.op.has_effect() && !matches!(i.op, Op::Assert { .. });
             check(i);
             i.regions.iter().for_each(|r| r.visit_insts(&mut |i| check(i)));
-            if effects || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. }) {
+            if effects || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. }) {
                 return None;
             }
             let mut map = self.outer.clone();
@@ -231,13 +231,16 @@ impl Batch<'_> {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor
             | Op::Print { .. }
             | Op::Format { .. }
             | Op::Debug { .. }
-            | Op::Io(_) => None,
+            | Op::Io(_)
+            | Op::Host(_) => None,
         }
     }
 
@@ -416,6 +419,8 @@ fn harmless(block: &Block) -> bool {
             | Op::Call { .. }
             | Op::Vjp { .. }
             | Op::Jvp { .. }
+            | Op::Checkpoint { .. }
+            | Op::Vmap { .. }
             | Op::StackNew
             | Op::StackPush
             | Op::StackTensor
@@ -423,6 +428,7 @@ fn harmless(block: &Block) -> bool {
             | Op::Assert { .. }
             | Op::Format { .. }
             | Op::Debug { .. }
-            | Op::Io(_) => false,
+            | Op::Io(_)
+            | Op::Host(_) => false,
         })
 }

@@ -1,5 +1,7 @@
 //! Arguments of a call: matched with parameters, fitted to their types; places for `mut` parameters.
 
+use std::rc::Rc;
+
 use super::Checker;
 use super::call::{ArgValue, Args, CallArg, Target};
 use super::errors::{error_expr, mk};
@@ -205,8 +207,9 @@ impl Checker<'_> {
         {
             // checked for all: the type's own parameters are rigid here
             let plain = Ty::Fn(FnTy { generics: Vec::new(), ..(**want).clone() }.into());
+            let want = Rc::clone(want);
             return match self.unify(&plain, &found) {
-                Ok(()) => e,
+                Ok(()) => self.expanded(e, &want),
                 Err(why) => {
                     self.mismatch(&expected, &found, &why, e.span, &format!("argument `{pname}` of `{}`", target.name));
                     error_expr(e.span)
@@ -239,6 +242,7 @@ impl Checker<'_> {
                         self.mismatch(ty, &found, &why, span, &what);
                         return None;
                     }
+                    self.body.opened.changes(place.root);
                     return Some(Arg::Place(place));
                 }
                 let v = self.expr(e, Some(ty));

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use tdl_source::{Diagnostic, code};
 use tdl_syntax::ast;
 
-use super::cycles::Node;
 use super::errors::mk;
 use super::{Binding, BodyCx, Checker, Entry};
 use crate::ids::*;
@@ -23,8 +22,9 @@ impl<'a> Checker<'a> {
         for i in 0..self.program.fns.len() {
             self.check_fn(FnId(i as u32));
         }
+        self.check_rules();
         self.check_tests();
-        self.find_cycles();
+        self.find_recursion();
     }
 
     pub(super) fn check_const(&mut self, id: ConstId, expected: Option<Ty>) {
@@ -32,6 +32,7 @@ impl<'a> Checker<'a> {
         self.module = self.program.consts[id.index()].module;
         self.fresh_body();
         self.body.open = true;
+        self.consts_open.push(id);
         let value = self.statement(|cx| match &expected {
             Some(t) => cx.check_as(&c.value, t, &format!("`{}`", c.name.name)),
             None => cx.expr(&c.value, None),
@@ -40,12 +41,13 @@ impl<'a> Checker<'a> {
         if expected.is_none() {
             self.program.consts[id.index()].ty = ty;
         }
-        self.note_uses(Node::Const(id));
+        self.consts_open.pop();
+        self.const_graph[id.index()] = std::mem::take(&mut self.body.calls);
         self.program.consts[id.index()].value = self.finish(value);
     }
 
     /// Enters a function's generics and parameters into a fresh body.
-    fn enter_fn(&mut self, id: FnId) {
+    pub(super) fn enter_fn(&mut self, id: FnId) {
         let def = self.program.fns[id.index()].clone();
         self.module = def.module;
         self.fresh_body();
@@ -65,9 +67,11 @@ impl<'a> Checker<'a> {
         self.body.io = def.io;
         self.body.open = true;
         self.body.own = Some((def.name.clone(), def.name_span));
-        for p in &def.params {
+        for (i, p) in def.params.iter().enumerate() {
             let local = self.new_local(&p.name, p.ty.clone(), p.mutable, p.span);
-            self.bind_name(&p.name, Entry::Local(local));
+            if self.sigs[id.index()].type_params.get(i).is_none_or(Option::is_none) {
+                self.bind_name(&p.name, Entry::Local(local));
+            }
             self.body.params.push(local);
         }
         for clause in self.sigs[id.index()].clauses.clone() {
@@ -113,12 +117,14 @@ impl<'a> Checker<'a> {
                 self.body.ends.push((what.into(), t.span, "declared here".into()));
             }
         }
-        let value = if result.is_unit() && ast.result.is_none() {
+        let value = if self.is_bench(id) {
+            self.bench_body(id, body)
+        } else if result.is_unit() && ast.result.is_none() {
             self.unit_body(body)
         } else {
             self.statement(|cx| cx.check_as(body, &result, &what))
         };
-        self.note_uses(Node::Fn(id));
+        self.call_graph[id.index()] = std::mem::take(&mut self.body.calls);
         self.program.fns[id.index()].body = self.finish(value);
     }
 
@@ -152,6 +158,23 @@ impl<'a> Checker<'a> {
             _ => value.span,
         };
         self.unused(&t, span);
+        value
+    }
+
+    /// The body of a benchmark: its value is the function's result, so that nothing of it counts as unused.
+    fn bench_body(&mut self, id: FnId, body: &ast::Expr) -> Expr {
+        let value = self.statement(|cx| cx.expr(body, None));
+        let t = self.zonk(&value.ty);
+        if matches!(t, Ty::Never | Ty::Error) {
+            return value;
+        }
+        if matches!(t, Ty::Fn(_)) {
+            self.unused(&t, value.span);
+            return value;
+        }
+        let value = self.open(value, "");
+        let value = self.pack_all(value);
+        self.program.fns[id.index()].result = self.zonk(&value.ty);
         value
     }
 
@@ -242,7 +265,7 @@ impl<'a> Checker<'a> {
         let result = self.zonk(&tuple.ty);
         let block = crate::thir::Block { stmts: out, result: Some(Box::new(tuple)), span };
         let whole = mk(ExprKind::Block(block), result.clone(), span);
-        self.note_uses(Node::Fn(func));
+        self.call_graph[func.index()] = std::mem::take(&mut self.body.calls);
         let body = self.finish(whole);
         let def = &mut self.program.fns[func.index()];
         def.params = params;
@@ -258,6 +281,23 @@ impl<'a> Checker<'a> {
         let t = self.zonk(&e.ty);
         let mut sizes: Vec<crate::SizeExpr> = Vec::new();
         collect_open_sizes(&t, &mut sizes);
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    /// Packs the sizes that were opened inside: from `first` on.
+    pub(super) fn pack_opened(&mut self, e: Expr, first: usize) -> Expr {
+        let t = self.zonk(&e.ty);
+        let mut sizes: Vec<crate::SizeExpr> = Vec::new();
+        collect_open_sizes(&t, &mut sizes);
+        sizes.retain(|s| {
+            let mut own = false;
+            s.visit_vars(&mut |v| own |= matches!(v, crate::SizeVar::Open(o) if o.index() >= first));
+            own
+        });
+        self.pack_sizes(e, &t, sizes)
+    }
+
+    fn pack_sizes(&mut self, e: Expr, t: &Ty, sizes: Vec<crate::SizeExpr>) -> Expr {
         if sizes.is_empty() {
             return e;
         }
@@ -266,7 +306,7 @@ impl<'a> Checker<'a> {
             self.program.bound_names.push("n".into());
             vars.push(crate::SizeVar::Bound(self.program.bound_names.len() as u32 - 1));
         }
-        let inner = replace_sizes(&t, &sizes, &vars);
+        let inner = replace_sizes(t, &sizes, &vars);
         let span = e.span;
         mk(ExprKind::Pack { value: Box::new(e), witnesses: sizes }, Ty::exists(vars, inner), span)
     }

@@ -8,10 +8,10 @@ use tdl_syntax::ast::{self, ExprKind as A, Ident};
 use super::arguments::mentions_infer;
 use super::errors::{error_expr, mk};
 use super::field::Base;
-use super::{Checker, Def, Entry};
+use super::{Checker, Def, Entry, Node};
 use crate::ids::*;
 use crate::subst::Bindings;
-use crate::thir::{Arg, Callee, Expr, ExprKind, Method};
+use crate::thir::{Arg, Callee, Expr, ExprKind};
 use crate::ty::{Dim, Dtype, Elem, FnParam, FnTy, GenericArg, Kind, Ty};
 
 /// An argument: still to be checked, or a piped value.
@@ -254,7 +254,7 @@ impl Checker<'_> {
             },
             Ty::Param(id) => {
                 let name = Ident { name: "call".into(), span: f.span };
-                self.interface_call(*id, f, &name, args, hint, span)
+                self.interface_call(*id, Arg::Value(f), t.clone(), &name, args, hint, span)
             }
             Ty::Infer(i) => {
                 // a value whose type is not known, applied: a function of these arguments
@@ -316,7 +316,7 @@ impl Checker<'_> {
         self.open(e, &format!("`{name}`"))
     }
 
-    fn call_io(&mut self, io: bool, name: &str, span: Span) {
+    pub(super) fn call_io(&mut self, io: bool, name: &str, span: Span) {
         if io && !self.body.io {
             let text = format!("`{name}` touches files, the clock or the network, so only an `io fn` may call it");
             let mut d = Diagnostic::error(code::E0313, text, span, "called from a pure function");
@@ -342,7 +342,7 @@ impl Checker<'_> {
         span: Span,
         callee_span: Span,
     ) -> Expr {
-        self.body.calls.push((id, span));
+        self.body.calls.push((Node::Fn(id), span));
         let inst = self.instantiate(id, given);
         if self.program.fns[id.index()].self_struct.is_none()
             && let Some(given) = given
@@ -395,6 +395,8 @@ impl Checker<'_> {
             given: RefCell::new(vec![None; inst.params.len()]),
         };
         let skip = done.len();
+        let type_params = self.sigs[id.index()].type_params.clone();
+        let args = if type_params.is_empty() { args } else { self.type_arguments(&type_params, &inst, skip, args) };
         self.body.call_args.push((id, inst.args.clone()));
         let checked = self.arguments(&target, skip, done, args, span, Some((&inst.result, hint)));
         self.body.call_args.pop();
@@ -450,148 +452,5 @@ impl Checker<'_> {
         let e = mk(ExprKind::Call { callee: Callee::Fn(id), generics: inst.args, args }, ty, span);
         let e = self.guard_sizes(e, &result_sizes, span);
         self.open(e, &format!("`{name}`"))
-    }
-
-    fn method_call(&mut self, base: &ast::Expr, name: &Ident, args: Args<'_>, hint: Option<&Ty>, span: Span) -> Expr {
-        // a place first, so that `mut self` and generators can be written back
-        let place = self.try_place(base);
-        let t = match &place {
-            Some(p) => self.zonk(&p.ty),
-            None => Ty::Error,
-        };
-        if place.is_some() && t == Ty::Rng {
-            return self.rng_method(place, None, name, args, span);
-        }
-        if let (Some(p), Ty::Struct(id, sargs)) = (&place, &t)
-            && let Some(func) = self.method_of(*id, &name.name)
-            && self.program.fns[func.index()].params.first().is_some_and(|q| q.mutable)
-        {
-            let (p, sargs) = (p.clone(), sargs.clone());
-            if !self.require_mutable(&p) {
-                return error_expr(span);
-            }
-            return self.call_fn(func, Some(&sargs), Some(Arg::Place(p)), args, hint, span, name.span);
-        }
-        let value = self.expr(base, None);
-        let t = self.zonk(&value.ty);
-        match &t {
-            Ty::Error | Ty::Never => {
-                self.check_loosely(args);
-                error_expr(span)
-            }
-            Ty::Rng => self.rng_method(None, Some(value), name, args, span),
-            Ty::Struct(id, sargs) => {
-                if let Some(func) = self.method_of(*id, &name.name) {
-                    if self.program.fns[func.index()].params.first().is_some_and(|q| q.mutable) {
-                        let text = format!("`{}` changes its receiver, which must be a mutable variable", name.name);
-                        self.error(
-                            Diagnostic::error(code::E0306, text, base.span, "not a variable that may change")
-                                .help("bind it first: `let mut s = …`"),
-                        );
-                        return error_expr(span);
-                    }
-                    let sargs = sargs.clone();
-                    return self.call_fn(func, Some(&sargs), Some(Arg::Value(value)), args, hint, span, name.span);
-                }
-                if self.field_type(*id, sargs, &name.name).is_some() {
-                    let f = self.field_of(value, name, base.span.to(name.span));
-                    return self.apply(f, args, hint, span);
-                }
-                self.unknown_method(*id, name);
-                self.check_loosely(args);
-                error_expr(span)
-            }
-            Ty::Param(id) => self.interface_call(*id, value, name, args, hint, span),
-            Ty::Stack(..) => {
-                let f = self.field_of(value, name, base.span.to(name.span));
-                self.apply(f, args, hint, span)
-            }
-            Ty::Tensor(..) | Ty::Tuple(_) | Ty::Fn(_) | Ty::Str | Ty::Exists(..) | Ty::Infer(_) => {
-                let text = if let Ty::Infer(_) = t {
-                    "the type of this value is not known yet".to_string()
-                } else {
-                    format!("{} has no methods", self.show_ty(&t))
-                };
-                let mut d = Diagnostic::error(code::E0203, text, name.span, "no such method")
-                    .label(base.span, self.show_ty(&t));
-                let x = super::hints::receiver(base);
-                let elsewhere = super::hints::tensor_method(&name.name, x).filter(|_| matches!(t, Ty::Tensor(..)));
-                if let Some(help) = elsewhere {
-                    d = d.help(help);
-                } else if super::builtin::find(&name.name).is_some() || self.def_of(&name.name).is_some() {
-                    let more = if args.is_empty() { "" } else { ", …" };
-                    d = d.help(format!("it is a function: `{}({x}{more})`", name.name));
-                } else if let Ty::Infer(_) = t {
-                    d = d.help("annotate the lambda's parameter: `|m: Mlp[128]| …`");
-                }
-                self.error(d);
-                self.check_loosely(args);
-                error_expr(span)
-            }
-        }
-    }
-
-    fn interface_call(
-        &mut self,
-        param: GenericId,
-        value: Expr,
-        name: &Ident,
-        args: Args<'_>,
-        hint: Option<&Ty>,
-        span: Span,
-    ) -> Expr {
-        let Kind::Interface(id, iargs) = self.program.generics[param.index()].kind.clone() else {
-            let text = format!("nothing is known about the methods of `{}`", self.program.generics[param.index()].name);
-            self.error(
-                Diagnostic::error(code::E0203, text, name.span, "a type parameter")
-                    .help("give it an interface: `[O: Optimizer[M]]`"),
-            );
-            self.check_loosely(args);
-            return error_expr(span);
-        };
-        let def = self.program.interfaces[id.index()].clone();
-        let Some(index) = def.methods.iter().position(|m| *m.name == *name.name) else {
-            let text = format!("interface `{}` has no method `{}`", def.name, name.name);
-            let mut d = Diagnostic::error(code::E0203, text, name.span, "no such method");
-            if let Some(near) = super::names::nearest(&name.name, def.methods.iter().map(|m| &*m.name)) {
-                d = d.fix(format!("did you mean `{near}`?"), name.span, near);
-            }
-            self.error(d);
-            self.check_loosely(args);
-            return error_expr(span);
-        };
-        let sig = &def.methods[index];
-        let own = self.fresh_args(&sig.generics);
-        let mut bindings = Bindings::new(&def.generics, &iargs);
-        bindings.generics.insert(def.self_generic, GenericArg::Ty(value.ty.clone()));
-        bindings.generics.extend(sig.generics.iter().copied().zip(own.iter().cloned()));
-        let params: Vec<FnParam> = sig
-            .params
-            .iter()
-            .map(|p| FnParam { name: p.name.clone(), ty: p.ty.subst(&bindings), mutable: p.mutable })
-            .collect();
-        let result = sig.result.subst(&bindings);
-        let n = params.len();
-        let full = format!("{}.{}", def.name, name.name);
-        let target = Target {
-            name: &full,
-            params: &params,
-            spans: vec![Some(sig.span); n],
-            defaults: vec![false; n],
-            size_params: vec![None; n],
-            func: None,
-            declared: Some(sig.span),
-            callee: None,
-            field: None,
-            given: RefCell::new(vec![None; n]),
-        };
-        let receiver = value.ty.clone();
-        let checked = self.arguments(&target, 1, vec![Arg::Value(value)], args, span, Some((&result, hint)));
-        let Some(args) = checked else { return error_expr(span) };
-        self.call_io(sig.io, &full, span);
-        let ty = self.zonk(&result);
-        let callee = Callee::Method(Method { interface: id, index, receiver });
-        let e = mk(ExprKind::Call { callee, generics: own, args }, ty, span);
-        self.open(e, &format!("`{full}`"))
     }
 }

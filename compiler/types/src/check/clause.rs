@@ -1,5 +1,7 @@
 //! Facts about sizes as the source writes them: `where` clauses and `assert`s.
 
+use std::rc::Rc;
+
 use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, CompareOp, ExprKind};
 
@@ -11,6 +13,8 @@ use crate::subst::{Bindings, Subst};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Clause {
     pub fact: Fact,
+    /// As it was written, with the names of where it stands.
+    pub text: Rc<str>,
     pub span: Span,
 }
 
@@ -110,7 +114,7 @@ impl Checker<'_> {
                 if let ExprKind::Binary { op: ast::BinaryOp::Rem, left: a, right: m, .. } = &x.kind
                     && let (Some(a), Some(m), Some(rest)) = (self.pure_size(a), self.pure_size(m), self.pure_size(y))
                 {
-                    out.push(Clause { fact: Fact::Divides(m, a.sub(&rest)), span });
+                    out.push(self.clause(Fact::Divides(m, a.sub(&rest)), span));
                     return true;
                 }
             }
@@ -124,8 +128,13 @@ impl Checker<'_> {
             CompareOp::Gt => Fact::Le(b.add(&one), a),
             CompareOp::Ne => return false,
         };
-        out.push(Clause { fact, span });
+        out.push(self.clause(fact, span));
         true
+    }
+
+    fn clause(&self, fact: Fact, span: Span) -> Clause {
+        let text = self.show_fact(&fact).into();
+        Clause { fact, text, span }
     }
 
     /// Proves the clauses of something that is instantiated; a violated one is the caller's error.
@@ -135,7 +144,7 @@ impl Checker<'_> {
             if self.holds(&fact) {
                 continue;
             }
-            let (stated, needed) = (self.show_fact(&clause.fact), self.show_fact(&fact));
+            let (stated, needed) = (&clause.text, self.show_fact(&fact));
             let message = format!("`{name}` needs {stated}, which is {needed} here");
             let known = match &fact {
                 Fact::Eq(a, b) | Fact::Le(a, b) | Fact::Divides(a, b) => {
@@ -150,7 +159,12 @@ impl Checker<'_> {
             )
             .label(clause.span, "required here");
             if !known {
-                d = d.help(format!("add `where {needed}` to the function, or `assert {needed}` before the call"));
+                d = d.help(match super::errors::writable(&needed) {
+                    Some(code) => format!("add `where {code}` to the function, or `assert {code}` before the call"),
+                    None => {
+                        format!("name the number (`let k = …`) and `assert` before the call what {stated} says of it")
+                    }
+                });
             }
             self.errors.push(d);
         }

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, ItemKind};
 
+use super::signature::is_i64;
 use super::{Alias, BodyCx, Checked, Checker, Def, Entry, Module, Sig, StructInfo};
 use crate::ids::*;
 use crate::size::Facts;
@@ -23,9 +24,14 @@ impl<'a> Checker<'a> {
             struct_infos: Vec::new(),
             const_sizes: Vec::new(),
             const_asts: Vec::new(),
-            uses: Default::default(),
+            call_graph: Vec::new(),
+            const_graph: Vec::new(),
+            consts_open: Vec::new(),
+            rules: Vec::new(),
             facts: Facts::default(),
             errors: Vec::new(),
+            fn_args: Vec::new(),
+            signatures_done: false,
             module: ModuleId(0),
             body: BodyCx::default(),
         }
@@ -165,6 +171,13 @@ impl<'a> Checker<'a> {
                 | ItemKind::Bench(_) => {}
             }
         }
+        // the values of constants may use anything
+        for i in 0..self.program.consts.len() {
+            let span = self.program.consts[i].span;
+            self.const_type_of(ConstId(i as u32), span);
+        }
+        self.signatures_done = true;
+        self.check_fn_args();
         // aliases nobody uses are lowered once, for their errors
         for i in 0..self.aliases.len() {
             if self.aliases[i].ast.generics.is_empty() {
@@ -190,6 +203,7 @@ impl<'a> Checker<'a> {
                 self.program.consts.push(ConstDef { name, module, ty: Ty::Error, value: None, span: c.name.span });
                 self.const_sizes.push(None);
                 self.const_asts.push(c);
+                self.const_graph.push(Vec::new());
                 self.define(module, &c.name, Def::Const(id));
             }
             ItemKind::TypeAlias(t) => {
@@ -254,12 +268,14 @@ impl<'a> Checker<'a> {
             result: Ty::Error,
             clauses: Vec::new(),
             remat: false,
+            vjp: None,
             body: None,
             doc,
             name_span,
             span,
         });
-        self.sigs.push(Sig { ast, clauses: Vec::new(), self_args: Vec::new() });
+        self.sigs.push(Sig { ast, clauses: Vec::new(), self_args: Vec::new(), type_params: Vec::new() });
+        self.call_graph.push(Vec::new());
         id
     }
 
@@ -279,10 +295,7 @@ impl<'a> Checker<'a> {
                 }
             }
             Kind::Shape => None,
-            Kind::Fn(_) => {
-                self.not_yet("functions as parameters of structs", d.span);
-                None
-            }
+            Kind::Fn(_) => self.lower_fn_arg(d).map(GenericArg::Fn),
         }
     }
 
@@ -352,18 +365,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn missing_type(&mut self, p: &ast::Param) {
-        self.errors.push(
-            Diagnostic::error(
-                code::E0309,
-                format!("parameter `{}` needs a type", p.name.name),
-                p.span,
-                "no type given",
-            )
-            .help(format!("write `{}: f32[n]`, for instance", p.name.name)),
-        );
-    }
-
     fn impl_signatures(&mut self, i: &'a ast::Impl) {
         let Some(Def::Struct(sid)) = self.def_of(&i.name.name) else {
             self.unknown_name(&i.name, "struct");
@@ -431,7 +432,8 @@ impl<'a> Checker<'a> {
                 let kind = match self.program.generics[gid.index()].kind.clone() {
                     Kind::Tree(Some(e)) => Kind::Tree(Some(crate::subst::subst_elem(e, &rename))),
                     Kind::Interface(id, args) => Kind::Interface(id, args.iter().map(|a| a.subst(&rename)).collect()),
-                    other @ (Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(None) | Kind::Fn(_)) => other,
+                    Kind::Fn(sig) => Kind::Fn(Rc::new(sig.subst(&rename))),
+                    other @ (Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(None)) => other,
                 };
                 self.program.generics[gid.index()].kind = kind;
             }
@@ -443,6 +445,7 @@ impl<'a> Checker<'a> {
             let inherited = self.struct_infos[sid.index()].clauses.clone();
             let inherited = inherited.into_iter().map(|c| super::Clause {
                 fact: c.fact.map(&|e| e.subst(&|v| crate::subst::Subst::size(&to_impl, v))),
+                text: c.text,
                 span: c.span,
             });
             self.sigs[id.index()].clauses = inherited.collect();
@@ -453,78 +456,13 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Lowers generics, parameters and result. The scope holds the impl's generics.
-    fn signature(&mut self, id: FnId, f: &'a ast::Fn, annotations: &[ast::Annotation]) {
-        let generics = self.declare_generics(&f.generics);
-        for clause in self.sigs[id.index()].clauses.clone() {
-            self.assume(&clause.fact);
-        }
-        self.program.fns[id.index()].generics.extend(generics);
-        self.program.fns[id.index()].io =
-            f.io || (&*f.name.name == "main" && self.program.fns[id.index()].self_struct.is_none());
-        for a in annotations {
-            match &*a.name.name {
-                "remat" => self.program.fns[id.index()].remat = true,
-                "vjp" => self.not_yet("derivative rules of one's own (`@vjp`)", a.span),
-                other => self.errors.push(Diagnostic::error(
-                    code::E0201,
-                    format!("unknown annotation `@{other}`"),
-                    a.span,
-                    "not known",
-                )),
-            }
-        }
-        let mut params: Vec<Param> = Vec::new();
-        for p in &f.params {
-            let ty = match (&p.ty, &*p.name.name, self.program.fns[id.index()].self_struct) {
-                (None, "self", Some(sid)) => Ty::Struct(sid, self.sigs[id.index()].self_args.clone()),
-                (None, "self", None) => {
-                    self.errors.push(Diagnostic::error(
-                        code::E0309,
-                        "`self` outside of an `impl`",
-                        p.span,
-                        "only methods have it",
-                    ));
-                    Ty::Error
-                }
-                (None, ..) => {
-                    self.missing_type(p);
-                    Ty::Error
-                }
-                (Some(t), ..) => self.lower(t),
-            };
-            if let Some(first) = params.iter().find(|q| *q.name == *p.name.name) {
-                let first = first.span;
-                self.duplicate(&p.name, "parameter", Some(first));
-            }
-            let local = self.bind_local(&p.name, ty.clone(), p.mutable);
-            let name = p.name.name.as_ref().into();
-            params.push(Param { local, name, ty, mutable: p.mutable, default: None, span: p.span });
-        }
-        // clauses may speak about `i64` parameters
-        let clauses = self.where_clauses(&f.facts);
-        for clause in &clauses {
-            self.assume(&clause.fact);
-        }
-        self.sigs[id.index()].clauses.extend(clauses);
-        let result = f.result.as_ref().map_or(Ty::unit(), |t| self.lower(t));
-        let spans = self.sigs[id.index()].clauses.iter().map(|c| c.span).collect();
-        let def = &mut self.program.fns[id.index()];
-        def.params = params;
-        def.result = result;
-        def.clauses = spans;
-    }
-
     fn literal_const(&mut self, c: &ast::Const) {
         let Some(Def::Const(id)) = self.scopes_const(c) else { return };
         let value = self.pure_size(&c.value);
-        if let Some(v) = value.filter(|v| v.as_const().is_some()) {
-            let i64_or_none = c.ty.as_ref().is_none_or(|t| {
-                matches!(&t.kind, ast::TypeKind::Path { path, args } if args.is_empty() && path.len() == 1 && &*path[0].name == "i64")
-            });
-            if i64_or_none {
-                self.const_sizes[id.index()] = Some(v);
-            }
+        if let Some(v) = value.filter(|v| v.as_const().is_some())
+            && c.ty.as_ref().is_none_or(is_i64)
+        {
+            self.const_sizes[id.index()] = Some(v);
         }
     }
 
@@ -539,11 +477,8 @@ impl<'a> Checker<'a> {
         let Some(Def::Const(id)) = self.scopes_const(c) else { return };
         let ty = match &c.ty {
             Some(t) => self.lower(t),
-            // without a type the value says it: its body is checked now
-            None => {
-                self.check_const(id, None);
-                return;
-            }
+            // without a type the value says it
+            None => return,
         };
         self.program.consts[id.index()].ty = ty;
     }

@@ -85,6 +85,7 @@ impl Checker<'_> {
         let outer_flow = (self.body.result.take(), std::mem::replace(&mut self.body.in_loop, false));
         self.body.depth += 1;
         let piped = std::mem::take(&mut self.body.piped);
+        let opened = self.body.opened.clone();
         let value = self.with_temps(|cx| {
             if !split {
                 return cx.expr(body, hint);
@@ -101,6 +102,8 @@ impl Checker<'_> {
                 }
             }
         });
+        // what the elements open is not known outside
+        self.body.opened = opened;
         self.body.depth -= 1;
         self.body.piped = piped;
         (self.body.result, self.body.in_loop) = outer_flow;

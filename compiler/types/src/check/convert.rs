@@ -7,7 +7,7 @@ use super::errors::{error_expr, mk};
 use crate::ids::*;
 use crate::size::{SizeExpr, SizeVar};
 use crate::subst::Bindings;
-use crate::thir::{Block, Expr, ExprKind, OpenDef, Pattern, Stmt, StmtKind};
+use crate::thir::{Block, Expr, ExprKind, OpenDef, Pattern, SizeCheck, Stmt, StmtKind};
 use crate::ty::Ty;
 use tdl_ir::op::{BinaryOp, UnaryOp};
 
@@ -15,20 +15,22 @@ impl Checker<'_> {
     /// Gives names to the unknown sizes of a value. `origin` says where they come from.
     pub(super) fn open(&mut self, e: Expr, origin: &str) -> Expr {
         let Ty::Exists(vars, inner) = self.zonk(&e.ty) else { return e };
-        let mut ids = Vec::new();
-        let mut bind = Vec::new();
-        for (i, v) in vars.iter().enumerate() {
-            let id = OpenId(self.body.opens.len() as u32);
-            let bound = match v {
-                SizeVar::Bound(b) => self.program.bound_names[*b as usize].to_string(),
-                _ => String::new(),
+        let known = self.body.opened.get(&e).filter(|ids| ids.len() == vars.len());
+        let ids = known.unwrap_or_else(|| {
+            let fresh = |v: &SizeVar| {
+                let id = OpenId(self.body.opens.len() as u32);
+                let bound = match v {
+                    SizeVar::Bound(b) => self.program.bound_names[*b as usize].to_string(),
+                    _ => String::new(),
+                };
+                let name = if origin.is_empty() { bound } else { format!("<{bound} of {origin}>") };
+                self.body.opens.push(OpenDef { name: name.into(), span: e.span });
+                id
             };
-            let name = if origin.is_empty() { bound } else { format!("<{bound} of {origin}>") };
-            let _ = i;
-            self.body.opens.push(OpenDef { name: name.into(), span: e.span });
-            ids.push(id);
-            bind.push((*v, SizeExpr::var(SizeVar::Open(id))));
-        }
+            vars.iter().map(fresh).collect()
+        });
+        self.body.opened.insert(&e, &ids);
+        let bind = vars.iter().zip(&ids).map(|(v, id)| (*v, SizeExpr::var(SizeVar::Open(*id))));
         let ty = inner.subst(&Bindings::sizes(bind));
         let span = e.span;
         mk(ExprKind::Open { value: Box::new(e), vars: ids }, ty, span)
@@ -125,6 +127,12 @@ impl Checker<'_> {
     pub(super) fn with_temps(&mut self, f: impl FnOnce(&mut Self) -> Expr) -> Expr {
         let outer = std::mem::take(&mut self.body.temps);
         let e = f(self);
+        for (a, b) in std::mem::take(&mut self.body.store.checked) {
+            let check = SizeCheck { actual: b, expected: a, axis: 0 };
+            let nothing = Box::new(mk(ExprKind::Tuple(Vec::new()), Ty::unit(), e.span));
+            let checked = mk(ExprKind::As { value: nothing, checks: vec![check] }, Ty::unit(), e.span);
+            self.body.temps.push(Stmt { kind: StmtKind::Expr(checked), span: e.span });
+        }
         let temps = std::mem::replace(&mut self.body.temps, outer);
         if temps.is_empty() {
             return e;

@@ -71,16 +71,13 @@ impl Checker<'_> {
                 }
             }
             DerivativeKind::Jacobian | DerivativeKind::Hessian => {
-                let (x, y) = (self.zonk(&target), self.zonk(&result));
-                let (Ty::Tensor(_, xs), Ty::Tensor(e, ys)) = (&x, &y) else {
-                    let text = "`jacobian` and `hessian` need a function of a known tensor to a tensor".to_string();
-                    self.error(
-                        Diagnostic::error(code::E0501, text, value.span, "not one")
-                            .help("annotate a lambda's parameter: `|x: f32[3]| …`"),
-                    );
+                let hessian = kind == DerivativeKind::Hessian;
+                if aux {
+                    let text = "`jacobian` and `hessian` have no `aux`";
+                    self.error(Diagnostic::error(code::E0303, text, span, "unknown option"));
                     return error_expr(span);
-                };
-                if kind == DerivativeKind::Hessian {
+                }
+                if hessian {
                     self.body.later.push(Later::Loss {
                         result: result.clone(),
                         loss: result.clone(),
@@ -89,9 +86,10 @@ impl Checker<'_> {
                         func: value.span,
                     });
                 }
-                let front = if kind == DerivativeKind::Jacobian { ys } else { xs };
-                let dims: Vec<Dim> = front.iter().chain(xs).cloned().collect();
-                Ty::Tensor(*e, dims)
+                let out = self.body.store.new_ty();
+                let func = value.span;
+                self.body.later.push(Later::Matrix { hessian, param: target, result, out: out.clone(), func });
+                out
             }
         };
         let params = ty.params.clone();
@@ -279,6 +277,75 @@ impl Checker<'_> {
         }
     }
 
+    /// The type of a Jacobian or Hessian, now that both ends are known.
+    pub(super) fn matrix(&mut self, hessian: bool, param: &Ty, result: &Ty, out: &Ty, func: Span) {
+        let (x, y) = (self.zonk(param), self.zonk(result));
+        let front = if hessian { &x } else { &y };
+        let ty = match self.under(front, &x) {
+            Some(ty) => ty,
+            None => {
+                if !super::errors::has_error(&x) && !super::errors::has_error(&y) {
+                    let (what, help) = match hessian {
+                        true => (
+                            format!("`hessian` is by tensors and tuples of tensors, not by {}", self.show_ty(&x)),
+                            "pass the parts: `hessian(|a, b| loss(S { a: a, b: b }), wrt: (a, b))`, or use `hvp`",
+                        ),
+                        false => (
+                            format!("`jacobian` is of float tensors and tuples of them, not of {}", self.show_ty(&y)),
+                            "give the parts as a tuple: `jacobian(|x| (f(x).a, f(x).b))`, or use `vjp` or `jvp`",
+                        ),
+                    };
+                    self.error(Diagnostic::error(code::E0501, what, func, "differentiated here").help(help));
+                }
+                Ty::Error
+            }
+        };
+        let _ = self.unify(out, &ty);
+    }
+
+    /// The tree `x` under each leaf of `y`.
+    fn under(&self, y: &Ty, x: &Ty) -> Option<Ty> {
+        match y {
+            Ty::Tensor(e, dims) if self.elem_within(*e, DtypeBound::Float) => with_front(dims, x),
+            Ty::Tuple(items) => items.iter().map(|y| self.under(y, x)).collect::<Option<_>>().map(Ty::Tuple),
+            Ty::Error
+            | Ty::Never
+            | Ty::Tensor(..)
+            | Ty::Struct(..)
+            | Ty::Stack(..)
+            | Ty::Param(_)
+            | Ty::Fn(_)
+            | Ty::Str
+            | Ty::Rng
+            | Ty::Exists(..)
+            | Ty::Infer(_) => None,
+        }
+    }
+
+    /// `hvp(f, x, v)`: the Hessian times a vector, forward over reverse; the arguments, then a direction for each parameter
+    /// in `wrt`.
+    pub(super) fn hvp(&mut self, args: Args<'_>, span: Span) -> Expr {
+        let Some((f, mut rest)) = self.differentiable(args, span) else { return error_expr(span) };
+        if f.aux {
+            self.error(Diagnostic::error(code::E0303, "`hvp` has no `aux`", span, "unknown option"));
+            return error_expr(span);
+        }
+        let (result, func) = (f.ty.result.clone(), f.value.span);
+        self.body.later.push(Later::Loss { result: result.clone(), loss: result, extra: None, span, func });
+        let target = self.wrt_type(&f.ty, &f.wrt, f.tuple);
+        let Some(tangents) = self.tangents("hvp", &f, &mut rest, span) else { return error_expr(span) };
+        let Some(values) = self.operands(&f, rest, span) else { return error_expr(span) };
+        let tangents = self.tangent_values(&f, tangents);
+        let Func { value, ty, wrt, tuple, aux } = f;
+        let fn_ty = FnTy { generics: Vec::new(), params: ty.params, result: target.clone(), io: false };
+        let d =
+            Derivative { kind: DerivativeKind::Grad, func: Box::new(value), wrt: wrt.clone(), wrt_tuple: tuple, aux };
+        let g = mk(ExprKind::Derivative(d), Ty::Fn(fn_ty.into()), span);
+        let pair = Ty::tuple(vec![target.clone(), target.clone()]);
+        let both = mk(ExprKind::Jvp { func: Box::new(g), args: values, tangents, wrt }, pair, span);
+        mk(ExprKind::TupleField { base: Box::new(both), index: 1 }, target, span)
+    }
+
     /// `vjp(f, x…)`: `(y, pull)`.
     pub(super) fn vjp(&mut self, args: Args<'_>, span: Span) -> Expr {
         let Some((f, rest)) = self.differentiable(args, span) else { return error_expr(span) };
@@ -298,34 +365,39 @@ impl Checker<'_> {
     /// `jvp(f, x, dx)`: `(y, dy)`; the arguments, then one tangent for each parameter in `wrt`.
     pub(super) fn jvp(&mut self, args: Args<'_>, span: Span) -> Expr {
         let Some((f, mut rest)) = self.differentiable(args, span) else { return error_expr(span) };
-        let n = f.ty.params.len();
-        if rest.len() != n + f.wrt.len() {
-            let text = format!(
-                "`jvp` takes the function, its {} and a tangent for each in `wrt`",
-                super::lower::count(n, "argument")
-            );
-            self.error(Diagnostic::error(
-                code::E0303,
-                text,
-                span,
-                format!("{} given", super::lower::count(rest.len(), "value")),
-            ));
-            return error_expr(span);
-        }
-        let tangents = rest.split_off(n);
+        let Some(tangents) = self.tangents("jvp", &f, &mut rest, span) else { return error_expr(span) };
         let Some(values) = self.operands(&f, rest, span) else { return error_expr(span) };
-        let mut ts = Vec::new();
-        for (i, t) in f.wrt.iter().zip(tangents) {
-            let want = f.ty.params[*i].ty.clone();
-            let e = match t.value {
-                ArgValue::Ast(e) => self.check_as(e, &want, "a tangent has the type of its parameter"),
-                ArgValue::Ready(e) => self.coerce(*e, &want, "a tangent has the type of its parameter"),
-            };
-            ts.push(e);
-        }
+        let ts = self.tangent_values(&f, tangents);
         let y = self.zonk(&f.ty.result);
         let ty = Ty::tuple(vec![y.clone(), y]);
         mk(ExprKind::Jvp { func: Box::new(f.value), args: values, tangents: ts, wrt: f.wrt }, ty, span)
+    }
+
+    /// The arguments behind the function's own.
+    fn tangents<'e>(&mut self, name: &str, f: &Func, rest: &mut Args<'e>, span: Span) -> Option<Args<'e>> {
+        let n = f.ty.params.len();
+        if rest.len() != n + f.wrt.len() {
+            let text = format!(
+                "`{name}` takes the function, its {} and a tangent for each in `wrt`",
+                super::lower::count(n, "argument")
+            );
+            let label = format!("{} given", super::lower::count(rest.len(), "value"));
+            self.error(Diagnostic::error(code::E0303, text, span, label));
+            return None;
+        }
+        Some(rest.split_off(n))
+    }
+
+    fn tangent_values(&mut self, f: &Func, tangents: Args<'_>) -> Vec<Expr> {
+        let mut out = Vec::with_capacity(tangents.len());
+        for (i, t) in f.wrt.iter().zip(tangents) {
+            let want = f.ty.params[*i].ty.clone();
+            out.push(match t.value {
+                ArgValue::Ast(e) => self.check_as(e, &want, "a tangent has the type of its parameter"),
+                ArgValue::Ready(e) => self.coerce(*e, &want, "a tangent has the type of its parameter"),
+            });
+        }
+        out
     }
 
     fn operands(&mut self, f: &Func, args: Args<'_>, span: Span) -> Option<Vec<Expr>> {
@@ -358,7 +430,16 @@ impl Checker<'_> {
     }
 }
 
-fn has_param(t: &Ty) -> bool {
+/// Every leaf of `x` with axes in front.
+fn with_front(dims: &[Dim], x: &Ty) -> Option<Ty> {
+    match x {
+        Ty::Tuple(items) => items.iter().map(|t| with_front(dims, t)).collect::<Option<_>>().map(Ty::Tuple),
+        Ty::Tensor(..) | Ty::Struct(..) | Ty::Stack(..) | Ty::Param(_) => Some(Ty::stack(dims.to_vec(), x.clone())),
+        Ty::Error | Ty::Never | Ty::Fn(_) | Ty::Str | Ty::Rng | Ty::Exists(..) | Ty::Infer(_) => None,
+    }
+}
+
+pub(super) fn has_param(t: &Ty) -> bool {
     match t {
         Ty::Param(_) => true,
         Ty::Tuple(items) => items.iter().any(has_param),

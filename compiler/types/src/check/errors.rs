@@ -207,7 +207,13 @@ impl Checker<'_> {
         let d = d.note(format!("cannot show that {a_text} == {b_text}"));
         let as_text = self.show().ty(expected);
         if local {
-            d.help(format!("check it at run time: `assert {b_text} == {a_text}` before, or `{x} as {as_text}`"))
+            match (writable(&format!("{b_text} == {a_text}")), writable(&as_text)) {
+                (Some(fact), Some(ty)) => {
+                    d.help(format!("check it at run time: `assert {fact}` before, or `{x} as {ty}`"))
+                }
+                (Some(fact), None) => d.help(format!("check it at run time: `assert {fact}` before")),
+                (None, _) => d.help("bind the values with `let`, and check it at run time: `assert len(a) == len(b)`"),
+            }
         } else {
             d.help(format!(
                 "add `where {a_text} == {b_text}` to the function, or check at run time: `{x} as {as_text}`"
@@ -256,6 +262,27 @@ pub(super) fn has_fn(t: &Ty) -> bool {
         Ty::Struct(_, args) => args.iter().any(|a| matches!(a, crate::ty::GenericArg::Ty(t) if has_fn(t))),
         Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Param(_) | Ty::Str | Ty::Rng | Ty::Infer(_) => false,
     }
+}
+
+/// A text about sizes as code: the length of a variable is `len(x)`; `None` if a size in it has no name to write.
+pub(super) fn writable(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("<length of `") {
+        out += &rest[..at];
+        let (name, tail) = rest[at + "<length of `".len()..].split_once("`>")?;
+        out += &format!("len({name})");
+        rest = tail;
+    }
+    out += rest;
+    let bytes = out.as_bytes();
+    let word = |i: usize| bytes.get(i).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let unnamed = (0..bytes.len()).any(|i| match bytes[i] {
+        b'<' => word(i + 1),
+        b'_' => !word(i + 1) && (i == 0 || !word(i - 1)),
+        _ => false,
+    });
+    (!unnamed).then_some(out)
 }
 
 pub(super) fn has_error(t: &Ty) -> bool {

@@ -8,7 +8,7 @@ use tdl_syntax::ast::{self, ExprKind as A, StrPiece};
 use super::errors::{error_expr, mk};
 use super::lower::Omitted;
 use super::store::Class;
-use super::{Checker, Def, Entry};
+use super::{Checker, Def, Entry, Node};
 use crate::size::SizeExpr;
 use crate::subst::Bindings;
 use crate::thir::{Expr, ExprKind, SizeCheck, TextPiece};
@@ -216,6 +216,9 @@ impl Checker<'_> {
                 if self.program.generics[id.index()].kind == Kind::Size {
                     return mk(ExprKind::Size(SizeExpr::var(crate::SizeVar::Param(id))), Ty::I64, span);
                 }
+                if let Kind::Fn(sig) = self.program.generics[id.index()].kind.clone() {
+                    return mk(ExprKind::FnParam(id), Ty::Fn(sig), span);
+                }
                 self.error(Diagnostic::error(
                     code::E0301,
                     format!("`{}` is a type, not a value", name.name),
@@ -250,12 +253,12 @@ impl Checker<'_> {
         match def {
             Def::Fn(func) => {
                 let (generics, ty) = self.fn_value_type(func);
-                self.body.calls.push((func, span));
+                self.body.calls.push((Node::Fn(func), span));
                 mk(ExprKind::Fn { func, generics }, ty, span)
             }
             Def::Const(id) => {
-                self.body.consts.push((id, span));
-                let ty = self.program.consts[id.index()].ty.clone();
+                self.body.calls.push((Node::Const(id), span));
+                let ty = self.const_type_of(id, span);
                 mk(ExprKind::Const(id), ty, span)
             }
             Def::Struct(_) | Def::Alias(_) | Def::Interface(_) | Def::Module(_) => {
@@ -416,87 +419,6 @@ impl Checker<'_> {
             return mk(ExprKind::Struct { id, generics: args, fields }, lowered, span);
         }
         mk(ExprKind::StructStack { fields }, lowered, span)
-    }
-
-    pub(super) fn if_expr(
-        &mut self,
-        cond: &ast::Expr,
-        then: &ast::Block,
-        els: Option<&ast::Expr>,
-        expected: Option<&Ty>,
-        what: &str,
-        span: Span,
-    ) -> Expr {
-        let cond = self.condition(cond);
-        let facts = self.facts.mark();
-        let then_block = self.block(then, if els.is_some() { expected } else { None }, what);
-        self.facts.reset(facts.clone());
-        let Some(els) = els else {
-            let ty = self.block_type(&then_block, &Ty::unit());
-            let value = !ty.is_unit() && !matches!(ty, Ty::Never | Ty::Error);
-            if let Some(t) = expected.map(|t| self.zonk(t))
-                && !t.is_unit()
-                && !matches!(t, Ty::Error | Ty::Infer(_))
-            {
-                let text = format!("an `if` without `else` has no value; {} is needed here", self.show_ty(&t));
-                let at = if value { then_block.result.as_ref().map_or(span, |r| r.span) } else { span };
-                self.error(
-                    Diagnostic::error(code::E0301, text, at, "and if the condition does not hold?")
-                        .help("add `else { … }`"),
-                );
-                return error_expr(span);
-            }
-            if value {
-                self.unused(&ty, then_block.result.as_ref().map_or(span, |r| r.span));
-            }
-            let e = mk(ExprKind::If { cond: Box::new(cond), then: then_block, els: None }, Ty::unit(), span);
-            return e;
-        };
-        let then_ty = self.block_type(&then_block, &Ty::unit());
-        if let Some(r) = &then_block.result {
-            self.body.ends.push((BRANCHES.into(), r.span, self.show_ty(&then_ty)));
-        }
-        // what the first branch gives is a hint for the second
-        let hint = match expected {
-            Some(t) => Some(t.clone()),
-            None if matches!(then_ty, Ty::Never | Ty::Error) => None,
-            None => Some(then_ty.clone()),
-        };
-        let els_block = match &els.kind {
-            A::Block(b) => self.block(b, hint.as_ref(), BRANCHES),
-            _ => {
-                let e = match &hint {
-                    Some(t) => self.check_as(els, t, BRANCHES),
-                    None => self.expr(els, None),
-                };
-                let span = e.span;
-                crate::thir::Block { stmts: Vec::new(), result: Some(Box::new(e)), span }
-            }
-        };
-        if then_block.result.is_some() {
-            self.body.ends.pop();
-        }
-        self.facts.reset(facts);
-        let els_ty = self.block_type(&els_block, &Ty::unit());
-        let ty = match (expected, matches!(then_ty, Ty::Never)) {
-            (Some(t), _) => t.clone(),
-            (None, true) => els_ty.clone(),
-            (None, false) => then_ty.clone(),
-        };
-        let ty = if matches!(then_ty, Ty::Never) && matches!(els_ty, Ty::Never) { Ty::Never } else { ty };
-        if super::errors::has_fn(&self.zonk(&ty)) {
-            self.error(
-                Diagnostic::error(
-                    code::E0308,
-                    "a function cannot be chosen at run time",
-                    span,
-                    "which one is known too late",
-                )
-                .help("choose inside of it: `|x| if c { f(x) } else { g(x) }`"),
-            );
-            return error_expr(span);
-        }
-        mk(ExprKind::If { cond: Box::new(cond), then: then_block, els: Some(els_block) }, ty, span)
     }
 
     /// A scalar bool.

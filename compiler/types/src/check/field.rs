@@ -7,7 +7,7 @@ use tdl_syntax::ast::{self, ExprKind as A};
 
 use super::errors::{error_expr, mk};
 use super::lower::Omitted;
-use super::{Checker, Def};
+use super::{Checker, Def, Node};
 use crate::ids::*;
 use crate::subst::Bindings;
 use crate::thir::{Builtin, Expr, ExprKind, FieldDef};
@@ -74,7 +74,7 @@ impl Checker<'_> {
             Base::Struct(id, args) => match self.method_of(id, &name.name) {
                 Some(func) => {
                     let inst = self.instantiate(func, Some(&args));
-                    self.body.calls.push((func, span));
+                    self.body.calls.push((Node::Fn(func), span));
                     let io = self.program.fns[func.index()].io;
                     let ty = crate::ty::FnTy { generics: Vec::new(), params: inst.params, result: inst.result, io };
                     mk(ExprKind::Fn { func, generics: inst.args }, Ty::Fn(ty.into()), span)

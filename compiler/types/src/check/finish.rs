@@ -81,6 +81,20 @@ impl Checker<'_> {
             self.error(Diagnostic::error(code::E0107, text, span, label));
             found.error = true;
         }
+        for id in std::mem::take(&mut self.body.mapped) {
+            let Some(lambda) = lambdas.get(id.index()) else { continue };
+            let shared = lambda.captures.iter().find(|l| self.zonk(&self.body.locals[l.index()].ty) == Ty::Rng);
+            if let Some(l) = shared {
+                let name = self.body.locals[l.index()].name.clone();
+                let text = format!("all lanes would draw the same numbers from `{name}`");
+                self.error(
+                    Diagnostic::error(code::E0311, text, lambda.span, "mapped over lanes")
+                        .label(self.body.locals[l.index()].span, "the generator")
+                        .help(format!("give every lane its own: `vmap(|x, k| …)(xs, {name}.split(n))`")),
+                );
+                found.error = true;
+            }
+        }
         if let (Some((span, ty)), false) = (&found.open, found.error) {
             let text = format!("the type of this cannot be inferred: {}", self.show().ty(ty));
             self.error(
@@ -105,6 +119,15 @@ impl Checker<'_> {
 
     /// Checks conditions whose types have become known; `last`: what is still unknown is dropped.
     pub(super) fn run_later(&mut self, last: bool) {
+        // one that has become known may make another known
+        let mut before = usize::MAX;
+        while self.body.later.len() < before {
+            before = self.body.later.len();
+            self.run_later_once(last);
+        }
+    }
+
+    fn run_later_once(&mut self, last: bool) {
         let later = std::mem::take(&mut self.body.later);
         for l in later {
             match l {
@@ -127,6 +150,19 @@ impl Checker<'_> {
                         continue;
                     }
                     self.check_floats(&t, span, &name);
+                }
+                Later::Matrix { hessian, param, result, out, func } => {
+                    if matches!(self.zonk(&param), Ty::Infer(_)) || matches!(self.zonk(&result), Ty::Infer(_)) {
+                        if !last {
+                            self.body.later.push(Later::Matrix { hessian, param, result, out, func });
+                        }
+                        continue;
+                    }
+                    self.matrix(hessian, &param, &result, &out, func);
+                }
+                Later::Mapping(m) => {
+                    let rest = self.run_mapping(m, last);
+                    self.body.later.extend(rest.map(Later::Mapping));
                 }
             }
         }
@@ -179,7 +215,11 @@ impl Checker<'_> {
                         found.open = Some((span, Ty::Tensor(Elem::Dtype(Dtype::F32), s.clone())));
                     }
                 }
-                GenericArg::Fn(_) => {}
+                GenericArg::Fn(f) => {
+                    if matches!(**f, FnArg::Infer(_)) && found.open.is_none() {
+                        found.open = Some((span, Ty::Infer(0)));
+                    }
+                }
             }
         }
     }
@@ -291,6 +331,7 @@ impl Checker<'_> {
             | ExprKind::Bool(_)
             | ExprKind::Const(_)
             | ExprKind::BuiltinFn(_)
+            | ExprKind::FnParam(_)
             | ExprKind::Lambda(_)
             | ExprKind::Break
             | ExprKind::Continue => {}
@@ -367,6 +408,7 @@ impl Checker<'_> {
             }
             ExprKind::Block(b) => self.zonk_block(b, found),
             ExprKind::Derivative(d) => self.zonk_expr(&mut d.func, found),
+            ExprKind::Vmap(v) => self.zonk_expr(&mut v.func, found),
             ExprKind::Vjp { func, args, .. } => {
                 self.zonk_expr(func, found);
                 args.iter_mut().for_each(|e| self.zonk_expr(e, found));
@@ -425,7 +467,7 @@ fn stays_open(t: &Ty) -> bool {
             GenericArg::Size(e) => shape(&[Dim::Size(e.clone())]),
             GenericArg::Shape(s) => shape(s),
             GenericArg::Dtype(e) => matches!(e, Elem::Infer(_)),
-            GenericArg::Fn(_) => false,
+            GenericArg::Fn(f) => matches!(**f, FnArg::Infer(_)),
         }),
         Ty::Stack(s, t) => shape(s) || stays_open(t),
         Ty::Exists(_, t) => stays_open(t),

@@ -371,7 +371,7 @@ fn dim_size(d: &Dim) -> Option<SizeExpr> {
     }
 }
 
-fn literal_int(e: &ast::Expr) -> Option<i64> {
+pub(super) fn literal_int(e: &ast::Expr) -> Option<i64> {
     match &e.kind {
         A::Int(v) => i64::try_from(*v).ok(),
         A::Unary { op: ast::UnaryOp::Neg, operand, .. } => literal_int(operand).map(|v| -v),

@@ -8,7 +8,7 @@ use tdl_syntax::ast::{self, ExprKind as A};
 use super::errors::{error_expr, mk};
 use super::{Checker, Pending};
 use crate::ids::*;
-use crate::thir::{Expr, ExprKind, Lambda};
+use crate::thir::{Arg, Callee, Expr, ExprKind, Lambda};
 use crate::ty::{FnParam, FnTy, Ty};
 
 impl Checker<'_> {
@@ -38,6 +38,35 @@ impl Checker<'_> {
         }
         let types = expected.params.iter().map(|p| p.ty.clone()).collect();
         self.lambda_with(e, types, expected.result.clone(), expected.generics.clone())
+    }
+
+    /// A function item for a polymorphic function type: the lambda that calls it, since only a lambda is bound anew at each
+    /// call.
+    pub(super) fn expanded(&mut self, e: Expr, expected: &FnTy) -> Expr {
+        let ExprKind::Fn { func, generics } = e.kind else { return e };
+        let span = e.span;
+        let id = LambdaId(self.body.lambdas.len() as u32);
+        self.body.lambdas.push(None);
+        self.body.lambda_depth.push(self.body.depth);
+        self.body.depth += 1;
+        let (mut params, mut args) = (Vec::new(), Vec::new());
+        for (i, p) in expected.params.iter().enumerate() {
+            let name = p.name.clone().unwrap_or_else(|| format!("<argument {}>", i + 1).into());
+            let local = self.new_local(&name, p.ty.clone(), false, span);
+            params.push(local);
+            args.push(Arg::Value(mk(ExprKind::Local(local), p.ty.clone(), span)));
+        }
+        self.body.depth -= 1;
+        let call = ExprKind::Call { callee: Callee::Fn(func), generics, args };
+        self.body.lambdas[id.index()] = Some(Lambda {
+            generics: expected.generics.clone(),
+            param_mutable: vec![false; params.len()],
+            params,
+            captures: Vec::new(),
+            body: mk(call, expected.result.clone(), span),
+            span,
+        });
+        mk(ExprKind::Lambda(id), Ty::Fn(Rc::new(expected.clone())), span)
     }
 
     fn lambda_with(&mut self, e: &ast::Expr, types: Vec<Ty>, result: Ty, generics: Vec<GenericId>) -> Expr {
@@ -98,6 +127,7 @@ impl Checker<'_> {
         let in_loop = std::mem::replace(&mut self.body.in_loop, false);
         let depth = std::mem::replace(&mut self.body.depth, p.depth + 1);
         let piped = std::mem::take(&mut self.body.piped);
+        let opened = std::mem::take(&mut self.body.opened);
         let facts = self.facts.mark();
         self.push_names();
         let mut locals = Vec::new();
@@ -108,7 +138,9 @@ impl Checker<'_> {
         let result = self.zonk(&p.result);
         let value = self.with_temps(|cx| {
             if matches!(result, Ty::Infer(_)) {
+                let opened = cx.body.opens.len();
                 let e = cx.expr(body, None);
+                let e = cx.pack_opened(e, opened);
                 if let Err(why) = cx.unify(&p.result, &e.ty) {
                     let (want, have) = (p.result.clone(), e.ty.clone());
                     cx.mismatch(&want, &have, &why, e.span, "the lambda's result");
@@ -124,6 +156,7 @@ impl Checker<'_> {
         self.body.in_loop = in_loop;
         self.body.depth = depth;
         self.body.piped = piped;
+        self.body.opened = opened;
         self.body.lambdas[p.id.index()] = Some(Lambda {
             generics: p.generics,
             param_mutable: params.iter().map(|p| p.mutable).collect(),

@@ -278,6 +278,7 @@ impl Checker<'_> {
         omitted: Omitted,
     ) -> Option<Vec<GenericArg>> {
         let mut given: Vec<Option<GenericArg>> = vec![None; generics.len()];
+        let mut places = vec![span; generics.len()];
         let mut next = 0;
         for arg in args {
             let (slot, arg) = match arg {
@@ -309,6 +310,7 @@ impl Checker<'_> {
             }
             let kind = self.program.generics[generics[slot].index()].kind.clone();
             given[slot] = Some(self.lower_arg(arg, &kind)?);
+            places[slot] = arg_span(arg);
         }
         let mut out: Vec<GenericArg> = Vec::new();
         let mut open = Vec::new();
@@ -342,6 +344,11 @@ impl Checker<'_> {
             out.push(value);
         }
         let bindings = Bindings::new(generics, &out);
+        for ((g, arg), at) in generics.iter().zip(&out).zip(places) {
+            if let (Kind::Fn(sig), GenericArg::Fn(f)) = (self.program.generics[g.index()].kind.clone(), arg) {
+                self.fn_arg_fits(f, &sig.subst(&bindings), at);
+            }
+        }
         for (unknown, d) in open {
             self.body.store.defaults.push((unknown, d.subst(&bindings)));
         }
@@ -388,10 +395,14 @@ impl Checker<'_> {
                 }
             }
             Kind::Tree(_) | Kind::Interface(..) => self.lower_type_arg(arg).map(GenericArg::Ty),
-            Kind::Fn(_) => {
-                self.not_yet("functions as parameters of structs", arg_span(arg));
-                None
-            }
+            Kind::Fn(_) => match arg {
+                TypeArg::Expr(e) => self.lower_fn_arg(e).map(GenericArg::Fn),
+                TypeArg::Named(_, inner) => self.lower_arg(inner, kind),
+                TypeArg::Type(_) | TypeArg::Spread(..) => {
+                    self.no_function(arg_span(arg));
+                    None
+                }
+            },
         }
     }
 

@@ -8,11 +8,11 @@ mod blame;
 mod body;
 mod builtin;
 mod call;
+mod choice;
 mod clause;
 mod collect;
 mod comprehension;
 mod convert;
-mod cycles;
 mod derive;
 mod errors;
 mod expr;
@@ -20,21 +20,30 @@ mod extents;
 mod field;
 mod finish;
 mod flow;
+mod fn_arg;
+mod generated;
 mod hints;
 mod imports;
 mod index;
 mod instantiate;
 mod lambda;
+mod loops;
 mod lower;
+mod method;
 mod moves;
 mod names;
+mod opened;
 mod ops;
 mod place;
 mod ranges;
+mod recursion;
+mod rule;
+mod signature;
 mod stmt;
 mod store;
 mod tests_items;
 mod tree;
+mod vmap;
 
 use std::rc::Rc;
 
@@ -67,8 +76,10 @@ pub struct Checked {
 
 /// Checks a program: the prelude, the modules it imports (in any order), and the program itself.
 pub fn check(modules: &[Module<'_>]) -> Checked {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     cx.into_checked()
 }
@@ -98,8 +109,10 @@ pub struct CheckedEntry {
 
 /// Checks statements of an interactive session after the items of `modules`.
 pub fn check_entry(modules: &[Module<'_>], bindings: &[Binding], stmts: &[ast::Stmt]) -> CheckedEntry {
+    let generated = generated::generate(modules);
     let mut cx = Checker::new(modules);
     cx.collect();
+    cx.enter_generated(&generated);
     cx.check_bodies();
     let (func, bindings, value) = cx.entry(bindings, stmts);
     CheckedEntry { checked: cx.into_checked(), func, bindings, value }
@@ -114,6 +127,13 @@ enum Def {
     Const(ConstId),
     Alias(usize),
     Module(ModuleId),
+}
+
+/// What may need itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Node {
+    Fn(FnId),
+    Const(ConstId),
 }
 
 /// What a name inside an item means.
@@ -140,6 +160,8 @@ struct Sig<'a> {
     clauses: Vec<Clause>,
     /// The arguments of the struct in the impl's header; empty for functions.
     self_args: Vec<GenericArg>,
+    /// Parameters that take a type, `fn blank[T: tree](T)`: by position, the parameter in brackets. As values they are `()`.
+    type_params: Vec<Option<GenericId>>,
 }
 
 #[derive(Default)]
@@ -150,6 +172,7 @@ struct StructInfo {
 }
 
 /// A lambda that waits for the types of its parameters.
+#[derive(Clone)]
 struct Pending {
     id: LambdaId,
     ast: Rc<ast::Expr>,
@@ -161,15 +184,20 @@ struct Pending {
 }
 
 /// A condition on a type that is not known yet.
+#[derive(Clone)]
 enum Later {
     /// A differentiated function's output must be a float scalar (or a pair of one and something with `aux`).
     Loss { result: Ty, loss: Ty, extra: Option<Ty>, span: Span, func: Span },
     /// What is differentiated must have floats.
     Floats { ty: Ty, span: Span, name: String },
+    /// The result of `jacobian` and `hessian` in terms of a parameter and a result.
+    Matrix { hessian: bool, param: Ty, result: Ty, out: Ty, func: Span },
+    /// A mapped function's types in terms of the function's.
+    Mapping(Box<vmap::Mapping>),
 }
 
 /// The state of the body being checked.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct BodyCx {
     locals: Vec<LocalDef>,
     /// The value of an immutable `i64` that is a size itself.
@@ -184,6 +212,8 @@ struct BodyCx {
     temps: Vec<Stmt>,
     pending: Vec<Pending>,
     later: Vec<Later>,
+    /// Lambdas that are mapped.
+    mapped: Vec<LambdaId>,
     depth: u32,
     /// The enclosing function's result; none in constants and defaults.
     result: Option<Ty>,
@@ -197,14 +227,14 @@ struct BodyCx {
     io: bool,
     /// The value of a pipe, for `_`.
     piped: Vec<Option<Expr>>,
-    /// Calls of user functions, for the search for recursion.
-    calls: Vec<(FnId, Span)>,
-    /// Uses of constants, for the search for cycles.
-    consts: Vec<(ConstId, Span)>,
-    /// The calls being checked, the inner ones last, with the arguments of their generics.
-    call_args: Vec<(FnId, Vec<GenericArg>)>,
+    /// Functions and constants that are used, for the search for recursion.
+    calls: Vec<(Node, Span)>,
     params: Vec<LocalId>,
     ranges: ranges::Ranges,
+    /// Variables (and fields of them) whose existential sizes have names; see [`opened`].
+    opened: opened::Opened,
+    /// The calls being checked, the inner ones last, with the arguments of their generics.
+    call_args: Vec<(FnId, Vec<GenericArg>)>,
     /// Bound by a `for`.
     loop_vars: Vec<LocalId>,
 }
@@ -220,10 +250,18 @@ struct Checker<'a> {
     struct_infos: Vec<StructInfo>,
     const_sizes: Vec<Option<SizeExpr>>,
     const_asts: Vec<&'a ast::Const>,
-    /// Which functions and constants each of them needs, and where.
-    uses: FxHashMap<cycles::Node, Vec<(cycles::Node, Span)>>,
+    /// What functions and constants use, by their ids.
+    call_graph: Vec<Vec<(Node, Span)>>,
+    const_graph: Vec<Vec<(Node, Span)>>,
+    /// Constants whose values are being checked.
+    consts_open: Vec<ConstId>,
+    /// Functions that are derivative rules, with the annotation that says so.
+    rules: Vec<(FnId, ast::Annotation)>,
     facts: Facts,
     errors: Vec<Diagnostic>,
     module: ModuleId,
     body: BodyCx,
+    /// Functions given for parameters of structs that wait for the signatures.
+    fn_args: Vec<fn_arg::Given>,
+    signatures_done: bool,
 }

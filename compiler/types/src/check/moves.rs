@@ -103,6 +103,14 @@ impl Moves<'_> {
         }
     }
 
+    fn copied(&mut self, span: Span) {
+        let text = "a generator cannot be taken out of a stack by its index: it would be there twice";
+        self.errors.push(
+            Diagnostic::error(code::E0311, text, span, "a copy")
+                .help("go over the stack: `for mut k in rng.split(n) { … }`"),
+        );
+    }
+
     fn block(&mut self, b: &Block) {
         for s in &b.stmts {
             self.stmt(s);
@@ -114,7 +122,10 @@ impl Moves<'_> {
 
     fn stmt(&mut self, s: &Stmt) {
         match &s.kind {
-            StmtKind::Let { value, .. } => self.expr(value),
+            StmtKind::Let { pattern, value } => {
+                self.expr(value);
+                self.bound(pattern);
+            }
             StmtKind::Assign { target, value } => {
                 self.expr(value);
                 self.target(target);
@@ -141,6 +152,17 @@ impl Moves<'_> {
                 }
             }
             StmtKind::Expr(e) => self.expr(e),
+        }
+    }
+
+    /// A new variable, also in the next round of a loop.
+    fn bound(&mut self, p: &Pattern) {
+        match p {
+            Pattern::Local(id) => {
+                self.moved.remove(id);
+            }
+            Pattern::Tuple(items) => items.iter().for_each(|p| self.bound(p)),
+            Pattern::Ignore => {}
         }
     }
 
@@ -210,7 +232,13 @@ impl Moves<'_> {
                 match &base.kind {
                     // a comprehension consumes a stack of generators, one for each index
                     ExprKind::Local(id) if self.is_own_key(*id, subscripts) => self.used_here(*id, base.span, true),
-                    ExprKind::Local(id) => self.used(*id, base.span, false),
+                    ExprKind::Local(id) => {
+                        self.used(*id, base.span, false);
+                        // a name that the user cannot write stands for the sequence of a `for`
+                        if is_rng(&e.ty) && !self.body.locals[id.index()].name.starts_with('<') {
+                            self.copied(e.span);
+                        }
+                    }
                     _ => self.expr(base),
                 }
                 subscripts.iter().for_each(|s| self.subscript(s));
@@ -342,6 +370,7 @@ pub(super) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
         | ExprKind::Size(_)
         | ExprKind::Fn { .. }
         | ExprKind::BuiltinFn(_)
+        | ExprKind::FnParam(_)
         | ExprKind::Lambda(_)
         | ExprKind::Break
         | ExprKind::Continue
@@ -389,6 +418,7 @@ pub(super) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
         }
         ExprKind::Block(b) => block_children(b, f),
         ExprKind::Derivative(d) => f(&d.func),
+        ExprKind::Vmap(v) => f(&v.func),
         ExprKind::Vjp { func, args, .. } => {
             f(func);
             args.iter().for_each(f);

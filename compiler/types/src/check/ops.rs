@@ -47,6 +47,15 @@ fn ir_compare(op: CompareOp) -> op::CompareOp {
     }
 }
 
+/// The shape of a text or an array of text.
+pub(super) fn texts(t: &Ty) -> Option<&[Dim]> {
+    match t {
+        Ty::Str => Some(&[]),
+        Ty::Stack(shape, elem) if matches!(**elem, Ty::Str) => Some(shape),
+        _ => None,
+    }
+}
+
 pub(super) fn is_tree(t: &Ty) -> bool {
     matches!(t, Ty::Struct(..) | Ty::Tuple(_) | Ty::Stack(..) | Ty::Param(_))
 }
@@ -226,8 +235,13 @@ impl Checker<'_> {
                 let ty = Ty::Tensor(Elem::Dtype(Dtype::Bool), shape);
                 mk(ExprKind::Compare { op: ir, left: Box::new(l), right: Box::new(r) }, ty, span)
             }
-            (Ty::Str, Ty::Str) if matches!(op, CompareOp::Eq | CompareOp::Ne) => {
-                mk(ExprKind::Compare { op: ir, left: Box::new(l), right: Box::new(r) }, Ty::BOOL, span)
+            _ if texts(&lt).is_some() && texts(&rt).is_some() => {
+                let (ls, rs) = (texts(&lt).unwrap_or_default(), texts(&rt).unwrap_or_default());
+                let Some(shape) = self.broadcast(ls, rs, &l, &r, ir.def().symbol, op_span) else {
+                    return error_expr(span);
+                };
+                let ty = Ty::Tensor(Elem::Dtype(Dtype::Bool), shape);
+                mk(ExprKind::Compare { op: ir, left: Box::new(l), right: Box::new(r) }, ty, span)
             }
             _ => {
                 let text = format!("{} and {} cannot be compared", self.show_ty(&lt), self.show_ty(&rt));
@@ -245,7 +259,7 @@ impl Checker<'_> {
 
     pub(super) fn logic(&mut self, and: bool, a: &ast::Expr, b: &ast::Expr, span: Span) -> Expr {
         let l = self.expr(a, None);
-        let r = self.with_temps(|cx| cx.expr(b, None));
+        let r = self.apart(|cx| cx.with_temps(|cx| cx.expr(b, None)));
         self.logic_typed(and, l, r, span)
     }
 

@@ -47,6 +47,9 @@ impl Checker<'_> {
             }
             A::Index { base, items, .. } => {
                 let mut place = self.try_place(base)?;
+                if let Ty::Exists(..) = place.ty {
+                    place.ty = self.opened_place(base)?;
+                }
                 if !matches!(place.ty, Ty::Tensor(..) | Ty::Stack(..)) {
                     return None;
                 }
@@ -58,6 +61,16 @@ impl Checker<'_> {
             }
             _ => None,
         }
+    }
+
+    /// The type of a place of existential size whose parts are meant: its sizes get names before the statement.
+    fn opened_place(&mut self, e: &ast::Expr) -> Option<Ty> {
+        let value = self.expr(e, None);
+        let ty = self.zonk(&value.ty);
+        if matches!(value.kind, ExprKind::Open { .. }) {
+            self.temp(value);
+        }
+        (!ty.is_error()).then_some(ty)
     }
 
     /// A place to assign to; reports if there is none.

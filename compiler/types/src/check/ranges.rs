@@ -34,6 +34,7 @@ pub(super) struct Index {
 }
 
 /// `index` lies in `0..size`, if the ranges of the indices around prove it.
+#[derive(Clone)]
 struct Obligation {
     span: Span,
     index: SizeExpr,
@@ -42,7 +43,7 @@ struct Obligation {
 }
 
 /// All indices of a body.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Ranges {
     pub indices: Vec<Index>,
     /// Those of the comprehensions around, by their place in `indices`.

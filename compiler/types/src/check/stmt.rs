@@ -5,12 +5,9 @@ use tdl_syntax::ast::{self, ExprKind as A, PatternKind, StmtKind as S};
 
 use super::errors::mk;
 use super::{Checker, Entry};
-use crate::ids::*;
 use crate::size::{SizeExpr, SizeVar};
-use crate::thir::{
-    Block, Builtin, Callee, Expr, ExprKind, Pattern, Projection, Stmt, StmtKind, Subscript, Target, TextPiece,
-};
-use crate::ty::{Dim, Ty};
+use crate::thir::{Block, Builtin, Expr, ExprKind, Pattern, Projection, Stmt, StmtKind, Subscript, Target, TextPiece};
+use crate::ty::Ty;
 
 const ASSIGNED: &str = "the value assigned";
 
@@ -51,7 +48,9 @@ impl Checker<'_> {
     /// Runs what belongs to one statement: its temporaries go before it, its literals get their dtypes after it.
     pub(super) fn statement(&mut self, f: impl FnOnce(&mut Self) -> Expr) -> Expr {
         let (elems, defaults) = (self.body.store.elems.len(), self.body.store.defaults.len());
+        let start = self.body.opened.start_statement();
         let e = self.with_temps(f);
+        self.body.opened.end_statement(start);
         self.run_pending();
         if self.body.depth == 0
             && let Err(why) = self.solve_pending()
@@ -91,15 +90,14 @@ impl Checker<'_> {
 
     fn stmt(&mut self, s: &ast::Stmt, out: &mut Vec<Stmt>) {
         let span = s.span;
-        let mut push = |kind| out.push(Stmt { kind, span });
         match &s.kind {
             S::Let { sizes, mutable, pattern, ty, value } => {
                 let (pattern, value) = self.let_stmt(sizes, *mutable, pattern, ty.as_ref(), value);
-                push(StmtKind::Let { pattern, value });
+                out.push(Stmt { kind: StmtKind::Let { pattern, value }, span });
             }
             S::Assign { target, value } => {
                 let errors = self.errors.len();
-                let Some((target, ty)) = self.target(target) else {
+                let Some((target, ty)) = self.before(out, |cx| cx.target(target)) else {
                     self.statement(|cx| cx.expr(value, None));
                     return;
                 };
@@ -125,15 +123,17 @@ impl Checker<'_> {
                         value
                     }
                 });
-                push(StmtKind::Assign { target, value });
+                self.body.opened.assigned(&target);
+                out.push(Stmt { kind: StmtKind::Assign { target, value }, span });
             }
             S::Update { target, op, op_span, value } => {
-                let Some(place) = self.assignable(target) else {
+                let Some(place) = self.before(out, |cx| cx.assignable(target)) else {
                     self.statement(|cx| cx.expr(value, None));
                     return;
                 };
                 let Some(ir) = super::ops::ir_binary(*op) else { return };
-                let old = mk(ExprKind::Error, place.ty.clone(), target.span);
+                let kind = if place.path.is_empty() { ExprKind::Local(place.root) } else { ExprKind::Error };
+                let old = mk(kind, place.ty.clone(), target.span);
                 let old = match &old.ty {
                     Ty::Exists(..) => self.open(old, "the place"),
                     _ => old,
@@ -154,17 +154,19 @@ impl Checker<'_> {
                 });
                 match kept {
                     // `x += { break }` leaves before
-                    Some(value) if matches!(self.zonk(&value.ty), Ty::Never) => push(StmtKind::Expr(value)),
-                    Some(value) => push(StmtKind::Update { place, op: ir, value }),
+                    Some(value) if matches!(self.zonk(&value.ty), Ty::Never) => {
+                        out.push(Stmt { kind: StmtKind::Expr(value), span });
+                    }
+                    Some(value) => out.push(Stmt { kind: StmtKind::Update { place, op: ir, value }, span }),
                     None => {}
                 }
             }
             S::For { annotations, pattern, iter, body } => self.for_stmt(annotations, pattern, iter, body, span, out),
             S::While { annotations, cond, body } => {
                 let remat = self.remat(annotations);
-                let cond = self.statement(|cx| cx.condition(cond));
+                let cond = self.repeated(|cx| cx.statement(|cx| cx.condition(cond)));
                 let body = self.loop_body(body);
-                push(StmtKind::While { cond, body, remat });
+                out.push(Stmt { kind: StmtKind::While { cond, body, remat }, span });
             }
             S::Assert { cond, message } => {
                 let mut facts = Vec::new();
@@ -185,7 +187,7 @@ impl Checker<'_> {
                 for clause in &facts {
                     self.assume(&clause.fact);
                 }
-                push(StmtKind::Assert { cond: checked, message: pieces });
+                out.push(Stmt { kind: StmtKind::Assert { cond: checked, message: pieces }, span });
             }
             S::Expr(e) => {
                 let value = match &e.kind {
@@ -197,7 +199,7 @@ impl Checker<'_> {
                 if !t.is_unit() && !matches!(t, Ty::Error | Ty::Never) {
                     self.unused(&t, e.span);
                 }
-                push(StmtKind::Expr(value));
+                out.push(Stmt { kind: StmtKind::Expr(value), span });
             }
             S::Item(item) => {
                 self.error(
@@ -214,6 +216,14 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+
+    /// What the parts of a place need goes before its statement.
+    fn before<T>(&mut self, out: &mut Vec<Stmt>, f: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::take(&mut self.body.temps);
+        let value = f(self);
+        out.append(&mut std::mem::replace(&mut self.body.temps, outer));
+        value
     }
 
     pub(super) fn unused(&mut self, t: &Ty, span: Span) {
@@ -235,14 +245,17 @@ impl Checker<'_> {
 
     fn if_stmt(&mut self, cond: &ast::Expr, then: &ast::Block, els: Option<&ast::Expr>, span: Span) -> Expr {
         let cond = self.statement(|cx| cx.condition(cond));
-        let then = self.unit_block(then);
-        let els = els.map(|e| match &e.kind {
-            A::Block(b) => self.unit_block(b),
-            A::If { cond, then, els } => {
-                let inner = self.if_stmt(cond, then, els.as_deref(), e.span);
-                Block { stmts: Vec::new(), result: Some(Box::new(inner)), span: e.span }
-            }
-            _ => Block { stmts: Vec::new(), result: None, span: e.span },
+        let opened = self.body.opened.clone();
+        let then = self.apart(|cx| cx.unit_block(then));
+        let els = els.map(|e| {
+            self.branch(&opened, |cx| match &e.kind {
+                A::Block(b) => cx.unit_block(b),
+                A::If { cond, then, els } => {
+                    let inner = cx.if_stmt(cond, then, els.as_deref(), e.span);
+                    Block { stmts: Vec::new(), result: Some(Box::new(inner)), span: e.span }
+                }
+                _ => Block { stmts: Vec::new(), result: None, span: e.span },
+            })
         });
         let never = |b: &Block| matches!(self.block_type(b, &Ty::unit()), Ty::Never);
         let ty = if never(&then) && els.as_ref().is_some_and(never) { Ty::Never } else { Ty::unit() };
@@ -250,7 +263,7 @@ impl Checker<'_> {
     }
 
     /// A block whose value is not used.
-    fn unit_block(&mut self, b: &ast::Block) -> Block {
+    pub(super) fn unit_block(&mut self, b: &ast::Block) -> Block {
         let mut block = match b.result.as_deref() {
             Some(ast::Expr { kind: A::If { cond, then, els }, span }) => {
                 // the last `if` is a statement
@@ -273,13 +286,6 @@ impl Checker<'_> {
                 self.unused(&t, span);
             }
         }
-        block
-    }
-
-    fn loop_body(&mut self, b: &ast::Block) -> Block {
-        let outer = std::mem::replace(&mut self.body.in_loop, true);
-        let block = self.unit_block(b);
-        self.body.in_loop = outer;
         block
     }
 
@@ -486,176 +492,5 @@ impl Checker<'_> {
             }
         }
         self.coerce(v, place, "the value assigned")
-    }
-
-    fn remat(&mut self, annotations: &[ast::Annotation]) -> Option<u64> {
-        let mut every = None;
-        for a in annotations {
-            match (&*a.name.name, a.args.first().map(|a| &a.value.kind)) {
-                ("remat", Some(A::Int(v))) if *v >= 1 => every = u64::try_from(*v).ok(),
-                ("remat", None) => every = Some(1),
-                ("remat", Some(_)) => {
-                    self.error(Diagnostic::error(code::E0303, "`every` is a literal of at least 1", a.span, "here"));
-                }
-                (other, _) => {
-                    self.error(Diagnostic::error(
-                        code::E0201,
-                        format!("unknown annotation `@{other}`"),
-                        a.span,
-                        "not known",
-                    ));
-                }
-            }
-        }
-        every
-    }
-
-    fn for_stmt(
-        &mut self,
-        annotations: &[ast::Annotation],
-        pattern: &ast::Pattern,
-        iter: &ast::Expr,
-        body: &ast::Block,
-        span: Span,
-        out: &mut Vec<Stmt>,
-    ) {
-        let remat = self.remat(annotations);
-        let facts = self.facts.mark();
-        if let A::Range { from, to } = &iter.kind {
-            let from = self.statement(|cx| cx.check_as(from, &Ty::I64, "the start of the range"));
-            let to = self.statement(|cx| cx.check_as(to, &Ty::I64, "the end of the range"));
-            self.push_names();
-            let index = match &pattern.kind {
-                PatternKind::Name { name, mutable } => {
-                    let id = self.bind_local(name, Ty::I64, *mutable);
-                    self.body.loop_vars.push(id);
-                    if let (Some(a), false) = (self.size_value(&from), *mutable) {
-                        self.facts.assume_le(&a, &SizeExpr::var(SizeVar::Local(id)));
-                    }
-                    if let (Some(b), false) = (self.size_value(&to), *mutable) {
-                        self.facts.assume_le(&SizeExpr::var(SizeVar::Local(id)).add(&SizeExpr::constant(1)), &b);
-                    }
-                    id
-                }
-                PatternKind::Ignore => self.new_local("_", Ty::I64, false, pattern.span),
-                PatternKind::Tuple(_) => {
-                    self.error(Diagnostic::error(
-                        code::E0301,
-                        "a range gives numbers",
-                        pattern.span,
-                        "a tuple of them?",
-                    ));
-                    self.new_local("_", Ty::I64, false, pattern.span)
-                }
-            };
-            let body = self.loop_body(body);
-            self.pop_names();
-            self.facts.reset(facts);
-            out.push(Stmt { kind: StmtKind::For { index, from, to, body, remat }, span });
-            return;
-        }
-        let value = self.statement(|cx| cx.expr(iter, None));
-        let t = self.zonk(&value.ty);
-        let seq = self.new_local("<sequence>", t.clone(), false, iter.span);
-        let at = iter.span;
-        let local = |id: LocalId, ty: Ty| mk(ExprKind::Local(id), ty, at);
-        self.push_names();
-        let index = self.new_local("<index>", Ty::I64, false, pattern.span);
-        let i = SizeExpr::var(SizeVar::Local(index));
-        let (len, item) = match &t {
-            Ty::Tensor(_, dims) | Ty::Stack(dims, _) => {
-                let Some(Dim::Size(n)) = dims.first() else {
-                    let text = format!("{} has no leading axis to go over", self.show_ty(&t));
-                    self.error(
-                        Diagnostic::error(code::E0406, text, iter.span, format!("this is {}", self.show_ty(&t)))
-                            .help("to count write `for i in 0..n`"),
-                    );
-                    self.for_nothing(pattern, body);
-                    return;
-                };
-                let inner = match &t {
-                    Ty::Tensor(e, dims) => Ty::Tensor(*e, dims[1..].to_vec()),
-                    Ty::Stack(dims, elem) => Ty::stack(dims[1..].to_vec(), (**elem).clone()),
-                    _ => Ty::Error,
-                };
-                self.facts.assume_le(&SizeExpr::default(), &i);
-                self.facts.assume_le(&i.add(&SizeExpr::constant(1)), n);
-                let sub = Subscript::Index { index: local(index, Ty::I64), proved: true };
-                let base = Box::new(local(seq, t.clone()));
-                let item = mk(ExprKind::Index { base, subscripts: vec![sub] }, inner, at);
-                (mk(ExprKind::Size(n.clone()), Ty::I64, at), item)
-            }
-            Ty::Struct(id, sargs) => {
-                let (id, sargs) = (*id, sargs.clone());
-                let (Some(len_fn), Some(at_fn)) = (self.method_of(id, "len"), self.method_of(id, "at")) else {
-                    let name = self.program.structs[id.index()].name.clone();
-                    let text = format!("`for` cannot go over a `{name}`");
-                    self.error(
-                        Diagnostic::error(code::E0308, text, iter.span, "has not both `len` and `at`")
-                            .help("give it `fn len(self) -> i64` and `fn at(self, i: i64) -> T`"),
-                    );
-                    self.for_nothing(pattern, body);
-                    return;
-                };
-                let io = self.program.fns[len_fn.index()].io || self.program.fns[at_fn.index()].io;
-                if io {
-                    self.require_io("at", iter.span);
-                }
-                self.body.calls.extend([(len_fn, iter.span), (at_fn, iter.span)]);
-                let a = self.instantiate(len_fn, Some(&sargs));
-                let b = self.instantiate(at_fn, Some(&sargs));
-                let me = || crate::thir::Arg::Value(local(seq, t.clone()));
-                if b.params.len() != 2 || a.params.len() != 1 || self.unify(&a.result, &Ty::I64).is_err() {
-                    self.error(Diagnostic::error(
-                        code::E0308,
-                        "`len` takes nothing and gives an i64, `at` takes an i64",
-                        iter.span,
-                        "cannot go over this",
-                    ));
-                    self.for_nothing(pattern, body);
-                    return;
-                }
-                if let Some(size) = &b.size_params[1] {
-                    let _ = self.unify_size(size, &i);
-                }
-                let len = ExprKind::Call { callee: Callee::Fn(len_fn), generics: a.args, args: vec![me()] };
-                let args = vec![me(), crate::thir::Arg::Value(local(index, Ty::I64))];
-                let ty = self.zonk(&b.result);
-                let item = mk(ExprKind::Call { callee: Callee::Fn(at_fn), generics: b.args, args }, ty, at);
-                let item = self.open(item, "the element");
-                (mk(len, Ty::I64, at), item)
-            }
-            Ty::Error | Ty::Never => {
-                self.for_nothing(pattern, body);
-                return;
-            }
-            other => {
-                let text = format!("`for` cannot go over {}", self.show_ty(other));
-                self.error(
-                    Diagnostic::error(code::E0308, text, iter.span, format!("this is {}", self.show_ty(other)))
-                        .help("to count write `for i in 0..n`"),
-                );
-                self.for_nothing(pattern, body);
-                return;
-            }
-        };
-        let item_ty = self.zonk(&item.ty);
-        let first = self.body.locals.len();
-        let p = self.pattern(pattern, &item_ty, false, None);
-        self.body.loop_vars.extend((first..self.body.locals.len()).map(|i| LocalId(i as u32)));
-        let mut body = self.loop_body(body);
-        body.stmts.insert(0, Stmt { kind: StmtKind::Let { pattern: p, value: item }, span: pattern.span });
-        self.pop_names();
-        self.facts.reset(facts);
-        out.push(Stmt { kind: StmtKind::Let { pattern: Pattern::Local(seq), value }, span: iter.span });
-        let from = mk(ExprKind::Int(0), Ty::I64, at);
-        out.push(Stmt { kind: StmtKind::For { index, from, to: len, body, remat }, span });
-    }
-
-    /// After an error in the head: the body is checked with nothing known of the variable. Ends the scope.
-    fn for_nothing(&mut self, pattern: &ast::Pattern, body: &ast::Block) {
-        self.pattern(pattern, &Ty::Error, false, None);
-        self.loop_body(body);
-        self.pop_names();
     }
 }

@@ -1,9 +1,11 @@
 //! The unknowns of inference and their solution.
 
+use std::rc::Rc;
+
 use super::Checker;
 use crate::size::{SizeExpr, SizeVar};
 use crate::subst::{Subst, subst_elem, subst_shape};
-use crate::ty::{Dim, Dtype, DtypeBound, Elem, GenericArg, Kind, Shape, Spread, Ty};
+use crate::ty::{Dim, Dtype, DtypeBound, Elem, FnArg, GenericArg, Kind, Shape, Spread, Ty};
 
 /// What an unknown dtype may become.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,10 +31,13 @@ pub(super) struct Store {
     pub elems: Vec<ElemState>,
     pub spreads: Vec<Option<Shape>>,
     pub tys: Vec<Option<Ty>>,
+    pub fns: Vec<Option<Rc<FnArg>>>,
     /// Defaults of size and type parameters of structs, used if nothing else says.
     pub defaults: Vec<(GenericArg, GenericArg)>,
     /// Equations that could not be solved yet.
     pub pending: Vec<(SizeExpr, SizeExpr)>,
+    /// Equations that a number from run time decides: checked before the statement.
+    pub checked: Vec<(SizeExpr, SizeExpr)>,
 }
 
 impl Subst for Store {
@@ -57,6 +62,16 @@ impl Subst for Store {
         match spread {
             Spread::Infer(i) => self.spreads[i as usize].as_ref().map(|s| subst_shape(s, self)),
             Spread::Param(_) => None,
+        }
+    }
+
+    fn function(&self, f: &FnArg) -> Option<Rc<FnArg>> {
+        match f {
+            FnArg::Infer(i) => {
+                let found = self.fns[*i as usize].clone()?;
+                Some(self.function(&found).unwrap_or(found))
+            }
+            FnArg::Item(_) | FnArg::Elementwise(_) | FnArg::Param(_) => None,
         }
     }
 
@@ -110,7 +125,11 @@ impl Store {
             Kind::Size => GenericArg::Size(self.new_size()),
             Kind::Shape => GenericArg::Shape(vec![Dim::Spread(self.new_spread())]),
             Kind::Dtype(bound) => GenericArg::Dtype(self.new_elem(Class::Bound(*bound, None))),
-            Kind::Tree(_) | Kind::Interface(..) | Kind::Fn(_) => GenericArg::Ty(self.new_ty()),
+            Kind::Tree(_) | Kind::Interface(..) => GenericArg::Ty(self.new_ty()),
+            Kind::Fn(_) => {
+                self.fns.push(None);
+                GenericArg::Fn(Rc::new(FnArg::Infer(self.fns.len() as u32 - 1)))
+            }
         }
     }
 }
@@ -118,6 +137,13 @@ impl Store {
 fn has_unknown(e: &SizeExpr) -> bool {
     let mut found = false;
     e.visit_vars(&mut |v| found |= matches!(v, SizeVar::Infer(_)));
+    found
+}
+
+/// Whether the size depends on a number that only the run knows.
+fn from_run_time(e: &SizeExpr) -> bool {
+    let mut found = false;
+    e.visit_vars(&mut |v| found |= matches!(v, SizeVar::Local(_) | SizeVar::Const(_)));
     found
 }
 
@@ -240,7 +266,22 @@ impl Checker<'_> {
             (GenericArg::Shape(x), GenericArg::Shape(y)) => self.unify_shape(x, y),
             (GenericArg::Dtype(x), GenericArg::Dtype(y)) => self.unify_elem(*x, *y),
             (GenericArg::Ty(x), GenericArg::Ty(y)) => self.unify(x, y),
-            (GenericArg::Fn(x), GenericArg::Fn(y)) if x == y => Ok(()),
+            (GenericArg::Fn(x), GenericArg::Fn(y)) => {
+                let known = |f: &Rc<FnArg>| self.body.store.function(f).unwrap_or_else(|| f.clone());
+                let (x, y) = (known(x), known(y));
+                match (&*x, &*y) {
+                    _ if x == y => Ok(()),
+                    (FnArg::Infer(i), _) => {
+                        self.body.store.fns[*i as usize] = Some(y);
+                        Ok(())
+                    }
+                    (_, FnArg::Infer(i)) => {
+                        self.body.store.fns[*i as usize] = Some(x);
+                        Ok(())
+                    }
+                    _ => Err(Mismatch::Kind),
+                }
+            }
             (
                 GenericArg::Size(_)
                 | GenericArg::Shape(_)
@@ -439,6 +480,10 @@ impl Checker<'_> {
                             target.floor_div(&factor)
                         }
                         None if has_unknown(&target) => continue,
+                        None if factor.as_const().is_some() && from_run_time(&target) => {
+                            self.body.store.checked.push((a.clone(), b.clone()));
+                            target.floor_div(&factor)
+                        }
                         None => return Err(Mismatch::Size { expected: a.clone(), found: b.clone() }),
                     }
                 }
@@ -477,7 +522,11 @@ impl Checker<'_> {
                 GenericArg::Size(e) => has_unknown(&self.zonk_size(e)),
                 GenericArg::Dtype(e) => matches!(self.zonk_elem(*e), Elem::Infer(_)),
                 GenericArg::Ty(t) => matches!(self.zonk(t), Ty::Infer(_)),
-                GenericArg::Shape(_) | GenericArg::Fn(_) => false,
+                GenericArg::Fn(f) => {
+                    let known = self.body.store.function(f).unwrap_or_else(|| f.clone());
+                    matches!(*known, FnArg::Infer(_))
+                }
+                GenericArg::Shape(_) => false,
             };
             if open {
                 // literals that met the parameter follow its default if they can

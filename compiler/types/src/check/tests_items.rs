@@ -1,4 +1,4 @@
-//! `test`, `prop` and `bench` items.
+//! `test` items. Properties and benchmarks are functions: see `generated`.
 
 use tdl_source::{Code, Diagnostic, code};
 use tdl_syntax::ast::{self, ItemKind};
@@ -15,15 +15,15 @@ impl Checker<'_> {
                 self.module = ModuleId(i as u32);
                 match &item.kind {
                     ItemKind::Test(t) => self.check_test(t),
-                    ItemKind::Prop(p) => self.not_yet("properties (`prop`)", p.name_span),
-                    ItemKind::Bench(b) => self.not_yet("benchmarks (`bench`)", b.name_span),
                     ItemKind::Import(_)
                     | ItemKind::Const(_)
                     | ItemKind::TypeAlias(_)
                     | ItemKind::Struct(_)
                     | ItemKind::Impl(_)
                     | ItemKind::Interface(_)
-                    | ItemKind::Fn(_) => {}
+                    | ItemKind::Fn(_)
+                    | ItemKind::Prop(_)
+                    | ItemKind::Bench(_) => {}
                 }
             }
         }

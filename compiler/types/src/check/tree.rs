@@ -6,7 +6,6 @@ use tdl_source::{Diagnostic, Span, code};
 use super::Checker;
 use super::errors::{error_expr, mk};
 use super::ops::is_tree;
-use super::store::Class;
 use crate::thir::{Expr, ExprKind};
 use crate::ty::{Dtype, DtypeBound, Elem, Ty};
 
@@ -74,7 +73,7 @@ impl Checker<'_> {
         self.float_elems(tree, &mut elems);
         let to = match elems.as_slice() {
             [one] => *one,
-            _ => self.body.store.new_elem(Class::Bound(DtypeBound::Float, Some(Elem::Dtype(Dtype::F64)))),
+            _ => Elem::Dtype(Dtype::F64),
         };
         let _ = self.unify_elem(to, e);
     }

@@ -9,7 +9,7 @@ use crate::check::Checker;
 use crate::check::call::ArgValue;
 use crate::check::comprehension::Use;
 use crate::check::errors::{error_expr, mk};
-use crate::check::ops::is_tree;
+use crate::check::ops::{is_tree, texts};
 use crate::thir::{Axis, Builtin, Expr, ExprKind, Reduction};
 use crate::ty::{Dim, Dtype, DtypeBound, Elem, Ty};
 
@@ -100,7 +100,12 @@ pub(super) fn reduce(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         return e;
     }
     let Some(x) = call.args[0].take() else { return error_expr(call.span) };
-    let x = cx.arg_value(x, None);
+    let mut x = cx.arg_value(x, None);
+    if let (Reduction::Sum, Ty::Tensor(Elem::Dtype(Dtype::Bool), shape)) = (op, cx.zonk(&x.ty)) {
+        // how many are true
+        let span = x.span;
+        x = mk(ExprKind::Convert(Box::new(x)), Ty::Tensor(Elem::Dtype(Dtype::I64), shape), span);
+    }
     let Some((elem, shape)) = reduced(cx, op, &x, call.name) else { return error_expr(call.span) };
     let axes = match call.args[1].take() {
         Some(a) => match cx.axes_arg(a, &shape, call.name) {
@@ -245,12 +250,20 @@ pub(super) fn scan(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
 pub(super) fn sort(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let Some(x) = call.args[0].take() else { return error_expr(call.span) };
     let x = cx.arg_value(x, None);
-    let Some((elem, shape)) = cx.tensor_arg(&x, call.name, DtypeBound::Num) else { return error_expr(call.span) };
+    let t = cx.zonk(&x.ty);
+    // numbers, or text
+    let (same, shape) = match texts(&t) {
+        Some(shape) => (t.clone(), shape.to_vec()),
+        None => match cx.tensor_arg(&x, call.name, DtypeBound::Num) {
+            Some((elem, shape)) => (Ty::Tensor(elem, shape.clone()), shape),
+            None => return error_expr(call.span),
+        },
+    };
     let given = call.args[1].take();
     let Some(axis) = axis_or_last(cx, given, &shape, &call) else { return error_expr(call.span) };
     let descending = cx.flag_arg(call.args[2].take(), "descending");
     if call.name == "sort" {
-        builtin(Builtin::Sort { axis, descending }, vec![x], Ty::Tensor(elem, shape), &call)
+        builtin(Builtin::Sort { axis, descending }, vec![x], same, &call)
     } else {
         builtin(Builtin::Argsort { axis, descending }, vec![x], Ty::Tensor(Elem::Dtype(Dtype::I64), shape), &call)
     }
@@ -272,7 +285,7 @@ pub(super) fn choose(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     if at.is_error() || bt.is_error() {
         return error_expr(call.span);
     }
-    if is_tree(&at) || is_tree(&bt) {
+    if is_tree(&at) || is_tree(&bt) || matches!((&at, &bt), (Ty::Str, Ty::Str)) {
         if let Err(why) = cx.unify(&at, &bt) {
             cx.mismatch(&at, &bt, &why, b.span, "both choices of `where` have one type");
             return error_expr(call.span);

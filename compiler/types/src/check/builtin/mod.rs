@@ -9,6 +9,7 @@ mod math;
 mod pattern;
 mod random;
 mod shape;
+mod text;
 mod tree;
 mod world;
 
@@ -99,7 +100,7 @@ const ROWS: &[Named] = rows! {
     "tree.count" ("tree") 1 false tree::total;
     "print" ("end") 0 true world::print;
     "save" ("path", "value") 2 false world::save;
-    "load" ("path") 1 false world::load;
+    "load" ("path", "rename", "extra") 1 false world::load;
     "read_csv" ("path", "header") 1 false world::read;
     "read_npy" ("path") 1 false world::read;
     "read_text" ("path") 1 false world::read;
@@ -112,8 +113,8 @@ const ROWS: &[Named] = rows! {
     "hessian" ("f", "wrt", "aux") 1 true later;
     "vjp" ("f", "wrt", "aux") 1 true later;
     "jvp" ("f", "wrt", "aux") 1 true later;
-    "hvp" ("f") 0 true later;
-    "vmap" ("f") 0 true later;
+    "hvp" ("f", "wrt") 1 true later;
+    "vmap" ("f", "in", "out") 1 true later;
     "einsum" ("pattern") 0 true later;
     "rearrange" ("x") 0 true later;
     "reduce" ("x") 0 true later;
@@ -121,12 +122,15 @@ const ROWS: &[Named] = rows! {
     "read_npz" ("path") 0 true later;
     "read_idx" ("path") 0 true later;
     "read_image" ("path") 0 true later;
-    "list_dir" ("path") 0 true later;
-    "lines" ("text") 0 true later;
-    "split" ("text") 0 true later;
-    "utf8" ("text") 0 true later;
-    "text" ("bytes") 0 true later;
-    "env" ("name") 0 true later;
+    "unique" ("x") 1 false text::unique;
+    "searchsorted" ("sorted", "x", "right") 2 false text::search;
+    "list_dir" ("path") 1 false text::host;
+    "lines" ("text") 1 false text::host;
+    "split" ("text", "by") 1 false text::host;
+    "utf8" ("text") 1 false text::host;
+    "text" ("bytes") 1 false text::host;
+    "env" ("name", "default") 1 false text::host;
+    "write_text" ("path", "text") 2 false text::host;
 };
 
 /// Reached only by what has no rule yet: derivatives are dispatched before.
@@ -182,6 +186,8 @@ impl Checker<'_> {
                     "jvp" => return self.jvp(args, span),
                     "einsum" => return self.einsum(args, span),
                     "rearrange" | "reduce" | "repeat" => return self.einops(row.name, args, span),
+                    "hvp" => return self.hvp(args, span),
+                    "vmap" => return self.vmap(args, span),
                     _ => {}
                 }
                 match self.slots(row.name, row.params, row.required, row.rest, args, hint, span) {

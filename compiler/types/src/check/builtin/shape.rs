@@ -52,8 +52,18 @@ pub(super) fn len(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         let receiver = Some(crate::thir::Arg::Value(x));
         return cx.call_fn(func, Some(sargs), receiver, Vec::new(), None, call.span, call.span);
     }
+    if matches!(t, Ty::Str) {
+        let op = Builtin::Host(tdl_ir::op::HostFn::TextLen);
+        return mk(ExprKind::Builtin { op, args: vec![x] }, Ty::I64, call.span);
+    }
     match axes_arg(cx, &x, "len").and_then(|(_, s)| s.first().cloned()) {
-        Some(Dim::Size(n)) => mk(ExprKind::Size(n), Ty::I64, call.span),
+        Some(Dim::Size(n)) => {
+            // the size may be known only once the value is, and computing it may print
+            if !matches!(x.kind, ExprKind::Local(_)) {
+                cx.temp(x);
+            }
+            mk(ExprKind::Size(n), Ty::I64, call.span)
+        }
         Some(Dim::Spread(_)) | None => {
             if axes_of(&t).is_some() {
                 let text = format!("`len` is the size of the first axis, {} has none that is known", cx.show_ty(&t));

@@ -9,8 +9,9 @@ use crate::check::call::CallArg;
 use crate::check::errors::{error_expr, mk};
 use crate::check::store::Class;
 use crate::size::SizeExpr;
+use crate::subst::Bindings;
 use crate::thir::{Builtin, Expr, ExprKind};
-use crate::ty::{Dim, Dtype, DtypeBound, Elem, Ty};
+use crate::ty::{Dim, Dtype, DtypeBound, Elem, FnParam, FnTy, Ty};
 
 pub(super) fn print(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let end = match call.args[0].take() {
@@ -65,6 +66,11 @@ pub(super) fn save(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     if v.ty.is_error() {
         return error_expr(call.span);
     }
+    if !matches!(t, Ty::Str) && cx.holds_text(&t) {
+        let text = format!("{} holds text, which files of tensors have not", cx.show_ty(&t));
+        cx.error(Diagnostic::error(code::E0301, text, v.span, "text in it").help("save the bytes instead: `utf8(s)`"));
+        return error_expr(call.span);
+    }
     mk(ExprKind::Builtin { op: Builtin::Save, args: vec![p, v] }, Ty::unit(), call.span)
 }
 
@@ -72,9 +78,33 @@ pub(super) fn save(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
 pub(super) fn load(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let hint = call.hint.take().map(|t| cx.zonk(&t));
     let Some(p) = path(cx, &mut call) else { return error_expr(call.span) };
+    let mut args = vec![p];
+    let rename = match call.args[1].take() {
+        Some(ArgValue::Ast(e)) => {
+            let param = FnParam { name: None, ty: Ty::Str, mutable: false };
+            let sig = FnTy { generics: Vec::new(), params: vec![param], result: Ty::Str, io: false };
+            let hint = Ty::Fn(sig.into());
+            let f = cx.arg_of(ArgValue::Ast(e), &hint, "`rename`");
+            if f.ty.is_error() {
+                return error_expr(call.span);
+            }
+            args.push(f);
+            true
+        }
+        Some(ArgValue::Ready(_)) | None => false,
+    };
+    let given = call.args[2].take();
+    let extra = cx.flag_arg(given, "extra");
+    let fits =
+        |t: &Ty| matches!(t, Ty::Struct(..) | Ty::Tuple(_) | Ty::Tensor(..) | Ty::Stack(..) | Ty::Param(_) | Ty::Rng);
     match hint {
-        Some(t @ (Ty::Struct(..) | Ty::Tuple(_) | Ty::Tensor(..) | Ty::Stack(..) | Ty::Param(_) | Ty::Rng)) => {
-            mk(ExprKind::Builtin { op: Builtin::Load, args: vec![p] }, t, call.span)
+        Some(t) if fits(&t) || matches!(&t, Ty::Exists(_, inner) if fits(inner)) => {
+            if cx.holds_text(&t) {
+                let text = format!("{} holds text, which files of tensors have not", cx.show_ty(&t));
+                cx.error(Diagnostic::error(code::E0301, text, call.span, "text in it"));
+                return error_expr(call.span);
+            }
+            mk(ExprKind::Builtin { op: Builtin::Load { rename, extra }, args }, t, call.span)
         }
         _ => {
             cx.error(
@@ -160,6 +190,21 @@ pub(super) fn clock(cx: &mut Checker<'_>, call: Call<'_>) -> Expr {
 }
 
 impl Checker<'_> {
+    /// Whether a leaf of the type is text.
+    fn holds_text(&self, t: &Ty) -> bool {
+        match t {
+            Ty::Str => true,
+            Ty::Tuple(items) => items.iter().any(|t| self.holds_text(t)),
+            Ty::Stack(_, t) | Ty::Exists(_, t) => self.holds_text(t),
+            Ty::Struct(id, args) => {
+                let def = &self.program.structs[id.index()];
+                let bindings = Bindings::new(&def.generics, args);
+                def.fields.iter().any(|f| self.holds_text(&f.ty.subst(&bindings)))
+            }
+            Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Param(_) | Ty::Fn(_) | Ty::Rng | Ty::Infer(_) => false,
+        }
+    }
+
     /// `load(path) as T`: the file is checked against the type while it is read.
     pub(in crate::check) fn loading(&mut self, value: &ast::Expr, target: &Ty, span: Span) -> Option<Expr> {
         let A::Call { callee, args, .. } = &value.kind else { return None };
@@ -167,12 +212,8 @@ impl Checker<'_> {
         if &*name.name != "load" || self.entry_of("load").is_some() || self.def_of("load").is_some() {
             return None;
         }
-        if matches!(target, Ty::Exists(..)) {
-            self.not_yet("loading what has sizes of its own", span);
-            return Some(error_expr(span));
-        }
         let args = args.iter().map(CallArg::from_ast).collect();
-        let call = self.slots("load", &["path"], 1, false, args, Some(target), span)?;
+        let call = self.slots("load", &["path", "rename", "extra"], 1, false, args, Some(target), span)?;
         Some(load(self, call))
     }
 }

@@ -1,0 +1,148 @@
+//! `tdl repl` behind a real pseudo-terminal, as a person uses it.
+#![cfg(unix)]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use expectrl::{ControlCode, Eof, Expect, Regex, Session, session::OsSession};
+
+const PROMPT: &str = "tdl> ";
+
+fn start(dir: &Path) -> OsSession {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tdl"));
+    command.arg("repl").current_dir(dir).env("NO_COLOR", "1").env("TERM", "xterm");
+    command.env("TDL_HISTORY", dir.join("history")).env("TDL_CACHE_DIR", dir.join("cache"));
+    let mut session = Session::spawn(command).expect("a pseudo-terminal");
+    session.set_expect_timeout(Some(Duration::from_secs(60)));
+    see(&mut session, "Ctrl-D to leave");
+    see(&mut session, PROMPT);
+    session
+}
+
+/// Waits for a text.
+#[track_caller]
+fn see(session: &mut OsSession, text: &str) -> String {
+    match session.expect(text) {
+        Ok(found) => String::from_utf8_lossy(found.before()).into_owned(),
+        Err(e) => {
+            let mut rest = [0; 4096];
+            let n = session.try_read(&mut rest).unwrap_or(0);
+            panic!("`{text}` does not come: {e}; there is: {}", String::from_utf8_lossy(&rest[..n]));
+        }
+    }
+}
+
+/// Types a line and waits for an answer and the next prompt.
+#[track_caller]
+fn say(session: &mut OsSession, line: &str, answer: &str) {
+    session.send_line(line).expect("typed");
+    see(session, answer);
+    see(session, PROMPT);
+}
+
+#[test]
+fn a_shape_error_is_fixed_and_differentiated() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    say(&mut s, "fn loss(w: f32[3], x: f32[5, 3]) -> f32 = sum(w @ x)", "error[E04");
+    say(&mut s, "fn loss(w: f32[3], x: f32[5, 3]) -> f32 = sum(x @ w)", "");
+    say(&mut s, "let x = ones(f32[5, 3])", "");
+    say(&mut s, "loss([1.0, 2.0, 3.0], x)", "30.0 : f32");
+    say(&mut s, "grad(loss)([1.0, 2.0, 3.0], x)", "[5. 5. 5.] : f32[3]");
+    say(&mut s, ":type loss([1.0, 2.0, 3.0], x)", "f32");
+    say(&mut s, ":shape x.T", "[3, 5]");
+    say(&mut s, ":ir loss", "func @loss");
+    say(&mut s, ":grad loss", "func @");
+    say(&mut s, ":time loss([1.0, 2.0, 3.0], x)", "compile ");
+    say(&mut s, ":vars", "x: f32[5, 3]");
+    say(&mut s, ":help", "Ctrl-D leaves");
+    say(&mut s, ":nonsense", "there is no command `:nonsense`");
+    say(&mut s, "undefined_name + 1", "error[E0201]");
+    // an error leaves everything as it was
+    say(&mut s, "len(x)", "5 : i64");
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+}
+
+#[test]
+fn an_entry_goes_over_several_lines() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    s.send_line("fn f(x: f32) -> f32 {").expect("typed");
+    s.send_line("  let y = 2.0 * x").expect("typed");
+    s.send_line("  y + 1.0").expect("typed");
+    s.send_line("}").expect("typed");
+    s.send_line("f(3.5) *").expect("typed");
+    s.send_line("  10.0").expect("typed");
+    see(&mut s, "80.0 : f32");
+    see(&mut s, PROMPT);
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+}
+
+#[test]
+fn ctrl_c_ends_an_endless_loop_and_the_session_goes_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    say(&mut s, "let mut k = 41", "");
+    s.send_line("while true { k = k + 1 }").expect("typed");
+    // time to compile and to get going
+    std::thread::sleep(Duration::from_secs(3));
+    let begin = Instant::now();
+    s.send(ControlCode::EndOfText).expect("typed");
+    see(&mut s, "interrupted");
+    println!("Ctrl-C to prompt: {:?}", begin.elapsed());
+    see(&mut s, PROMPT);
+    say(&mut s, "k + 1", "42 : i64");
+    // at the prompt it drops the input
+    s.send("1 +").expect("typed");
+    s.send(ControlCode::EndOfText).expect("typed");
+    see(&mut s, PROMPT);
+    say(&mut s, "2 + 5", "7 : i64");
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+}
+
+#[test]
+fn history_is_kept_and_files_are_loaded() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("m.tdl"), "fn triple(x: f32) -> f32 = 3.0 * x\n").expect("writable");
+    let mut s = start(dir.path());
+    say(&mut s, ":load m.tdl", "");
+    say(&mut s, "triple(2.5)", "7.5 : f32");
+    say(&mut s, ":load missing.tdl", "cannot read `missing.tdl`: no such file");
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+    let history = std::fs::read_to_string(dir.path().join("history")).expect("a history");
+    assert!(history.contains("triple(2.5)"), "{history}");
+    let mut s = start(dir.path());
+    say(&mut s, ":load m.tdl", "");
+    // up, up, up: the entry of the session before
+    s.send("\x1b[A\x1b[A\x1b[A\r").expect("typed");
+    see(&mut s, "7.5 : f32");
+    see(&mut s, PROMPT);
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+}
+
+#[test]
+fn small_expressions_echo_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    say(&mut s, "1 + 1", "2 : i64");
+    let mut times: Vec<Duration> = Vec::new();
+    for i in 0..9 {
+        let begin = Instant::now();
+        s.send_line(format!("{i} * 1000 + 7")).expect("typed");
+        s.expect(Regex(&format!("{} : i64", i * 1000 + 7))).expect("the value");
+        times.push(begin.elapsed());
+        see(&mut s, PROMPT);
+    }
+    times.sort();
+    println!("a small expression echoes in {:?} (median of {}; wanted: 50 ms)", times[times.len() / 2], times.len());
+    assert!(times[times.len() / 2] < Duration::from_secs(2), "{times:?}");
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+}
