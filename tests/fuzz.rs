@@ -68,6 +68,8 @@ fn compile(path: &Path, text: &str) -> Option<String> {
         device: Device::Interp,
         verify: true,
         color: false,
+        debug: false,
+        trap_nan: false,
     };
     let run = || {
         let mut session = Session::new(options);
@@ -79,7 +81,7 @@ fn compile(path: &Path, text: &str) -> Option<String> {
                 None
             }
             Err(Failure::Internal(e)) => Some(e.to_string()),
-            Err(Failure::Usage(_)) | Ok(_) => None,
+            Err(Failure::Usage(_) | Failure::Run(_) | Failure::Interrupted) | Ok(_) => None,
         }
     };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {

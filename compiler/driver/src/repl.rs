@@ -170,7 +170,8 @@ impl ReplSession {
         let Some((_, root)) = elaborated.fns.first() else { return Ok(String::new()) };
         let module = self.session.optimize(&elaborated.module, &[*root])?;
         let callable = self.session.callable(module)?;
-        let args: Vec<Value> = self.values.iter().flatten().cloned().collect();
+        let order = tdl_elaborate::parameter_order(&program.fns[func.index()]);
+        let args: Vec<Value> = order.into_iter().flat_map(|i| self.values[i].iter().cloned()).collect();
         let call = self.session.call_values(&callable, 0, args, Prints::Through)?;
         self.last_run = call.time;
         let mut results = match call.outcome {

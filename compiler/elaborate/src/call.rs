@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tdl_ir::{Attrs, Dim, Dtype, Type, ValueId};
 use tdl_types::thir::{
-    Arg, Callee, Dim as TDim, Elem, Expr, FnDef, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
+    Arg, Callee, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
 };
 
 use crate::elab::Elab;
@@ -181,7 +181,7 @@ impl<'p> Elab<'p> {
             }
         }
         let mut operands: Vec<ValueId> = sizes.into_iter().map(|d| self.b.dim_value(d)).collect();
-        operands.extend(in_order(def).into_iter().flat_map(|i| args[i].leaves()));
+        operands.extend(crate::parameter_order(def).into_iter().flat_map(|i| args[i].leaves()));
         // result types in terms of the values here
         let result_ty = self.ty(&env, &def.result)?;
         let mut leaves = self.leaves(&result_ty)?;
@@ -237,7 +237,7 @@ impl<'p> Elab<'p> {
                 let a = this.abstracted(a, size_name);
                 env.generics.insert(*g, a);
             }
-            for i in in_order(def) {
+            for i in crate::parameter_order(def) {
                 let p = &def.params[i];
                 this.b.span = p.span;
                 let ty = this.ty(&env, &p.ty)?;
@@ -477,13 +477,6 @@ impl<'p> Elab<'p> {
         }
         Ok(())
     }
-}
-
-/// Positions of the parameters in the order of the IR's: numbers first, since sizes of the others may be made of them.
-fn in_order(def: &FnDef) -> Vec<usize> {
-    let number = |i: &usize| def.params[*i].ty == Ty::I64;
-    let all = 0..def.params.len();
-    all.clone().filter(number).chain(all.filter(|i| !number(i))).collect()
 }
 
 fn match_shape<'p>(shape: &[TDim], dims: &[Dim], bind: &mut impl FnMut(GenericId, RArg<'p>)) {

@@ -57,6 +57,14 @@ pub enum Failure {
 
 type R<T> = Result<T, Failure>;
 
+/// Positions of a function's parameters in the order of the IR function's, which follow its sizes: numbers first, since
+/// sizes of the others may be made of them.
+pub fn parameter_order(def: &tdl_types::thir::FnDef) -> Vec<usize> {
+    let number = |i: &usize| def.params[*i].ty == tdl_types::thir::Ty::I64;
+    let all = 0..def.params.len();
+    all.clone().filter(number).chain(all.filter(|i| !number(i))).collect()
+}
+
 fn internal(message: impl Into<String>) -> Failure {
     Failure::Internal(InternalError { pass: "elaborate".into(), message: message.into(), ir: None })
 }

@@ -87,16 +87,20 @@ pub(super) struct Signature {
     /// How many of them are parameters of the function.
     pub generics: usize,
     pub leaves: Vec<Leaf>,
+    /// The leaves in the order of the compiled function's parameters.
+    order: Vec<usize>,
 }
 
 impl Signature {
     /// None if a parameter has a type that no value can be made up for.
     pub fn new(program: &Program, def: &FnDef) -> Option<Signature> {
         let vars: Vec<SizeVar> = def.generics.iter().map(|g| SizeVar::Param(*g)).collect();
-        let mut out = Signature { generics: vars.len(), vars, leaves: Vec::new() };
+        let mut out = Signature { generics: vars.len(), vars, leaves: Vec::new(), order: Vec::new() };
+        let mut starts = Vec::new();
         let mut used = Vec::new();
         def.params.iter().for_each(|p| p.ty.visit_sizes(&mut |v| used.push(v)));
         for p in &def.params {
+            starts.push(out.leaves.len());
             let number = SizeVar::Local(p.local);
             if p.ty == Ty::I64 && used.contains(&number) {
                 out.vars.push(number);
@@ -105,6 +109,8 @@ impl Signature {
                 out.flatten(program, &p.ty, &[])?;
             }
         }
+        starts.push(out.leaves.len());
+        out.order = tdl_elaborate::parameter_order(def).into_iter().flat_map(|i| starts[i]..starts[i + 1]).collect();
         Some(out)
     }
 
@@ -208,7 +214,7 @@ impl Case {
     /// What the compiled function takes.
     pub fn arguments(&self, signature: &Signature) -> Vec<Value> {
         let sizes = self.sizes[..signature.generics].iter().map(|s| Value::int(*s));
-        sizes.chain(self.leaves.iter().cloned()).collect()
+        sizes.chain(signature.order.iter().map(|i| self.leaves[*i].clone())).collect()
     }
 
     /// The same values with other sizes: what is too much is cut off, at the front if `last` are kept.

@@ -540,7 +540,6 @@ impl Checker<'_> {
     }
 }
 
-const BRANCHES: &str = "both branches of an `if` have one type";
 const ELEMENTS: &str = "elements of an array have one type";
 
 pub(super) fn quoted(names: &[&str]) -> String {
