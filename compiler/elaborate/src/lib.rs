@@ -40,6 +40,8 @@ mod vmap;
 mod walk;
 
 use tdl_source::{Diagnostic, InternalError, Span, code};
+use tdl_types::SizeVar;
+use tdl_types::thir::{FnDef, Ty};
 
 pub use roots::{Elaborated, Entry, MainParam, Roots, elaborate};
 
@@ -57,12 +59,19 @@ pub enum Failure {
 
 type R<T> = Result<T, Failure>;
 
-/// Positions of a function's parameters in the order of the IR function's, which follow its sizes: numbers first, since
-/// sizes of the others may be made of them.
-pub fn parameter_order(def: &tdl_types::thir::FnDef) -> Vec<usize> {
-    let number = |i: &usize| def.params[*i].ty == tdl_types::thir::Ty::I64;
+/// Positions of a function's parameters in the order of the IR function's, which follow its sizes: as they are declared,
+/// but numbers first if the type of one before them is made of them (`x: f32[k], k: i64`).
+pub fn parameter_order(def: &FnDef) -> Vec<usize> {
     let all = 0..def.params.len();
-    all.clone().filter(number).chain(all.filter(|i| !number(i))).collect()
+    let made_of_later = all.clone().any(|i| {
+        let mut found = false;
+        def.params[i].ty.visit_sizes(&mut |v| {
+            found |= def.params[i + 1..].iter().any(|p| v == SizeVar::Local(p.local));
+        });
+        found
+    });
+    let first = |i: &usize| made_of_later && def.params[*i].ty == Ty::I64;
+    all.clone().filter(first).chain(all.filter(|i| !first(i))).collect()
 }
 
 fn internal(message: impl Into<String>) -> Failure {

@@ -102,6 +102,9 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepar
         })
     };
     let adjacent = |i: usize| i + 1 < all.len() && all[i].1.end == all[i + 1].1.start;
+    // a line may begin with the `.` of a field
+    let code_before =
+        |i: usize| (0..i).rev().find(|k| !matches!(all[*k].0, Token::Newline | Token::Comment | Token::Doc));
     let mut i = 0;
     while i < all.len() {
         let range = all[i].1.clone();
@@ -171,7 +174,7 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepar
                 (number.len() + 1, "a float has digits on both sides of the dot", "write a zero: `1.0`", b"")
             }
             (Some((Token::Dot, ".")), Some(_))
-                if !ends_value(before) && matches!(at(i + 1), Some((Token::Number, _))) =>
+                if !ends_value(code_before(i)) && matches!(at(i + 1), Some((Token::Number, _))) =>
             {
                 (1, "a float has digits on both sides of the dot", "write a zero: `0.5`", b" ")
             }

@@ -13,7 +13,10 @@ fn tree(text: &str) -> Option<String> {
     if !parsed.errors.is_empty() {
         return None;
     }
-    let shown = format!("{:?}", parsed.module);
+    let mut module = parsed.module;
+    // the text itself is no part of the tree
+    module.source = None;
+    let shown = format!("{module:?}");
     let mut out = String::new();
     let mut rest = shown.as_str();
     while let Some(at) = rest.find("Span {") {
