@@ -194,14 +194,15 @@ impl Checker<'_> {
         let t = self.zonk(&x.ty);
         match &t {
             Ty::Tensor(from, shape) => {
-                // a literal takes the dtype right away, exactly
+                // a literal takes the dtype right away, exactly; a narrow integer is cut from 64 bits, as any other value
+                let narrow = matches!(elem, Elem::Dtype(Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::U8 | Dtype::U32));
                 if let Elem::Infer(i) = self.zonk_elem(*from) {
                     let class = match &self.body.store.elems[i as usize] {
                         ElemState::Open(class) => Some(*class),
                         ElemState::Is(_) => None,
                     };
                     let direct = match class {
-                        Some(Class::IntLit) => self.elem_within(elem, DtypeBound::Num),
+                        Some(Class::IntLit) => !narrow && self.elem_within(elem, DtypeBound::Num),
                         Some(Class::FloatLit) => self.elem_within(elem, DtypeBound::Float),
                         Some(Class::Bound(..)) | None => false,
                     };
