@@ -195,7 +195,12 @@ impl Checker<'_> {
         match &t {
             Ty::Tensor(from, shape) => {
                 // a literal takes the dtype right away, exactly; a narrow integer is cut from 64 bits, as any other value
-                let narrow = matches!(elem, Elem::Dtype(Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::U8 | Dtype::U32));
+                let small = matches!(x.kind, ExprKind::Int(v) if i64::try_from(v).is_ok());
+                let narrow = match elem {
+                    Elem::Dtype(Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::U8 | Dtype::U32) => true,
+                    Elem::Dtype(Dtype::U64) => small,
+                    _ => false,
+                };
                 if let Elem::Infer(i) = self.zonk_elem(*from) {
                     let class = match &self.body.store.elems[i as usize] {
                         ElemState::Open(class) => Some(*class),
