@@ -128,7 +128,7 @@ fn large_programs() {
     fails(&["check", "items.tdl"], 1, "E0202");
     write("comments.tdl", format!("{}fn f() {{}}\n", "# a\n## b\n\n".repeat(50_000)));
     assert_eq!(sane(&["check", "comments.tdl"]).status.code(), Some(0));
-    let lines: String = (0..10_000).map(|i| format!("fn f{i}(x: f32[{}]) -> f32 = sum(x * x)\n", i % 7)).collect();
+    let lines: String = (0..10_000).map(|i| format!("fn item_{i}(x: f32[{}]) -> f32 = sum(x * x)\n", i % 7)).collect();
     write("lines.tdl", lines);
     assert_eq!(sane(&["check", "lines.tdl"]).status.code(), Some(0));
 }

@@ -10,7 +10,7 @@ use support::{expect, output, stderr, tdl};
 use tdl_source::{CODES, Code, CodeDef, code};
 
 /// Codes that no program gives by itself: they come from the machine around it. `tests/machine.rs` has those.
-const AROUND: &[Code] = &[code::E0601, code::E0602, code::E0705, code::E0707];
+const AROUND: &[Code] = &[code::E0601, code::E0602, code::E0705, code::E0707, code::E0708];
 
 fn main() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");

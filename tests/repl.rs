@@ -71,12 +71,12 @@ fn a_shape_error_is_fixed_and_differentiated() {
 fn an_entry_goes_over_several_lines() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut s = start(dir.path());
-    s.send_line("fn f(x: f32) -> f32 {").expect("typed");
-    s.send_line("  let y = 2.0 * x").expect("typed");
-    s.send_line("  y + 1.0").expect("typed");
-    s.send_line("}").expect("typed");
-    s.send_line("f(3.5) *").expect("typed");
-    s.send_line("  10.0").expect("typed");
+    let lines = ["fn f(x: f32) -> f32 {", "  let y = 2.0 * x", "  y + 1.0", "}", "f(3.5) *", "  10.0"];
+    for line in lines {
+        s.send_line(line).expect("typed");
+        // as fast as a person types, not as a paste
+        std::thread::sleep(Duration::from_millis(200));
+    }
     see(&mut s, "80.0 : f32");
     see(&mut s, PROMPT);
     s.send(ControlCode::EndOfTransmission).expect("typed");

@@ -1,7 +1,7 @@
 //! Copies instructions from one function into the builder of another, renaming values in operands and in types.
 
 use rustc_hash::FxHashMap;
-use tdl_ir::{Block, Builder, Dim, Function, Inst, Type, ValueId};
+use tdl_ir::{Block, Builder, Dim, Function, Inst, Op, Type, ValueId};
 
 /// Old value to new value. Values that are missing map to themselves, which is right when both belong to one function.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,10 @@ fn param(b: &mut Builder, from: &Function, p: ValueId, map: &mut Map) -> ValueId
 
 /// Copies an instruction with given new regions.
 pub fn inst_with(b: &mut Builder, from: &Function, inst: &Inst, regions: Vec<Block>, map: &mut Map) -> Vec<ValueId> {
+    if let Some(unreachable) = contradiction(b, from, inst, map) {
+        map.set(inst.results[0], unreachable);
+        return vec![unreachable];
+    }
     for (k, r) in inst.results.iter().enumerate() {
         map.set(*r, b.next_value(k));
     }
@@ -59,6 +63,24 @@ pub fn inst_with(b: &mut Builder, from: &Function, inst: &Inst, regions: Vec<Blo
         b.copy_name(from.value(*old), *new);
     }
     results
+}
+
+/// A reshape between constant sizes that differ stands behind a check that fails: any value of its type will do.
+fn contradiction(b: &mut Builder, from: &Function, inst: &Inst, map: &Map) -> Option<ValueId> {
+    let (Op::Reshape, [x], [result]) = (&inst.op, &inst.args[..], &inst.results[..]) else { return None };
+    let numel = |ty: &Type| {
+        ty.dims().iter().try_fold(1i64, |n, d| match d {
+            Dim::Const(c) => Some(n.saturating_mul(*c)),
+            Dim::Val(_) => None,
+        })
+    };
+    let (old, new) = (b.ty(map.get(*x)).clone(), map.ty(b, from.ty(*result)));
+    let dtype = new.dtype()?;
+    if numel(&old)? == numel(&new)? || !dtype.is_float() {
+        return None;
+    }
+    b.span = inst.span;
+    Some(b.full(0.0, dtype, &new.dims().to_vec()))
 }
 
 /// Copies a region, handing each instruction to `f`.
