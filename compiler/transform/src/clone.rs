@@ -80,7 +80,7 @@ fn contradiction(b: &mut Builder, from: &Function, inst: &Inst, map: &Map) -> Op
         return None;
     }
     b.span = inst.span;
-    Some(b.full(0.0, dtype, &new.dims().to_vec()))
+    Some(b.full(0.0, dtype, new.dims()))
 }
 
 /// Copies a region, handing each instruction to `f`.
