@@ -1,14 +1,20 @@
-//! Matrix products: floats by the crate `gemm`, by own loops where a matrix is only streamed through; integers by plain loops.
+//! Matrix products: floats by own loops on AVX-512 and where a matrix is only streamed through, else by the crate `gemm`;
+//! integers by plain loops.
 //!
-//! The result does not depend on the number of threads: `c` is cut into blocks by the shape alone, and every element is
-//! summed in one block.
+//! The result does not depend on the number of threads: every element is summed in one block, and `c` is cut into blocks by the
+//! shape alone where the cut could be seen in the bits.
 
 mod dots;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod packed;
 mod plain;
 mod stream;
 mod transpose;
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use gemm::Parallelism;
 
@@ -20,6 +26,8 @@ const SMALL: i64 = 2 << 20;
 /// Multiply-adds of a block, while there are few blocks and when there are many.
 const BLOCK: i64 = 8 << 20;
 const LARGE_BLOCK: i64 = 64 << 20;
+/// Elements in the longest vectors of the loops.
+const VECTOR: i64 = 32;
 
 /// One block: `c[m, n] = a[m, k] @ b[k, n]`. A matrix is its address and the strides of its rows and columns, in elements.
 #[derive(Clone, Copy)]
@@ -127,23 +135,30 @@ fn cut(pool: &Pool, g: &Gemm, block: &(dyn Fn([i64; 3], [i64; 2], [i64; 2]) + Sy
         return;
     }
     let [down, across] = grid(m, n, g.k, pool.size() as i64);
-    let (height, width) = (part(m, down), part(n, across));
-    let (down, across) = (ceil(m, height), ceil(n, width));
     pool.chunks(down * across, 1, &|lo, hi| {
         for i in lo..hi {
-            let (r, c) = (i / across * height, i % across * width);
-            block([0; 3], [r, (r + height).min(m)], [c, (c + width).min(n)]);
+            let (rows, cols) = (part(m, down, i / across), part(n, across, i % across));
+            if rows[0] < rows[1] && cols[0] < cols[1] {
+                block([0; 3], rows, cols);
+            }
         }
     });
 }
 
-fn ceil(a: i64, b: i64) -> i64 {
-    (a + b - 1) / b
+/// Where the part `i` of `parts` begins and ends: about equal ones of whole vectors, none with less than two of these, so that a part is
+/// computed in the way that the whole would be.
+fn part(size: i64, parts: i64, i: i64) -> [i64; 2] {
+    let vectors = (size + VECTOR - 1) / VECTOR;
+    let parts = parts.min(vectors / 2).max(1);
+    [i, i + 1].map(|i| (vectors * i.min(parts) / parts * VECTOR).min(size))
 }
 
-/// The size of one of `parts` parts, which holds whole vectors.
-fn part(size: i64, parts: i64) -> i64 {
-    (ceil(ceil(size, parts), 32) * 32).min(size)
+/// The bits of a product do not depend on where it is cut.
+fn anywhere() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return crate::simd::avx512();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// How many blocks a product is cut into, down and across: about square ones, which read least.
@@ -155,6 +170,12 @@ fn grid(m: i64, n: i64, k: i64, threads: i64) -> [i64; 2] {
         let blocks = (work / few / (SMALL / 16)).clamp(1, 2 * threads).min(many / 256 + 1);
         let blocks = if threads == 1 { 1 } else { blocks };
         return if m < n { [1, blocks] } else { [blocks, 1] };
+    }
+    if anywhere() {
+        // large ones in more blocks than threads, so that one that is late is not waited for
+        let each = if work < 2 * LARGE_BLOCK { 1 } else { 2 };
+        let blocks = if work < SMALL || threads == 1 { 1 } else { each * threads };
+        return if m <= 2 * n { [1, blocks] } else { [blocks, 1] };
     }
     let mut blocks = if work < SMALL { 1 } else { (work / BLOCK).clamp(2, 16).max((work / LARGE_BLOCK).min(64)) };
     let (mut down, mut across) = (1, 1);
@@ -227,11 +248,30 @@ unsafe fn library<T: Copy + 'static>(p: &Block<T>, zero: T, one: T) {
 thread_local! {
     /// Memory for packed operands, kept from product to product.
     static SCRATCH: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
+    /// Memory for widened operands, whose product packs them.
+    static WIDE: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
+    /// Memory for transposed results.
+    static TURNED: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
 }
 
 /// Calls `f` with room for `len` elements, which hold anything.
 fn scratch<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
-    let mut memory = SCRATCH.take();
+    room(&SCRATCH, len, f)
+}
+
+/// The same for operands that are widened first.
+fn wide<R>(len: usize, f: impl FnOnce(*mut f32) -> R) -> R {
+    room(&WIDE, len, f)
+}
+
+/// The same for results that are transposed last.
+#[cfg(target_arch = "x86_64")]
+fn turned<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
+    room(&TURNED, len, f)
+}
+
+fn room<T: Copy, R>(kept: &'static LocalKey<Cell<Vec<u64>>>, len: usize, f: impl FnOnce(*mut T) -> R) -> R {
+    let mut memory = kept.take();
     // aligned to 64 bytes
     let words = (len * size_of::<T>()).div_ceil(8) + 8;
     if memory.len() < words {
@@ -239,7 +279,7 @@ fn scratch<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
     }
     let start = memory.as_mut_ptr();
     let result = f(start.cast::<u8>().wrapping_add(start.cast::<u8>().align_offset(64)).cast());
-    SCRATCH.set(memory);
+    kept.set(memory);
     result
 }
 

@@ -14,7 +14,7 @@ const TILE: usize = 1024;
 const UNROLL: usize = 8;
 
 macro_rules! product {
-    ($ty:ident, $stream:ident, $columns:ident, $dots:path, $transpose:path) => {
+    ($ty:ident, $stream:ident, $columns:ident, $dots:path, $transpose:path, $packed:path) => {
         /// One block of a product.
         pub unsafe fn $ty(p: Block<$ty>) {
             // rows of c contiguous if any axis is; one column is one row
@@ -29,6 +29,10 @@ macro_rules! product {
                 }
                 if p.n <= FEW && p.a.cols == 1 && dots::fast() {
                     return with_rows(p.transposed(), |p| $dots(&p));
+                }
+                #[cfg(target_arch = "x86_64")]
+                if p.c.cols == 1 && crate::simd::avx512() {
+                    return $packed(&p);
                 }
                 if p.m >= TRANSPOSE
                     && p.b.rows == 1
@@ -149,5 +153,5 @@ unsafe fn with_rows<T: Copy>(p: Block<T>, f: impl FnOnce(Block<T>)) {
     })
 }
 
-product!(f32, stream_f32, columns_f32, dots::f32, transpose::f32);
-product!(f64, stream_f64, columns_f64, dots::f64, transpose::f64);
+product!(f32, stream_f32, columns_f32, dots::f32, transpose::f32, super::packed::f32);
+product!(f64, stream_f64, columns_f64, dots::f64, transpose::f64, super::packed::f64);

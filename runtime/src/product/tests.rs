@@ -90,7 +90,7 @@ fn product<T: Number>(
     (c, worst)
 }
 
-const SIZES: [[usize; 3]; 14] = [
+const SIZES: [[usize; 3]; 18] = [
     [1, 1, 1],
     [2, 3, 4],
     [1, 500, 700],
@@ -103,6 +103,10 @@ const SIZES: [[usize; 3]; 14] = [
     [128, 784, 100],
     [300, 200, 100],
     [100, 256, 300],
+    [40, 600, 1100],
+    [150, 130, 600],
+    [16, 700, 900],
+    [1500, 70, 10],
     [7, 0, 5],
     [1, 0, 5],
 ];
@@ -156,12 +160,34 @@ fn batches() {
 
 #[test]
 fn products_do_not_depend_on_threads() {
-    for size in [[64, 64, 64], [128, 784, 512], [300, 200, 100], [1, 900, 1500], [4, 600, 2000], [513, 129, 257]] {
+    fn same<T: Number + PartialEq + std::fmt::Debug>(size: [usize; 3]) {
         for layout in layouts() {
-            let one = product::<f32>(1, size, layout, true, 1).0;
-            for threads in [2, 3] {
-                assert_eq!(product::<f32>(threads, size, layout, true, 1).0, one, "{size:?} {layout:?}");
+            let one = product::<T>(1, size, layout, true, 1).0;
+            for threads in [2, 3, 8] {
+                assert_eq!(product::<T>(threads, size, layout, true, 1).0, one, "{size:?} {layout:?}");
             }
+        }
+    }
+    for size in [[64, 64, 64], [128, 784, 512], [300, 200, 100], [1, 900, 1500], [4, 600, 2000], [513, 129, 257]] {
+        same::<f32>(size);
+    }
+    // where the last part could be so narrow that it went another way
+    for size in [[3000, 90, 36], [36, 900, 300], [3000, 90, 97], [37, 300, 1001]] {
+        same::<f32>(size);
+        same::<f64>(size);
+        same::<bf16>(size);
+    }
+}
+
+#[test]
+fn parts_cover_everything_once() {
+    for size in 0..400 {
+        for parts in 1..9 {
+            let bounds: Vec<[i64; 2]> = (0..parts).map(|i| part(size, parts, i)).collect();
+            assert_eq!((bounds[0][0], bounds[bounds.len() - 1][1]), (0, size));
+            assert!(bounds.windows(2).all(|w| w[0][1] == w[1][0]), "{bounds:?}");
+            let least = bounds.iter().map(|b| b[1] - b[0]).filter(|n| *n > 0).min().unwrap_or(0);
+            assert!(least > VECTOR || least == size, "{bounds:?}");
         }
     }
 }
