@@ -9,8 +9,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use support::{expect, output, stderr, tdl};
 use tdl_source::{CODES, Code, CodeDef, code};
 
-/// Codes that no program gives by itself: they come from the machine around it. `tests/machine.rs` has those.
-const AROUND: &[Code] = &[code::E0601, code::E0602, code::E0705, code::E0707, code::E0708];
+/// Codes that no program gives by itself: they come from the machine around it. `tests/machine.rs` and
+/// `tests/gpu.rs` have those.
+const AROUND: &[Code] = &[code::E0601, code::E0602, code::E0603, code::E0705, code::E0707, code::E0708, code::E0709];
 
 fn main() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");

@@ -1,4 +1,5 @@
-//! Programs and what they print: reference interpreter = native code in this process = native binary.
+//! Programs and what they print: reference interpreter = native code in this process = native binary = simulated GPU, whose sums
+//! of few values are in the order of the others.
 //!
 //! `tests/run/x.tdl` prints `x.stdout`; where `x.stderr` exists the program fails with exit code 1 and that message.
 //! A first line `# args: --steps 5` gives arguments.
@@ -20,6 +21,7 @@ fn main() {
             ("jit", jit),
             ("cached", jit),
             ("binary", binary),
+            ("sim", sim),
         ] {
             let (path, dir) = (path.clone(), dir.clone());
             trials.push(Trial::test(format!("{}::{way}", name(&path)), move || check(&path, &dir, run)));
@@ -63,6 +65,10 @@ fn interpreter(path: &Path, dir: &Path, args: &[String]) -> Output {
 
 fn jit(path: &Path, dir: &Path, args: &[String]) -> Output {
     output(&mut tdl(&with(vec!["run", &file(path)], args), dir))
+}
+
+fn sim(path: &Path, dir: &Path, args: &[String]) -> Output {
+    output(&mut tdl(&with(vec!["run", "--device", "sim", &file(path)], args), dir))
 }
 
 fn binary(path: &Path, dir: &Path, args: &[String]) -> Output {

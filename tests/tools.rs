@@ -365,7 +365,7 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
         &["bench", "--time", "-1", "a.tdl"],
         &["emit", "a.tdl"],
         &["emit", "--stage", "nonsense", "a.tdl"],
-        &["emit", "--stage", "ptx", "a.tdl"],
+        &["emit", "--stage", "ptx", "--cpu", "sm_1", "a.tdl"],
         &["explain", "E9999"],
         &["new"],
     ] {

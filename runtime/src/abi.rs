@@ -199,6 +199,29 @@ pub struct Program {
     pub features: Text,
 }
 
+/// A kernel of a program for a GPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    pub name: Text,
+    /// For the simulated GPU: `fn(args, range, thread)`.
+    pub code: Option<unsafe extern "C" fn(*const u64, i64, *mut c_void)>,
+    /// In PTX it is called `k` and this number.
+    pub id: u32,
+    pub n_params: u32,
+    /// Threads of a block.
+    pub threads: u32,
+    /// A block has one step of the range, not each of its threads.
+    pub together: u32,
+    /// Bytes that the threads of a block share, on the simulated GPU.
+    pub shared: u64,
+    /// For a real one: the assembly of all kernels of the program.
+    pub ptx: Text,
+}
+
+/// Set in addresses of the simulated GPU, so that the host can't mistake them for its own.
+pub const DEVICE_BIT: u64 = 1 << 62;
+
 /// Layout version of [`Program`].
 pub const VERSION: u32 = 1;
 
@@ -211,6 +234,7 @@ macro_rules! symbols {
         pub fn symbols() -> Vec<(&'static str, usize)> {
             let mut all = vec![$((stringify!($name), calls::$name as *const () as usize)),*];
             all.extend(calls::host::symbols());
+            all.extend(calls::device_symbols());
             all
         }
     };

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::memory::Memory;
+use crate::device::{self, Attached, Device};
+use crate::memory::{Counters, Memory};
 use crate::pool::Pool;
 use crate::progress::Progress;
 
@@ -19,6 +20,8 @@ pub struct Ctx {
     pub output: Output,
     pub progress: Progress,
     pub started: Instant,
+    /// Where tensors are; none: in `memory`.
+    pub device: Option<Attached>,
     failure: Option<Failure>,
     // a handle points to a Box<str> that must not move
     #[expect(clippy::vec_box, reason = "handles are addresses of the inner boxes")]
@@ -46,6 +49,8 @@ pub enum FailureKind {
     Memory,
     Io,
     Interrupted,
+    /// A GPU that fails.
+    Device,
     /// The reader of standard output went away: no message.
     BrokenPipe,
 }
@@ -73,6 +78,7 @@ impl FailureKind {
             FailureKind::Io => "E0706",
             FailureKind::Interrupted | FailureKind::BrokenPipe => "E0707",
             FailureKind::Nan => "E0708",
+            FailureKind::Device => "E0709",
         }
     }
 }
@@ -134,14 +140,48 @@ impl Ctx {
             output,
             progress: Progress::default(),
             started: Instant::now(),
+            device: None,
             failure: None,
             texts: Vec::new(),
         })
     }
 
+    /// From now on tensors are in the memory of a device.
+    pub fn attach(&mut self, device: Box<dyn Device>) {
+        self.device = Some(Attached::new(device));
+    }
+
+    /// Copies bytes to where tensors are; `None` when memory is out.
+    pub fn give(&mut self, bytes: &[u8]) -> device::Result<Option<*mut u8>> {
+        if let Some(d) = &mut self.device {
+            return d.give(bytes);
+        }
+        let Some(p) = self.memory.alloc(bytes.len()) else { return Ok(None) };
+        // SAFETY: `p` has room for `bytes`
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), p.as_ptr(), bytes.len()) };
+        Ok(Some(p.as_ptr()))
+    }
+
+    /// How much memory tensors take.
+    pub fn counters(&self) -> Counters {
+        self.device.as_ref().map_or_else(|| self.memory.counters(), |d| d.device.counters())
+    }
+
+    /// Frees all tensors.
+    pub fn free_all(&mut self) {
+        self.memory.free_all();
+        if let Some(d) = &mut self.device {
+            d.free_all();
+        }
+    }
+
     /// Records a failure; the first one counts.
     pub fn fail(&mut self, failure: Failure) {
         self.failure.get_or_insert(failure);
+    }
+
+    pub fn failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// The failure that ended the last call; the context is usable again. What the call allocated stays until the context goes

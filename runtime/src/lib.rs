@@ -5,6 +5,7 @@
 
 pub mod abi;
 mod context;
+pub mod device;
 mod draw;
 pub mod files;
 pub mod fmt;
@@ -17,6 +18,8 @@ mod progress;
 #[path = "../../compiler/ir/src/random.rs"]
 #[allow(dead_code)]
 pub mod random;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod simd;
 pub mod sort;
 mod special;

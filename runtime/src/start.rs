@@ -29,7 +29,7 @@ pub unsafe fn run(
     program: &Program,
     args: &[String],
     options: &Options,
-    started: impl FnOnce(&Ctx),
+    started: impl FnOnce(&mut Ctx),
     ended: impl FnOnce(&Ctx),
 ) -> i32 {
     if program.version != VERSION {
@@ -66,7 +66,7 @@ pub unsafe fn run(
     };
     let threads = flags.threads.or(options.threads).unwrap_or_else(cores);
     let mut ctx = Ctx::new(threads, Output::stdout());
-    started(&ctx);
+    started(&mut ctx);
     let mut slots = Vec::new();
     for (param, value) in params.iter().zip(&flags.values) {
         match (value, param.default) {

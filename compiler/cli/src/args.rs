@@ -116,6 +116,8 @@ pub enum Device {
     Cpu,
     /// The reference interpreter: slow, for comparison
     Interp,
+    /// A simulated GPU: slow, finds races in the kernels that the compiler makes
+    Sim,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -260,6 +262,9 @@ pub struct Emit {
     /// Which stage
     #[arg(long, value_enum)]
     pub stage: Stage,
+    /// The processor that the stages llvm, asm and ptx are for: `native`, a name LLVM knows; for ptx `sm_75`, `sm_80`, …
+    #[arg(long, default_value = "native", value_name = "NAME")]
+    pub cpu: String,
     /// The program
     pub file: PathBuf,
 }

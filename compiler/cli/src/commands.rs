@@ -42,6 +42,7 @@ fn options(common: &Common) -> Options {
         device: match common.device {
             args::Device::Cpu => Device::Cpu,
             args::Device::Interp => Device::Interp,
+            args::Device::Sim => Device::Sim,
         },
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: style(common).color,
@@ -196,14 +197,9 @@ fn emit(emit: Emit) -> i32 {
         args::Stage::Loops => Stage::Loops,
         args::Stage::Llvm => Stage::Llvm,
         args::Stage::Asm => Stage::Asm,
-        args::Stage::Ptx => {
-            eprintln!(
-                "error: this version of tdl compiles for no GPU: there is no stage ptx; `asm` shows the CPU's code"
-            );
-            return 2;
-        }
+        args::Stage::Ptx => Stage::Ptx,
     };
-    let mut session = Session::new(options(&emit.common));
+    let mut session = Session::new(Options { cpu: emit.cpu, ..options(&emit.common) });
     let result = session.emit(&emit.file, stage).map(|text| write_out(&text));
     finish(session, result, &emit.common)
 }

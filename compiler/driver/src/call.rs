@@ -68,7 +68,7 @@ impl Session {
     /// Compiles a flat module for this session's device.
     pub(crate) fn callable(&mut self, module: Module) -> Result<Callable, Failure> {
         let native = match self.options.device {
-            Device::Cpu => Some(self.load(&module)?),
+            Device::Cpu | Device::Sim => Some(self.load(&module)?),
             Device::Interp => None,
         };
         Ok(Callable { module, native })
@@ -106,7 +106,8 @@ impl Session {
         let address = jit.symbol(&symbol(&func.name))?;
         let threads = self.options.threads.unwrap_or_else(tdl_runtime::start::cores);
         let mut ctx = Ctx::new(threads, prints.output());
-        let slots = slots(&mut ctx, &args);
+        self.options.device.attach(&mut ctx);
+        let slots = slots(&mut ctx, &args)?;
         let mut results = vec![0u64; result_slots(func)];
         watch(&ctx.interrupt);
         let begin = Instant::now();
@@ -117,7 +118,7 @@ impl Session {
         ctx.progress.clear();
         let printed = printed(&mut ctx.output);
         let outcome = match status {
-            0 => Outcome::Done(values(&ctx, func, &results)),
+            0 => Outcome::Done(values(&mut ctx, func, &results)?),
             _ => self.failure(&mut ctx, loops),
         };
         Ok(Call { outcome, time, printed })
@@ -159,7 +160,8 @@ impl Session {
         let address = function(jit.symbol(&symbol(&func.name))?);
         let threads = self.options.threads.unwrap_or_else(tdl_runtime::start::cores);
         let mut ctx = Ctx::new(threads, Prints::Kept.output());
-        let slots = slots(&mut ctx, args);
+        self.options.device.attach(&mut ctx);
+        let mut slots = slots(&mut ctx, args)?;
         let mut results = vec![0u64; result_slots(func)];
         watch(&ctx.interrupt);
         let outcome = loop {
@@ -172,7 +174,11 @@ impl Session {
             }
             // the results were all computed: the caller of a compiled function may read them
             std::hint::black_box(&results);
-            ctx.memory.free_all();
+            ctx.free_all();
+            if ctx.device.is_some() {
+                // the arguments were on the device too
+                slots = self::slots(&mut ctx, args)?;
+            }
             printed(&mut ctx.output);
             if !go_on(time.as_secs_f64()) {
                 break Outcome::Done(Vec::new());
@@ -183,20 +189,28 @@ impl Session {
     }
 }
 
-fn slots(ctx: &mut Ctx, args: &[Value]) -> Vec<u64> {
+/// Arguments as generated code takes them. A device gets copies of tensors.
+fn slots(ctx: &mut Ctx, args: &[Value]) -> Result<Vec<u64>, Failure> {
     let mut slots = Vec::new();
     for a in args {
         match a {
             Value::Tensor(t) if t.shape.is_empty() => slots.push(scalar_slot(t)),
             Value::Tensor(t) => {
-                slots.push(t.data.as_ptr() as u64);
+                let data = match &mut ctx.device {
+                    Some(d) => d
+                        .give(&t.data)
+                        .map_err(Failure::Usage)?
+                        .ok_or_else(|| Failure::Usage("out of memory".into()))?,
+                    None => t.data.as_ptr().cast_mut(),
+                };
+                slots.push(data as u64);
                 slots.extend(t.shape.iter().map(|d| *d as u64));
             }
             Value::Str(s) => slots.push(ctx.keep_text(s.to_string()) as u64),
             Value::Stack(_) => slots.push(0),
         }
     }
-    slots
+    Ok(slots)
 }
 
 fn scalar_slot(t: &Tensor) -> u64 {
@@ -211,7 +225,7 @@ fn result_slots(func: &Function) -> usize {
 }
 
 /// Copies results out of the context's memory.
-fn values(ctx: &Ctx, func: &Function, slots: &[u64]) -> Vec<Value> {
+fn values(ctx: &mut Ctx, func: &Function, slots: &[u64]) -> Result<Vec<Value>, Failure> {
     let mut at = 0;
     let mut out = Vec::new();
     for r in func.results() {
@@ -228,6 +242,8 @@ fn values(ctx: &Ctx, func: &Function, slots: &[u64]) -> Vec<Value> {
             slots[at].to_le_bytes()[..bytes].to_vec()
         } else if bytes == 0 {
             Vec::new()
+        } else if let Some(d) = &mut ctx.device {
+            d.fetch(slots[at] as *const u8, bytes).map_err(Failure::Usage)?
         } else {
             // SAFETY: the function handed out a tensor of this size
             unsafe { std::slice::from_raw_parts(slots[at] as *const u8, bytes) }.to_vec()
@@ -235,5 +251,5 @@ fn values(ctx: &Ctx, func: &Function, slots: &[u64]) -> Vec<Value> {
         at += 1 + shape.len();
         out.push(Tensor::new(dtype, shape, data).into());
     }
-    out
+    Ok(out)
 }

@@ -39,12 +39,29 @@ impl Session {
         if stage == Stage::Opt {
             return Ok(tdl_ir::print(&module));
         }
+        if stage == Stage::Ptx {
+            self.options.device = crate::Device::Sim;
+        }
         let program = native::loops(self, &module)?;
         match stage {
             Stage::Loops => Ok(tdl_loops::print(&program)),
             Stage::Llvm | Stage::Asm => native::text(self, &program, stage == Stage::Asm),
+            Stage::Ptx => {
+                let (arch, level) = (gpu(&self.options.cpu)?, self.options.opt_level);
+                Ok(self.timings.time("ptx", || tdl_llvm::emit_ptx(&program, arch, level))?)
+            }
             Stage::Ast | Stage::Typed | Stage::Ir | Stage::Grad | Stage::Opt => Ok(String::new()),
         }
+    }
+}
+
+/// The GPU of this name; `native` is the oldest, whose code all run.
+fn gpu(name: &str) -> Result<&'static str, Failure> {
+    let known: Vec<&str> = tdl_llvm::GPUS.iter().map(|(name, _)| *name).collect();
+    match known.iter().find(|k| **k == name) {
+        Some(found) => Ok(found),
+        None if name == "native" => Ok(known[0]),
+        None => Err(Failure::Usage(format!("there is no GPU `{name}`; there are {}", known.join(", ")))),
     }
 }
 

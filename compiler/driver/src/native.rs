@@ -22,7 +22,7 @@ impl Session {
     pub fn run(&mut self, path: &Path, args: &[String]) -> Result<i32, Failure> {
         match self.options.device {
             Device::Interp => self.interpret(path, args),
-            Device::Cpu => {
+            Device::Cpu | Device::Sim => {
                 let object = self.object(path)?;
                 self.run_object(&object, path, args)
             }
@@ -50,11 +50,16 @@ impl Session {
     /// What besides the sources decides about the code.
     fn key(&self) -> String {
         let trap = if self.options.trap_nan { " trap-nan" } else { "" };
-        format!("{} {} {}{trap}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH)
+        let device = match self.options.device {
+            Device::Cpu | Device::Interp => "",
+            Device::Sim => " sim",
+        };
+        format!("{} {} {}{trap}{device}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH)
     }
 
     fn llvm_options(&self) -> tdl_llvm::Options {
-        tdl_llvm::Options { opt_level: self.options.opt_level, cpu: self.options.cpu.clone() }
+        let gpu = tdl_llvm::Gpu::Simulated;
+        tdl_llvm::Options { opt_level: self.options.opt_level, cpu: self.options.cpu.clone(), gpu }
     }
 
     fn compile_main(
@@ -119,8 +124,12 @@ impl Session {
         catch_interrupts();
         let begin = Instant::now();
         let mut memory = None;
-        let started = |ctx: &Ctx| watch(&ctx.interrupt);
-        let ended = |ctx: &Ctx| memory = Some(ctx.memory.counters());
+        let device = self.options.device;
+        let started = |ctx: &mut Ctx| {
+            device.attach(ctx);
+            watch(&ctx.interrupt);
+        };
+        let ended = |ctx: &Ctx| memory = Some(ctx.counters());
         // SAFETY: the symbol is the table of an object that `tdl_llvm::compile` made
         let code = unsafe { start::run(&*table.cast::<abi::Program>(), args, &options, started, ended) };
         watch_nothing();
@@ -131,6 +140,15 @@ impl Session {
 
     /// Compiles a program to a native binary.
     pub fn build(&mut self, path: &Path, output: &Path) -> Result<(), Failure> {
+        if self.options.device == Device::Sim {
+            self.sources.read(path)?;
+            return Err(link_failure(
+                self,
+                tdl_source::code::E0603,
+                "cannot build: binaries have no simulated GPU".into(),
+                "leave `--device sim` out, or use `tdl run --device sim`",
+            ));
+        }
         let program = self.typed(path)?;
         let object = self.compile_main(&program, path, true)?;
         let debug = self.options.debug;
@@ -161,7 +179,7 @@ fn link_failure(session: &Session, code: tdl_source::Code, message: String, help
 /// Loop IR of all functions of a flat module.
 pub(crate) fn loops(session: &mut Session, module: &Module) -> Result<Program, Failure> {
     let all: Vec<_> = module.ids().collect();
-    let options = tdl_loops::Options { roots: all };
+    let options = tdl_loops::Options { roots: all, target: session.options.device.target() };
     let program = session.timings.time("loops", || tdl_loops::lower(module, &options))?;
     if session.options.verify {
         tdl_loops::verify(&program)?;

@@ -37,6 +37,26 @@ pub enum Device {
     Cpu,
     /// The reference interpreter.
     Interp,
+    /// The simulated GPU.
+    Sim,
+}
+
+impl Device {
+    /// What programs are lowered for.
+    pub(crate) fn target(self) -> tdl_loops::Target {
+        match self {
+            Device::Cpu | Device::Interp => tdl_loops::Target::Cpu,
+            Device::Sim => tdl_loops::Target::Gpu,
+        }
+    }
+
+    /// Gives a program its device.
+    pub(crate) fn attach(self, ctx: &mut tdl_runtime::Ctx) {
+        match self {
+            Device::Cpu | Device::Interp => {}
+            Device::Sim => ctx.attach(Box::new(tdl_runtime::sim::Sim::default())),
+        }
+    }
 }
 
 /// What `emit` shows.
@@ -50,6 +70,7 @@ pub enum Stage {
     Loops,
     Llvm,
     Asm,
+    Ptx,
 }
 
 /// The state of one command.

@@ -51,7 +51,6 @@ pub fn uniform_f64(word: u64) -> f64 {
 
 /// Standard normal by the inverse error function of M. Giles ("Approximating the erfinv function", GPU Computing Gems,
 /// 2011, single precision). The word's sign bit is the sign; the magnitude is exact in the middle and in the tail.
-#[expect(clippy::excessive_precision, reason = "coefficients as published")]
 pub fn normal_f32(word: u32) -> f32 {
     const SCALE: f32 = 1.0 / 4_294_967_296.0;
     let v = word as i32;
@@ -60,31 +59,15 @@ pub fn normal_f32(word: u32) -> f32 {
     let x = (2 * a + 1) as f32 * SCALE;
     let rest = (u32::MAX - 2 * a) as f32 * SCALE;
     let w = -log_f32(rest * (1.0 + x));
-    let p = if w < 5.0 {
-        let w = w - 2.5;
-        let p = 2.810_226_4e-8_f32;
-        let p = p.mul_add(w, 3.432_739_4e-7);
-        let p = p.mul_add(w, -3.523_387_7e-6);
-        let p = p.mul_add(w, -4.391_506_5e-6);
-        let p = p.mul_add(w, 2.185_808_7e-4);
-        let p = p.mul_add(w, -1.253_725_03e-3);
-        let p = p.mul_add(w, -4.177_681_64e-3);
-        let p = p.mul_add(w, 0.246_640_727);
-        p.mul_add(w, 1.501_409_41)
-    } else {
-        let w = w.sqrt() - 3.0;
-        let p = -2.002_142_57e-4_f32;
-        let p = p.mul_add(w, 1.009_505_58e-4);
-        let p = p.mul_add(w, 1.349_343_22e-3);
-        let p = p.mul_add(w, -3.673_428_44e-3);
-        let p = p.mul_add(w, 5.739_507_73e-3);
-        let p = p.mul_add(w, -7.622_461_3e-3);
-        let p = p.mul_add(w, 9.438_870_47e-3);
-        let p = p.mul_add(w, 1.001_674_06);
-        p.mul_add(w, 2.832_976_82)
-    };
+    let p = if w < 5.0 { chain32(w - 2.5, &NEAR_F32) } else { chain32(w.sqrt() - 3.0, &FAR_F32) };
     let z = p * x * std::f32::consts::SQRT_2;
     if v < 0 { -z } else { z }
+}
+
+/// `c[0]`, then `· x + c[i]`.
+#[inline(always)]
+fn chain32(x: f32, c: &[f32]) -> f32 {
+    c[1..].iter().fold(c[0], |p, c| p.mul_add(x, *c))
 }
 
 /// Natural logarithm of a positive normal number: `2 artanh s` with `s = (m - 1) / (m + 1)`, `m` in `[sqrt 1/2, sqrt 2)`.
@@ -94,11 +77,7 @@ fn log_f32(t: f32) -> f32 {
     let m = f32::from_bits(bits.wrapping_sub((e as u32) << 23));
     let s = (m - 1.0) / (m + 1.0);
     let s2 = s * s;
-    let p = 2.0_f32 / 9.0;
-    let p = p.mul_add(s2, 2.0 / 7.0);
-    let p = p.mul_add(s2, 2.0 / 5.0);
-    let p = p.mul_add(s2, 2.0 / 3.0);
-    let p = p.mul_add(s2, 2.0);
+    let p = chain32(s2, &LOG_F32);
     (e as f32).mul_add(std::f32::consts::LN_2, s * p)
 }
 
@@ -137,20 +116,54 @@ fn log_f64(t: f64) -> f64 {
     let m = f64::from_bits(bits.wrapping_sub((e as u64) << 52));
     let s = (m - 1.0) / (m + 1.0);
     let s2 = s * s;
-    let p = 2.0_f64 / 23.0;
-    let p = p.mul_add(s2, 2.0 / 21.0);
-    let p = p.mul_add(s2, 2.0 / 19.0);
-    let p = p.mul_add(s2, 2.0 / 17.0);
-    let p = p.mul_add(s2, 2.0 / 15.0);
-    let p = p.mul_add(s2, 2.0 / 13.0);
-    let p = p.mul_add(s2, 2.0 / 11.0);
-    let p = p.mul_add(s2, 2.0 / 9.0);
-    let p = p.mul_add(s2, 2.0 / 7.0);
-    let p = p.mul_add(s2, 2.0 / 5.0);
-    let p = p.mul_add(s2, 2.0 / 3.0);
-    let p = p.mul_add(s2, 2.0);
+    let p = LOG_F64[1..].iter().fold(LOG_F64[0], |p, c| p.mul_add(s2, *c));
     (e as f64).mul_add(std::f64::consts::LN_2, s * p)
 }
+
+/// Coefficients of [`normal_f32`], highest power first: in the middle, and in the tails.
+#[expect(clippy::excessive_precision, reason = "coefficients as published")]
+pub const NEAR_F32: [f32; 9] = [
+    2.810_226_4e-8,
+    3.432_739_4e-7,
+    -3.523_387_7e-6,
+    -4.391_506_5e-6,
+    2.185_808_7e-4,
+    -1.253_725_03e-3,
+    -4.177_681_64e-3,
+    0.246_640_727,
+    1.501_409_41,
+];
+#[expect(clippy::excessive_precision, reason = "coefficients as published")]
+pub const FAR_F32: [f32; 9] = [
+    -2.002_142_57e-4,
+    1.009_505_58e-4,
+    1.349_343_22e-3,
+    -3.673_428_44e-3,
+    5.739_507_73e-3,
+    -7.622_461_3e-3,
+    9.438_870_47e-3,
+    1.001_674_06,
+    2.832_976_82,
+];
+/// `2 artanh(s) / s` in powers of `s * s`, highest first.
+pub const LOG_F32: [f32; 5] = [2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0, 2.0];
+pub const LOG_F64: [f64; 12] = [
+    2.0 / 23.0,
+    2.0 / 21.0,
+    2.0 / 19.0,
+    2.0 / 17.0,
+    2.0 / 15.0,
+    2.0 / 13.0,
+    2.0 / 11.0,
+    2.0 / 9.0,
+    2.0 / 7.0,
+    2.0 / 5.0,
+    2.0 / 3.0,
+    2.0,
+];
+/// Coefficients of [`normal_f64`] above and below the line, lowest power first: in the middle, and in the tails up to 5 and
+/// beyond.
+pub const TABLES_F64: [[&[f64; 8]; 2]; 3] = [[&A, &B], [&C, &D], [&E, &F]];
 
 const A: [f64; 8] = [
     3.387_132_872_796_366_5,

@@ -13,7 +13,7 @@ use inkwell::memory_buffer::MemoryBuffer;
 use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{FileType, TargetMachine};
-use tdl_loops::ir::Program;
+use tdl_loops::ir::{Program, Target};
 use tdl_source::InternalError;
 
 pub use jit::Jit;
@@ -27,7 +27,28 @@ pub struct Options {
     pub opt_level: u8,
     /// `native`, or a name LLVM knows.
     pub cpu: String,
+    /// What runs the kernels of a program for a GPU.
+    pub gpu: Gpu,
 }
+
+/// A GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gpu {
+    /// The simulated one, on the host's processor.
+    Simulated,
+    /// NVIDIA's, of an architecture among [`GPUS`].
+    Cuda(String),
+}
+
+/// Architectures that there is PTX for, with the version of the PTX language that knows them.
+pub const GPUS: [(&str, &str); 6] = [
+    ("sm_75", "ptx70"),
+    ("sm_80", "ptx70"),
+    ("sm_86", "ptx71"),
+    ("sm_89", "ptx78"),
+    ("sm_90", "ptx78"),
+    ("sm_90a", "ptx80"),
+];
 
 /// The CPU name and features that `options` mean: what a program checks at its start.
 pub fn required_features(options: &Options) -> Vec<String> {
@@ -56,15 +77,10 @@ pub fn emit_llvm(program: &Program, info: &ProgramInfo, options: &Options) -> Re
 
 /// Assembly.
 pub fn emit_asm(program: &Program, info: &ProgramInfo, options: &Options) -> Result<String, InternalError> {
-    optimized(program, info, options, false, |_, machine, module| {
-        let buffer = machine
-            .write_to_memory_buffer(module, FileType::Assembly)
-            .map_err(|e| error("assembly", e.to_str().unwrap_or("?"), None))?;
-        Ok(String::from_utf8_lossy(buffer.as_slice()).trim_end_matches('\0').to_owned())
-    })
+    optimized(program, info, options, false, |_, machine, module| assembly(machine, module))
 }
 
-/// Parses, verifies and optimizes the module, and hands it over.
+/// The optimized module of a program.
 fn optimized<T>(
     program: &Program,
     info: &ProgramInfo,
@@ -74,18 +90,45 @@ fn optimized<T>(
 ) -> Result<T, InternalError> {
     let machine = target::machine(options).map_err(|e| error("target", &e, None))?;
     let (cpu, features) = target::cpu(options);
-    let mut source = text::module(program, info, with_main);
+    let ptx = match (&options.gpu, program.target) {
+        (Gpu::Cuda(arch), Target::Gpu) => Some(emit_ptx(program, arch, options.opt_level)?),
+        (Gpu::Cuda(_) | Gpu::Simulated, Target::Gpu | Target::Cpu) => None,
+    };
+    let mut source = text::module(program, info, with_main, ptx.as_deref());
     source.push_str(&target::attributes(&cpu, &features));
+    passes(&source, &machine, options.opt_level, f)
+}
+
+/// The kernels of a program for a GPU as PTX, for an architecture among [`GPUS`].
+pub fn emit_ptx(program: &Program, arch: &str, opt_level: u8) -> Result<String, InternalError> {
+    let machine = target::gpu(arch).map_err(|e| error("target", &e, None))?;
+    passes(&text::kernels(program), &machine, opt_level.max(1), |_, machine, module| assembly(machine, module))
+}
+
+fn assembly(machine: &TargetMachine, module: &Module<'_>) -> Result<String, InternalError> {
+    let buffer = machine
+        .write_to_memory_buffer(module, FileType::Assembly)
+        .map_err(|e| error("assembly", e.to_str().unwrap_or("?"), None))?;
+    Ok(String::from_utf8_lossy(buffer.as_slice()).trim_end_matches('\0').to_owned())
+}
+
+/// Parses, verifies and optimizes a module's text, and hands it over.
+fn passes<T>(
+    source: &str,
+    machine: &TargetMachine,
+    opt_level: u8,
+    f: impl FnOnce(&Context, &TargetMachine, &Module<'_>) -> Result<T, InternalError>,
+) -> Result<T, InternalError> {
     let context = Context::create();
     silence(&context);
     let buffer = MemoryBuffer::create_from_memory_range_copy(source.as_bytes(), "program");
     let module = context
         .create_module_from_ir(buffer)
-        .map_err(|e| error("llvm-parse", e.to_str().unwrap_or("?"), Some(source.clone())))?;
+        .map_err(|e| error("llvm-parse", e.to_str().unwrap_or("?"), Some(source.to_owned())))?;
     module.set_triple(&machine.get_triple());
     module.set_data_layout(&machine.get_target_data().get_data_layout());
-    module.verify().map_err(|e| error("llvm-verify", e.to_str().unwrap_or("?"), Some(source.clone())))?;
-    let passes = match options.opt_level {
+    module.verify().map_err(|e| error("llvm-verify", e.to_str().unwrap_or("?"), Some(source.to_owned())))?;
+    let passes = match opt_level {
         0 => "default<O0>",
         1 => "default<O1>",
         2 => "default<O2>",
@@ -93,13 +136,13 @@ fn optimized<T>(
     };
     let pass_options = PassBuilderOptions::create();
     pass_options.set_loop_vectorization(true);
-    pass_options.set_loop_slp_vectorization(options.opt_level > 1);
+    pass_options.set_loop_slp_vectorization(opt_level > 1);
     pass_options.set_loop_interleaving(true);
     pass_options.set_loop_unrolling(true);
     module
-        .run_passes(passes, &machine, pass_options)
+        .run_passes(passes, machine, pass_options)
         .map_err(|e| error("llvm-passes", e.to_str().unwrap_or("?"), None))?;
-    f(&context, &machine, &module)
+    f(&context, machine, &module)
 }
 
 /// LLVM's remarks (a loop that was not vectorised) are not for the user's terminal.

@@ -38,6 +38,20 @@ pub fn machine(options: &Options) -> Result<TargetMachine, String> {
         .ok_or_else(|| format!("LLVM cannot compile for `{cpu}`"))
 }
 
+/// An NVIDIA GPU.
+pub fn gpu(arch: &str) -> Result<TargetMachine, String> {
+    static INIT: Once = Once::new();
+    INIT.call_once(|| Target::initialize_nvptx(&InitializationConfig::default()));
+    let version = crate::GPUS.iter().find(|(name, _)| *name == arch).map(|(_, version)| version);
+    let features = format!("+{}", version.ok_or_else(|| format!("there is no PTX for `{arch}`"))?);
+    let triple = inkwell::targets::TargetTriple::create("nvptx64-nvidia-cuda");
+    let target = Target::from_triple(&triple).map_err(|e| e.to_str().unwrap_or("?").to_owned())?;
+    let level = OptimizationLevel::Default;
+    target
+        .create_target_machine(&triple, arch, &features, level, RelocMode::Default, CodeModel::Default)
+        .ok_or_else(|| format!("LLVM cannot compile for `{arch}`"))
+}
+
 /// Attribute group 0, which every function has.
 pub fn attributes(cpu: &str, features: &str) -> String {
     let features = if features.is_empty() { String::new() } else { format!(" \"target-features\"=\"{features}\"") };

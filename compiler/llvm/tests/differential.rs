@@ -1,19 +1,36 @@
-//! Native code against the reference interpreter: random programs, and every function of one operand over its range.
+//! Native code, for the CPU and for the simulated GPU, against the reference interpreter: random programs, and every function of one operand over its range.
 
 use tdl_ir::interp::{Interp, PlainHost, Tensor, Value};
 use tdl_ir::{BinaryOp, Builder, Dim, Dtype, FuncId, Module, Scalar, Type, UnaryOp};
 use tdl_llvm::{Jit, Options, ProgramInfo, symbol};
+use tdl_loops::Target;
 use tdl_runtime::abi::Func;
+use tdl_runtime::sim::Sim;
 use tdl_runtime::{Ctx, Output};
 use tdl_source::Span;
 
 fn options() -> Options {
-    Options { opt_level: 2, cpu: "native".into() }
+    Options { opt_level: 2, cpu: "native".into(), gpu: tdl_llvm::Gpu::Simulated }
 }
 
+/// What code is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Threads(usize),
+    Gpu,
+}
+
+const WAYS: [Way; 2] = [Way::Threads(1), Way::Gpu];
+
 /// Compiles a function and runs it. Results come back as tensors.
-fn native(module: &Module, id: FuncId, args: &[Value], threads: usize) -> Result<Vec<Value>, String> {
-    let program = tdl_loops::lower(module, &tdl_loops::Options { roots: vec![id] }).map_err(|e| e.to_string())?;
+fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<Value>, String> {
+    let (target, threads) = match way {
+        Way::Threads(n) => (Target::Cpu, n),
+        Way::Gpu => (Target::Gpu, 1),
+    };
+    let lowering = tdl_loops::Options { roots: vec![id], target };
+    let program = tdl_loops::lower(module, &lowering).map_err(|e| e.to_string())?;
+    tdl_loops::verify(&program).map_err(|e| e.to_string())?;
     let info = ProgramInfo { sites: vec![None; program.sites.len()], ..ProgramInfo::default() };
     let object = tdl_llvm::compile(&program, &info, &options(), false)
         .map_err(|e| format!("{e}\n{}", e.ir.as_deref().unwrap_or("")))?;
@@ -23,6 +40,9 @@ fn native(module: &Module, id: FuncId, args: &[Value], threads: usize) -> Result
     // SAFETY: the symbol is a generated function
     let code: Func = unsafe { std::mem::transmute(address) };
     let mut ctx = Ctx::new(threads, Output::Capture(String::new()));
+    if way == Way::Gpu {
+        ctx.attach(Box::new(Sim::default()));
+    }
     let mut slots = Vec::new();
     for a in args {
         match a {
@@ -32,7 +52,11 @@ fn native(module: &Module, id: FuncId, args: &[Value], threads: usize) -> Result
                 slots.push(u64::from_le_bytes(bits));
             }
             Value::Tensor(t) => {
-                slots.push(t.data.as_ptr() as u64);
+                let data = match &mut ctx.device {
+                    Some(d) => d.give(&t.data)?.ok_or("out of memory")?,
+                    None => t.data.as_ptr().cast_mut(),
+                };
+                slots.push(data as u64);
                 slots.extend(t.shape.iter().map(|d| *d as u64));
             }
             other => return Err(format!("{other:?}")),
@@ -53,6 +77,8 @@ fn native(module: &Module, id: FuncId, args: &[Value], threads: usize) -> Result
         let bytes = shape.iter().product::<usize>() * dtype.size();
         let data = if shape.is_empty() {
             out[at].to_le_bytes()[..bytes].to_vec()
+        } else if let Some(d) = &mut ctx.device {
+            d.fetch(out[at] as *const u8, bytes)?
         } else {
             // SAFETY: the function gave this many bytes out
             unsafe { std::slice::from_raw_parts(out[at] as *const u8, bytes) }.to_vec()
@@ -98,10 +124,12 @@ fn random_programs_agree() {
         let mut flat = tdl_transform::differentiate(&module, &[id], true).unwrap_or_else(|e| panic!("{e:?}"));
         tdl_transform::optimize(&mut flat, true).unwrap_or_else(|e| panic!("{e:?}"));
         let what = format!("seed {seed}\n{}", tdl_ir::print(&flat));
-        let one = native(&flat, FuncId(0), &args, 1).unwrap_or_else(|e| panic!("{what}\n{e}"));
+        let one = native(&flat, FuncId(0), &args, Way::Threads(1)).unwrap_or_else(|e| panic!("{what}\n{e}"));
         same(&one, &want, 2e-4, &what);
-        let two = native(&flat, FuncId(0), &args, 2).unwrap_or_else(|e| panic!("{what}\n{e}"));
+        let two = native(&flat, FuncId(0), &args, Way::Threads(2)).unwrap_or_else(|e| panic!("{what}\n{e}"));
         assert_eq!(one, two, "threads change the result\n{what}");
+        let gpu = native(&flat, FuncId(0), &args, Way::Gpu).unwrap_or_else(|e| panic!("{what}\n{e}"));
+        same(&gpu, &want, 2e-4, &what);
     }
 }
 
@@ -142,28 +170,30 @@ fn functions_of_one_operand_are_accurate() {
             let args = vec![Value::int(n as i64), Tensor::from_floats(dtype, vec![n], xs).into()];
             let module = elementwise(op, dtype);
             let want = Interp::new(&module).run(FuncId(0), args.clone(), &mut PlainHost::default()).expect("runs");
-            let got = native(&module, FuncId(0), &args, 1).unwrap_or_else(|e| panic!("{op:?}: {e}"));
-            let (want, got, xs) = (
-                want[0].tensor().expect("tensor").clone(),
-                got[0].tensor().expect("tensor").clone(),
-                args[1].tensor().expect("tensor").clone(),
-            );
-            for i in 0..n {
-                let (w, g, x) = (number(&want, i), number(&got, i), number(&xs, i));
-                let smallest = if dtype == Dtype::F32 { 1e-37 } else { 1e-300 };
-                let error = if w == g || w.is_nan() && g.is_nan() {
-                    0.0
-                } else if trig
-                    || matches!(op, UnaryOp::Lgamma | UnaryOp::Digamma | UnaryOp::Log | UnaryOp::Log2 | UnaryOp::Log10)
-                {
-                    // absolute near their zeros
-                    (w - g).abs() / w.abs().max(1.0)
-                } else {
-                    (w - g).abs() / w.abs().max(smallest)
-                };
-                if error.is_nan() || error > bound {
-                    worst.push(format!("{op:?} {dtype}({x:e}) = {g:e}, not {w:e} (error {error:e})"));
-                    break;
+            let (want, xs) = (want[0].tensor().expect("tensor").clone(), args[1].tensor().expect("tensor").clone());
+            for way in WAYS {
+                let got = native(&module, FuncId(0), &args, way).unwrap_or_else(|e| panic!("{op:?}: {e}"));
+                let got = got[0].tensor().expect("tensor").clone();
+                for i in 0..n {
+                    let (w, g, x) = (number(&want, i), number(&got, i), number(&xs, i));
+                    let smallest = if dtype == Dtype::F32 { 1e-37 } else { 1e-300 };
+                    let error = if w == g || w.is_nan() && g.is_nan() {
+                        0.0
+                    } else if trig
+                        || matches!(
+                            op,
+                            UnaryOp::Lgamma | UnaryOp::Digamma | UnaryOp::Log | UnaryOp::Log2 | UnaryOp::Log10
+                        )
+                    {
+                        // absolute near their zeros
+                        (w - g).abs() / w.abs().max(1.0)
+                    } else {
+                        (w - g).abs() / w.abs().max(smallest)
+                    };
+                    if error.is_nan() || error > bound {
+                        worst.push(format!("{way:?} {op:?} {dtype}({x:e}) = {g:e}, not {w:e} (error {error:e})"));
+                        break;
+                    }
                 }
             }
         }
@@ -214,18 +244,21 @@ fn powers_and_angles() {
         };
         let args = vec![Value::int(n as i64), column(|p| p.0), column(|p| p.1)];
         let want = Interp::new(&m).run(FuncId(0), args.clone(), &mut PlainHost::default()).expect("runs");
-        let got = native(&m, FuncId(0), &args, 1).unwrap_or_else(|e| panic!("{op:?}: {e}"));
-        let (want, got) = (want[0].tensor().expect("tensor").clone(), got[0].tensor().expect("tensor").clone());
-        let mut wrong = Vec::new();
-        for (i, (a, c)) in pairs.iter().enumerate() {
-            let (w, g) = (number(&want, i), number(&got, i));
-            // a remainder needs a quotient that f64 holds
-            let vast = op == BinaryOp::Rem && (a / c).abs() > 1e15 && c.is_finite();
-            let ok = w == g || w.is_nan() && g.is_nan() || (w - g).abs() <= bound * w.abs() || vast;
-            if !ok {
-                wrong.push(format!("{op:?}({a}, {c}) = {g}, not {w}"));
+        let want = want[0].tensor().expect("tensor").clone();
+        for way in WAYS {
+            let got = native(&m, FuncId(0), &args, way).unwrap_or_else(|e| panic!("{op:?}: {e}"));
+            let got = got[0].tensor().expect("tensor").clone();
+            let mut wrong = Vec::new();
+            for (i, (a, c)) in pairs.iter().enumerate() {
+                let (w, g) = (number(&want, i), number(&got, i));
+                // a remainder needs a quotient that f64 holds
+                let vast = op == BinaryOp::Rem && (a / c).abs() > 1e15 && c.is_finite();
+                let ok = w == g || w.is_nan() && g.is_nan() || (w - g).abs() <= bound * w.abs() || vast;
+                if !ok {
+                    wrong.push(format!("{op:?}({a}, {c}) = {g}, not {w}"));
+                }
             }
+            assert!(wrong.is_empty(), "{way:?}: {}", wrong.join("\n"));
         }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

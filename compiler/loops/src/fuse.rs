@@ -146,7 +146,7 @@ impl<'l> Lower<'l> {
         let members: Vec<&Member> = g.members.iter().collect();
         let (rank, cost) = (g.outer.len(), self.cost(g));
         let mut body = |l: &mut Self, idx: &[Idx]| _ = l.element(g, &members, idx);
-        match crossing(&runs, leaves) {
+        match crossing(&runs, leaves).filter(|_| !self.on_gpu()) {
             Some(across) => self.tiled(&runs, across, rank, cost, &mut body),
             None => self.over("map", &runs, rank, cost, &mut body),
         }
@@ -162,6 +162,19 @@ impl<'l> Lower<'l> {
             });
             return;
         };
+        if self.on_gpu() {
+            // one step for each element: neighbours go to neighbouring threads
+            let all = extents(runs);
+            self.launch(kind, &Size::product(&all), Work { elements: Size::ONE, cost }, |l, lo, hi| {
+                let head = l.code().begin_loop(lo, hi, LoopKind::Vector);
+                let at = l.decompose(head.var.into(), &all);
+                let mut idx = vec![Idx::ZERO; rank];
+                place_runs(&mut idx, runs, &at);
+                body(l, &idx);
+                l.code().end_loop(head, vec![], vec![]);
+            });
+            return;
+        }
         if outer.is_empty() {
             self.launch(kind, &last.extent, Work { elements: Size::ONE, cost }, |l, lo, hi| {
                 l.line(lo, hi, &mut Vec::new(), &mut |l, at| {
@@ -255,7 +268,7 @@ impl<'l> Lower<'l> {
             members.iter().filter(|m| matches!(m.part, Part::Reduce(_))).map(|m| m.value).collect();
         let rank = g.inner.len();
         let total = Size::product(&g.inner);
-        if total.as_const().is_some_and(|t| t <= 16) {
+        if total.as_const().is_some_and(|t| t <= 16) && !self.on_gpu() {
             self.host.begin_memo();
             let results = self.nest(&extents(&runs), &folds, &mut |l, at| {
                 let mut idx = vec![Idx::ZERO; rank];
@@ -313,9 +326,12 @@ impl<'l> Lower<'l> {
             }
             l.code().end_loop(head, vec![], vec![]);
         });
+        if self.on_gpu() {
+            self.finish(&partials, &folds, count);
+        }
         for (((buf, dtype), f), v) in partials.iter().zip(&folds).zip(reduced) {
             let ptr = self.buf(*buf).ptr;
-            let o = if count.as_i64() == Some(1) {
+            let o = if count.as_i64() == Some(1) || self.on_gpu() {
                 self.host.scalar(*dtype, Expr::Load { ptr, dtype: *dtype, index: Index::default() })
             } else {
                 let head = self.host.begin_loop(Operand::i64(0), count, LoopKind::Serial);
@@ -331,6 +347,31 @@ impl<'l> Lower<'l> {
             self.scalars.insert(v, o);
             self.release(*buf);
         }
+    }
+
+    /// Combines `count` partial results in their first element.
+    fn finish(&mut self, partials: &[(BufId, Dtype)], folds: &[Fold], count: Operand) {
+        if count.as_i64() == Some(1) {
+            return;
+        }
+        self.launch_over("finish", Operand::i64(1), Operand::i64(1), |l, _, _| {
+            let count = l.outer(count);
+            let head = l.code().begin_loop(Operand::i64(0), count, LoopKind::Vector);
+            let ptrs: Vec<Reg> = partials.iter().map(|(buf, _)| l.pointer(*buf, Access::ReadWrite)).collect();
+            let mut reductions = Vec::new();
+            for ((ptr, (_, dtype)), f) in ptrs.iter().zip(partials).zip(folds) {
+                let index = Index { offset: 0, terms: vec![Term { reg: head.var, stride: Operand::i64(1) }] };
+                let value = l.code().scalar(*dtype, Expr::Load { ptr: *ptr, dtype: *dtype, index });
+                let result = l.code().reg(RegTy::Scalar(*dtype));
+                reductions.push(Reduction { op: f.op, dtype: *dtype, init: f.identity(*dtype), value, result });
+            }
+            let results: Vec<Reg> = reductions.iter().map(|r| r.result).collect();
+            l.code().end_loop(head, vec![], reductions);
+            for ((ptr, (_, dtype)), result) in ptrs.iter().zip(partials).zip(results) {
+                let (ptr, dtype, index) = (*ptr, *dtype, Index::default());
+                l.code().push(Stmt::Store { ptr, dtype, index, value: result.into() });
+            }
+        });
     }
 
     /// Steps per partial result: at least [`CHUNK`] elements, at most [`PARTIALS`] chunks.

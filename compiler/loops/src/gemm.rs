@@ -182,7 +182,11 @@ impl Lower<'_> {
             batch: extents,
             accumulate,
         };
-        self.host.push(Stmt::Gemm(Box::new(gemm)));
+        if self.on_gpu() {
+            self.product(&gemm);
+        } else {
+            self.host.push(Stmt::Gemm(Box::new(gemm)));
+        }
         for head in heads.into_iter().rev() {
             self.host.end_loop(head, vec![], vec![]);
         }

@@ -106,7 +106,7 @@ impl Lower<'_> {
         assert!(self.kernel.is_none(), "kernels do not nest");
         let total = range.mul(&work.elements).as_const();
         let range_value = self.size(range);
-        if total.is_some_and(|t| t <= 8) {
+        if total.is_some_and(|t| t <= 8) && !self.on_gpu() {
             self.host.begin_memo();
             body(self, Operand::i64(0), range_value);
             self.host.end_memo();
@@ -134,25 +134,20 @@ impl Lower<'_> {
         k.code.end_memo();
         let body = k.code.blocks.pop().expect("the body is open");
         let words = if k.words.is_empty() { String::new() } else { format!(".{}", k.words.join("_")) };
-        let kernel = self.intern(format!("{kind}{words}"), k.code.regs, k.params, lo, hi, body);
+        let name = format!("{kind}{words}");
+        let kernel = Kernel { name, regs: k.code.regs, params: k.params, lo, hi, body, grid: None };
+        let kernel = self.intern(kernel);
         self.host.push(Stmt::Launch { kernel, args: k.args, range, grain });
     }
 
-    fn intern(
-        &mut self,
-        name: String,
-        regs: Vec<RegData>,
-        params: Vec<KernelParam>,
-        lo: Reg,
-        hi: Reg,
-        body: Vec<Stmt>,
-    ) -> KernelId {
-        let types: Vec<RegTy> = regs.iter().map(|r| r.ty).collect();
-        let key = format!("{types:?} {params:?} {body:?}");
+    /// The kernel's number; equal ones share one. Adds it to the name.
+    pub fn intern(&mut self, kernel: Kernel) -> KernelId {
+        let types: Vec<RegTy> = kernel.regs.iter().map(|r| r.ty).collect();
+        let key = format!("{types:?} {:?} {:?} {:?}", kernel.params, kernel.body, kernel.grid);
         let kernels = &mut self.shared.program.kernels;
         *self.shared.kernels.entry(key).or_insert_with(|| {
-            let name = format!("{name}.k{}", kernels.len());
-            kernels.push(Kernel { name, regs, params, lo, hi, body });
+            let name = format!("{}.k{}", kernel.name, kernels.len());
+            kernels.push(Kernel { name, ..kernel });
             KernelId(kernels.len() as u32 - 1)
         })
     }

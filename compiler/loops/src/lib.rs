@@ -14,6 +14,7 @@ mod effects;
 mod eval;
 mod fuse;
 mod gemm;
+mod gpu;
 mod graph;
 pub mod ir;
 mod kernel;
@@ -35,8 +36,8 @@ use tdl_ir::{FuncId, Function, Module, Op, Type};
 use tdl_source::InternalError;
 
 use graph::Graph;
-pub use ir::Program;
 use ir::{Func, Operand, Param, RegTy, ResultTy, Stmt};
+pub use ir::{Program, Target};
 use lower::{Lower, Shared};
 pub use print::{print, print_kernel};
 use values::{Role, Values};
@@ -47,6 +48,7 @@ pub use verify::verify;
 pub struct Options {
     /// Functions that can be called from outside; none: the module's entry, or everything if it has none.
     pub roots: Vec<FuncId>,
+    pub target: Target,
 }
 
 /// Lowers the roots of a module.
@@ -57,12 +59,16 @@ pub fn lower(module: &Module, options: &Options) -> Result<Program, InternalErro
         (roots, _) => roots.to_vec(),
     };
     let mut shared = Shared::default();
+    shared.program.target = options.target;
     for id in &roots {
         let func = prepare::prepare(module, module.func(*id));
         refuse_derivatives(&func)?;
         lower_function(&func, &mut shared);
     }
     let mut program = shared.program;
+    if options.target == Target::Gpu {
+        program.kernels.iter_mut().filter(|k| k.grid.is_none()).for_each(gpu::map);
+    }
     program.entry = module.entry.and_then(|e| roots.iter().position(|r| *r == e));
     Ok(program)
 }

@@ -100,6 +100,11 @@ impl<'a> Lower<'a> {
         }
     }
 
+    /// Are tensors in a GPU's memory, out of the host code's reach?
+    pub fn on_gpu(&self) -> bool {
+        self.shared.program.target == Target::Gpu
+    }
+
     /// Buffers that the current node needs for itself alone.
     pub fn temporaries(&mut self) -> &mut Vec<BufId> {
         &mut self.temps

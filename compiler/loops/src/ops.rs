@@ -64,7 +64,7 @@ impl<'l> Lower<'l> {
             }
             l.store(BufStore { id: to.id, dtype, dims: &to.dims }, &at, value);
         };
-        match crossing(&runs, &leaves) {
+        match crossing(&runs, &leaves).filter(|_| !self.on_gpu()) {
             Some(across) => self.tiled(&runs, across, dims.len(), cost, &mut body),
             None => self.over(kind, &runs, dims.len(), cost, &mut body),
         }
@@ -361,7 +361,11 @@ impl<'l> Lower<'l> {
         let (key, counter) = (self.scalar(inst.args[0]), self.scalar(inst.args[1]));
         let len = self.size(&Size::product(&self.sizes_of(r)));
         let dst = self.buf(buf).ptr;
-        self.runtime(RuntimeCall::Random { dst, dist, dtype, key, counter, len });
+        if self.on_gpu() {
+            self.draw(buf, dist, dtype, key, counter, len);
+        } else {
+            self.runtime(RuntimeCall::Random { dst, dist, dtype, key, counter, len });
+        }
         if scalar {
             self.load_scalar(r, buf, dtype);
             self.release(buf);

@@ -47,14 +47,17 @@ pub fn print_kernel(program: &Program, k: &Kernel) -> String {
             format!("{}: {}", reg_name(&k.regs, p.reg), reg_ty(t))
         }
     });
-    let _ = writeln!(
-        out,
-        "kernel {}({}) over {}..{}",
-        k.name,
-        params.collect::<Vec<_>>().join(", "),
-        reg_name(&k.regs, k.lo),
-        reg_name(&k.regs, k.hi)
-    );
+    let range = match k.grid {
+        None => format!("{}..{}", reg_name(&k.regs, k.lo), reg_name(&k.regs, k.hi)),
+        Some(g) => {
+            let range = reg_name(&k.regs, g.range);
+            match g.per {
+                Per::Thread => format!("{range} threads, {} to a block", g.threads),
+                Per::Block => format!("{range} blocks of {} threads", g.threads),
+            }
+        }
+    };
+    let _ = writeln!(out, "kernel {}({}) over {range}", k.name, params.collect::<Vec<_>>().join(", "));
     block_text(&mut out, program, &k.regs, &k.body);
     out
 }
@@ -178,6 +181,7 @@ impl Printer<'_> {
                 format!("({} ? {} : {})", self.o(*cond), self.o(*a), self.o(*b))
             }
             Expr::Convert { from: _, to, x } => format!("{to}({})", self.o(*x)),
+            Expr::Bits { from: _, to, x } => format!("bits.{to}({})", self.o(*x)),
             Expr::MulAdd { dtype: _, a, b, c } => {
                 format!("muladd({}, {}, {})", self.o(*a), self.o(*b), self.o(*c))
             }
@@ -186,6 +190,7 @@ impl Printer<'_> {
             Expr::IndexDiv { a, b } => format!("({} / {})", self.o(*a), self.o(*b)),
             Expr::IndexRem { a, b } => format!("({} % {})", self.o(*a), self.o(*b)),
             Expr::Offset { ptr, dtype: _, index } => format!("&{}[{}]", self.r(*ptr), self.index(index)),
+            Expr::Place(p) => format!("{p:?}").to_lowercase(),
             Expr::Data(d) => format!("@{}", d.0),
             Expr::Text(t) => format!("{t:?}"),
         }
@@ -257,6 +262,8 @@ impl Printer<'_> {
                 self.line(&line);
             }
             Stmt::Local { dst, dtype, len } => self.line(&format!("{} = local {dtype}[{len}]", self.r(*dst))),
+            Stmt::Shared { dst, dtype, len } => self.line(&format!("{} = shared {dtype}[{len}]", self.r(*dst))),
+            Stmt::Barrier => self.line("barrier"),
             Stmt::Alloc { dst, bytes, site: _ } => {
                 self.line(&format!("{} = alloc {}", self.r(*dst), self.o(*bytes)));
             }

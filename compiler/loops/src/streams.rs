@@ -43,6 +43,9 @@ pub struct RowScratch {
 impl Lower<'_> {
     /// Decides how a member of a group is written to `buf`; what waits in its row until then may need another place.
     pub fn stream_member(&mut self, g: &Group, m: &Member, waits: Option<&Member>, buf: BufId, leaves: &[Leaf]) {
+        if self.on_gpu() {
+            return;
+        }
         let large = self.bytes(m.value).as_const().is_some_and(|b| b >= LARGE);
         let read = leaves
             .iter()

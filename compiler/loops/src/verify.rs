@@ -14,7 +14,7 @@ pub fn verify(program: &Program) -> Result<(), InternalError> {
         ir: Some(crate::print(program)),
     };
     for f in &program.funcs {
-        let mut c = Checker { program, regs: &f.regs, seen: FxHashSet::default(), kernel: false, vector: false };
+        let mut c = Checker::new(program, &f.regs);
         for p in &f.params {
             c.define_all(&p.slots).map_err(|e| fail(&f.name, e))?;
         }
@@ -25,8 +25,12 @@ pub fn verify(program: &Program) -> Result<(), InternalError> {
         }
     }
     for k in &program.kernels {
-        let mut c = Checker { program, regs: &k.regs, seen: FxHashSet::default(), kernel: true, vector: false };
-        let params = k.params.iter().map(|p| p.reg).chain([k.lo, k.hi]).collect::<Vec<_>>();
+        if k.grid.is_some() != (program.target == Target::Gpu) {
+            return Err(fail(&k.name, "it is a kernel of another target".into()));
+        }
+        let mut c = Checker { kernel: true, grid: k.grid.is_some(), ..Checker::new(program, &k.regs) };
+        let bounds = k.grid.map_or(vec![k.lo, k.hi], |g| vec![g.range]);
+        let params = k.params.iter().map(|p| p.reg).chain(bounds).collect::<Vec<_>>();
         c.define_all(&params).map_err(|e| fail(&k.name, e))?;
         c.block(&k.body).map_err(|e| fail(&k.name, e))?;
     }
@@ -39,12 +43,17 @@ struct Checker<'p> {
     /// What is visible now.
     seen: FxHashSet<Reg>,
     kernel: bool,
+    grid: bool,
     vector: bool,
 }
 
 type Check = Result<(), String>;
 
-impl Checker<'_> {
+impl<'p> Checker<'p> {
+    fn new(program: &'p Program, regs: &'p [RegData]) -> Checker<'p> {
+        Checker { program, regs, seen: FxHashSet::default(), kernel: false, grid: false, vector: false }
+    }
+
     fn define(&mut self, r: Reg) -> Check {
         if r.0 as usize >= self.regs.len() {
             return Err(format!("register {} does not exist", r.0));
@@ -117,9 +126,20 @@ impl Checker<'_> {
                     | Stmt::For(_)
                     | Stmt::If(_)
                     | Stmt::Local { .. }
+                    | Stmt::Shared { .. }
+                    | Stmt::Barrier
             )
         {
             return Err(format!("a kernel may not hold {s:?}"));
+        }
+        let gpu = matches!(s, Stmt::Shared { .. } | Stmt::Barrier);
+        let cpu = match s {
+            Stmt::Stream { .. } => true,
+            Stmt::For(l) => l.kind == LoopKind::Vector,
+            _ => false,
+        };
+        if gpu && !self.grid || cpu && self.grid {
+            return Err(format!("a kernel of another target holds {s:?}"));
         }
         if self.vector && !matches!(s, Stmt::Let { .. } | Stmt::Store { .. }) {
             return Err(format!("a vector loop may not hold {s:?}"));
@@ -229,6 +249,8 @@ impl Checker<'_> {
             Stmt::Assert { ok, .. } => self.scalar(*ok, Dtype::Bool),
             Stmt::Gemm(g) => [g.m, g.n, g.k].into_iter().chain(g.batch.iter().copied()).try_for_each(i64),
             Stmt::Local { .. }
+            | Stmt::Shared { .. }
+            | Stmt::Barrier
             | Stmt::Runtime { .. }
             | Stmt::Print { .. }
             | Stmt::Format { .. }
@@ -270,6 +292,13 @@ impl Checker<'_> {
                 self.scalar(*b, *dtype)?;
                 *dtype
             }
+            Expr::Bits { from, to, x } => {
+                if from.size() != to.size() {
+                    return Err(format!("{from} and {to} have not the same size"));
+                }
+                self.scalar(*x, *from)?;
+                *to
+            }
             Expr::Convert { from, to, x } => {
                 self.scalar(*x, *from)?;
                 *to
@@ -292,11 +321,14 @@ impl Checker<'_> {
                 self.scalar(*b, Dtype::I64)?;
                 Dtype::I64
             }
+            Expr::Offset { .. } if self.grid => return Err("a kernel of a GPU has no addresses of parts".into()),
             Expr::Offset { ptr, dtype: _, index } => {
                 self.expect((*ptr).into(), RegTy::Ptr)?;
                 self.index(index)?;
                 return Ok(RegTy::Ptr);
             }
+            Expr::Place(_) if self.grid => Dtype::I64,
+            Expr::Place(_) => return Err("the host is not in a grid".into()),
             Expr::Data(_) => return Ok(RegTy::Ptr),
             Expr::Text(_) => return Ok(RegTy::Str),
         }))

@@ -15,7 +15,7 @@ impl Expr {
     /// Calls `f` on every operand, pointers and text handles included.
     pub fn visit(&self, f: &mut impl FnMut(Operand)) {
         match self {
-            Expr::Copy(x) | Expr::Unary { x, .. } | Expr::Convert { x, .. } => f(*x),
+            Expr::Copy(x) | Expr::Unary { x, .. } | Expr::Convert { x, .. } | Expr::Bits { x, .. } => f(*x),
             Expr::Binary { a, b, .. }
             | Expr::Compare { a, b, .. }
             | Expr::IndexDiv { a, b }
@@ -38,7 +38,7 @@ impl Expr {
                 index.visit(f);
             }
             Expr::Index(index) => index.visit(f),
-            Expr::Data(_) | Expr::Text(_) => {}
+            Expr::Place(_) | Expr::Data(_) | Expr::Text(_) => {}
         }
     }
 }
@@ -191,7 +191,7 @@ impl Stmt {
                 f((*src).into());
                 f(*len);
             }
-            Stmt::Local { .. } | Stmt::Safepoint => {}
+            Stmt::Local { .. } | Stmt::Shared { .. } | Stmt::Barrier | Stmt::Safepoint => {}
             Stmt::Alloc { bytes, .. } => f(*bytes),
             Stmt::Free { ptr } => f((*ptr).into()),
             Stmt::Launch { args, range, grain, .. } => {
@@ -239,6 +239,8 @@ impl Stmt {
             | Stmt::Store { .. }
             | Stmt::Stream { .. }
             | Stmt::Local { .. }
+            | Stmt::Shared { .. }
+            | Stmt::Barrier
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
@@ -265,6 +267,8 @@ impl Stmt {
             | Stmt::Store { .. }
             | Stmt::Stream { .. }
             | Stmt::Local { .. }
+            | Stmt::Shared { .. }
+            | Stmt::Barrier
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
@@ -284,15 +288,18 @@ impl Stmt {
     /// The registers that are visible after the statement.
     pub fn defs(&self) -> Vec<Reg> {
         match self {
-            Stmt::Let { dst, .. } | Stmt::Local { dst, .. } | Stmt::Alloc { dst, .. } | Stmt::Format { dst, .. } => {
-                vec![*dst]
-            }
+            Stmt::Let { dst, .. }
+            | Stmt::Local { dst, .. }
+            | Stmt::Shared { dst, .. }
+            | Stmt::Alloc { dst, .. }
+            | Stmt::Format { dst, .. } => vec![*dst],
             Stmt::For(l) => l.carried.iter().map(|c| c.result).chain(l.reductions.iter().map(|r| r.result)).collect(),
             Stmt::If(i) => i.results.iter().map(|r| r.result).collect(),
             Stmt::While(w) => w.carried.iter().map(|c| c.result).collect(),
             Stmt::Runtime { call, .. } => call.defs(),
             Stmt::Store { .. }
             | Stmt::Stream { .. }
+            | Stmt::Barrier
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::CopyBytes { .. }

@@ -12,7 +12,7 @@ fn module(text: &str) -> tdl_ir::Module {
 fn snapshot(name: &str, text: &str) {
     let module = module(text);
     let roots = module.ids().collect();
-    let program = lower(&module, &Options { roots }).expect("no derivatives");
+    let program = lower(&module, &Options { roots, ..Options::default() }).expect("no derivatives");
     insta::assert_snapshot!(name, print(&program));
 }
 
@@ -20,7 +20,7 @@ fn snapshot(name: &str, text: &str) {
 fn allocations(text: &str, sizes: &[i64]) -> usize {
     let module = module(text);
     let id = module.ids().next().expect("a function");
-    let program = lower(&module, &Options { roots: vec![id] }).expect("no derivatives");
+    let program = lower(&module, &Options { roots: vec![id], ..Options::default() }).expect("no derivatives");
     let mut machine = support::Machine::new(&program);
     machine.run(0, &arguments(&module, id, sizes)).expect("no failure");
     machine.allocs

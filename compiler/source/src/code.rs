@@ -79,6 +79,7 @@ codes! {
     E0507 = 507, "results of mapped lanes that do not fit together";
     E0601 = 601, "no C compiler to link with";
     E0602 = 602, "the linker failed";
+    E0603 = 603, "no binary for this device";
     E0701 = 701, "an assertion failed";
     E0702 = 702, "an index out of range";
     E0703 = 703, "a size that does not fit";
@@ -87,4 +88,5 @@ codes! {
     E0706 = 706, "a file that cannot be read or written";
     E0707 = 707, "the program was interrupted";
     E0708 = 708, "a NaN, under `--trap-nan`";
+    E0709 = 709, "the GPU failed";
 }

@@ -5,6 +5,7 @@
 //! valid and of the sizes given here for the length of the call.
 #![allow(clippy::missing_safety_doc, unsafe_op_in_unsafe_fn)]
 
+use std::borrow::Cow;
 use std::ffi::c_void;
 
 use super::{Arg, Dtype, Entry, FAILED, Gemm, OK, Text};
@@ -14,7 +15,28 @@ use crate::files;
 use crate::fmt::{self, Piece};
 use crate::product;
 
+pub mod device;
 pub mod host;
+
+/// What code for a GPU calls.
+pub fn device_symbols() -> Vec<(&'static str, usize)> {
+    let all = vec![
+        ("tdl_device_alloc", device::tdl_device_alloc as *const () as usize),
+        ("tdl_device_free", device::tdl_device_free as *const () as usize),
+        ("tdl_device_data", device::tdl_device_data as *const () as usize),
+        ("tdl_device_read", device::tdl_device_read as *const () as usize),
+        ("tdl_device_write", device::tdl_device_write as *const () as usize),
+        ("tdl_device_copy", device::tdl_device_copy as *const () as usize),
+        ("tdl_device_zero", device::tdl_device_zero as *const () as usize),
+        ("tdl_device_launch", device::tdl_device_launch as *const () as usize),
+        ("tdl_device_sort", device::tdl_device_sort as *const () as usize),
+        ("tdl_device_count_true", device::tdl_device_count_true as *const () as usize),
+        ("tdl_device_positions", device::tdl_device_positions as *const () as usize),
+    ];
+    #[cfg(feature = "sim")]
+    let all = [all, crate::sim::symbols()].concat();
+    all
+}
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -38,11 +60,15 @@ pub unsafe extern "C" fn tdl_alloc(ctx: *mut Ctx, bytes: i64, site: u32) -> *mut
     match size.and_then(|s| ctx.memory.alloc(s)) {
         Some(p) => p.as_ptr(),
         None => {
-            let message = format!("out of memory: a tensor of {} was asked for", fmt::bytes(bytes));
-            ctx.fail(Failure { kind: FailureKind::Memory, message, site: Some(site) });
+            ctx.fail(out_of_memory(bytes, site));
             std::ptr::null_mut()
         }
     }
+}
+
+fn out_of_memory(bytes: i64, site: u32) -> Failure {
+    let message = format!("out of memory: a tensor of {} was asked for", fmt::bytes(bytes));
+    Failure { kind: FailureKind::Memory, message, site: Some(site) }
 }
 
 #[unsafe(no_mangle)]
@@ -99,13 +125,13 @@ pub unsafe extern "C" fn tdl_fail(
     args: *const Arg,
     n_args: u64,
 ) {
-    let message = formatted(pieces, pieces_len, args, n_args);
+    let message = formatted(&mut *ctx, pieces, pieces_len, args, n_args);
     let kind = FailureKind::from_assert(kind);
     (*ctx).fail(Failure { kind, message, site: Some(site) });
 }
 
 /// Pieces are a sequence of: kind (0 text, 1 value), length as 4 little-endian bytes, the text or format.
-unsafe fn formatted(pieces: *const u8, len: u64, args: *const Arg, n_args: u64) -> String {
+unsafe fn formatted(ctx: &mut Ctx, pieces: *const u8, len: u64, args: *const Arg, n_args: u64) -> String {
     let bytes = slice(pieces, len);
     let args = slice(args, n_args);
     let mut values = args.iter();
@@ -115,7 +141,7 @@ unsafe fn formatted(pieces: *const u8, len: u64, args: *const Arg, n_args: u64) 
             Piece::Text(t) => out.push_str(t),
             Piece::Value(spec) => {
                 if let Some(arg) = values.next() {
-                    out.push_str(&value(arg, spec));
+                    out.push_str(&value(ctx, arg, spec));
                 }
             }
         }
@@ -127,25 +153,37 @@ unsafe fn slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
     if len == 0 { &[] } else { std::slice::from_raw_parts(ptr, len as usize) }
 }
 
-/// The elements and extents behind an argument.
-unsafe fn tensor(arg: &Arg) -> Option<(Dtype, Vec<usize>, &[u8])> {
-    let dtype = Dtype::from_code(arg.dtype)?;
+/// What is behind an argument that is no text.
+type Tensor<'a> = (Dtype, Vec<usize>, Cow<'a, [u8]>);
+
+/// The elements and extents behind an argument; `None` for a text.
+unsafe fn tensor<'a>(ctx: &mut Ctx, arg: &'a Arg) -> Result<Option<Tensor<'a>>> {
+    let Some(dtype) = Dtype::from_code(arg.dtype) else { return Ok(None) };
     if arg.dims.is_null() {
         let bits = &arg.value as *const u64 as *const u8;
-        return Some((dtype, Vec::new(), slice(bits, dtype.size() as u64)));
+        return Ok(Some((dtype, Vec::new(), Cow::Borrowed(slice(bits, dtype.size() as u64)))));
     }
     let shape: Vec<usize> = slice(arg.dims, u64::from(arg.rank)).iter().map(|d| *d as usize).collect();
     let n: usize = shape.iter().product();
-    Some((dtype, shape, slice(arg.value as *const u8, (n * dtype.size()) as u64)))
+    let bytes = n * dtype.size();
+    let data = match &mut ctx.device {
+        Some(d) => Cow::Owned(d.fetch(arg.value as *const u8, bytes)?),
+        None => Cow::Borrowed(slice(arg.value as *const u8, bytes as u64)),
+    };
+    Ok(Some((dtype, shape, data)))
 }
 
-unsafe fn value(arg: &Arg, spec: &str) -> String {
+unsafe fn value(ctx: &mut Ctx, arg: &Arg, spec: &str) -> String {
     if arg.dtype == super::TEXT {
         return fmt::text(text_of(arg.value as *const c_void), spec);
     }
-    match tensor(arg) {
-        Some((dtype, shape, bytes)) => fmt::tensor(dtype, &shape, bytes, spec),
-        None => "?".into(),
+    match tensor(ctx, arg) {
+        Ok(Some((dtype, shape, bytes))) => fmt::tensor(dtype, &shape, &bytes, spec),
+        Ok(None) => "?".into(),
+        Err(message) => {
+            ctx.fail(Failure { kind: FailureKind::Device, message, site: None });
+            "?".into()
+        }
     }
 }
 
@@ -163,9 +201,12 @@ pub unsafe extern "C" fn tdl_print(
     end: *const u8,
     end_len: u64,
 ) -> i32 {
-    let mut text = formatted(pieces, pieces_len, args, n_args);
-    text.push_str(Text { ptr: end, len: end_len }.as_str());
     let ctx = &mut *ctx;
+    let mut text = formatted(ctx, pieces, pieces_len, args, n_args);
+    if ctx.failed() {
+        return FAILED;
+    }
+    text.push_str(Text { ptr: end, len: end_len }.as_str());
     ctx.progress.clear();
     match ctx.output.write(&text) {
         Ok(()) => OK,
@@ -187,7 +228,7 @@ pub unsafe extern "C" fn tdl_format(
     args: *const Arg,
     n_args: u64,
 ) -> *const c_void {
-    let text = formatted(pieces, pieces_len, args, n_args);
+    let text = formatted(&mut *ctx, pieces, pieces_len, args, n_args);
     (*ctx).keep_text(text)
 }
 
@@ -256,9 +297,18 @@ pub unsafe extern "C" fn tdl_stack_new(ctx: *mut Ctx) -> *mut c_void {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_stack_grow(ctx: *mut Ctx, stack: *mut c_void, bytes: i64, site: u32) -> *mut u8 {
     let ctx = &mut *ctx;
-    match ctx.memory.stack_grow(stack as *mut crate::memory::Stack, bytes as usize) {
-        Some(p) => p.as_ptr(),
-        None => {
+    let stack = stack as *mut crate::memory::Stack;
+    let grown = match &mut ctx.device {
+        Some(d) => d.stack_grow(stack, bytes as usize),
+        None => Ok(ctx.memory.stack_grow(stack, bytes as usize).map(std::ptr::NonNull::as_ptr)),
+    };
+    match grown {
+        Ok(Some(p)) => p,
+        Err(message) => {
+            ctx.fail(Failure { kind: FailureKind::Device, message, site: Some(site) });
+            std::ptr::null_mut()
+        }
+        Ok(None) => {
             let message = format!("out of memory: the gradient of a loop keeps {} more", fmt::bytes(bytes));
             ctx.fail(Failure { kind: FailureKind::Memory, message, site: Some(site) });
             std::ptr::null_mut()
@@ -276,15 +326,16 @@ pub unsafe extern "C" fn tdl_stack_contents(stack: *const c_void, bytes: *mut i6
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_stack_free(ctx: *mut Ctx, stack: *mut c_void) {
-    (*ctx).memory.stack_free(stack as *mut crate::memory::Stack);
+    let (ctx, stack) = (&mut *ctx, stack as *mut crate::memory::Stack);
+    match &mut ctx.device {
+        Some(d) => d.stack_free(&mut ctx.memory, stack),
+        None => ctx.memory.stack_free(stack),
+    }
 }
 
 /// Copies bytes into memory of the program's own.
 fn give(ctx: &mut Ctx, bytes: &[u8]) -> Result<*mut u8> {
-    let p = ctx.memory.alloc(bytes.len()).ok_or_else(|| "out of memory".to_owned())?;
-    // SAFETY: `p` has room for `bytes`
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), p.as_ptr(), bytes.len()) };
-    Ok(p.as_ptr())
+    ctx.give(bytes)?.ok_or_else(|| "out of memory".to_owned())
 }
 
 #[unsafe(no_mangle)]
@@ -339,11 +390,15 @@ pub unsafe extern "C" fn tdl_read_text(ctx: *mut Ctx, path: *const c_void, out: 
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_save(ctx: *mut Ctx, path: *const c_void, entries: *const Entry, n: u64, site: u32) -> i32 {
-    guard(ctx, site, FailureKind::Io, |_| {
-        let all: Vec<files::Named<'_>> = slice(entries, n)
+    guard(ctx, site, FailureKind::Io, |ctx| {
+        let entries = slice(entries, n);
+        let tensors: Vec<Option<Tensor<'_>>> = entries.iter().map(|e| tensor(ctx, &e.value)).collect::<Result<_>>()?;
+        let all: Vec<files::Named<'_>> = entries
             .iter()
-            .filter_map(|e| {
-                tensor(&e.value).map(|(d, s, b)| files::Named { name: e.name.as_str(), dtype: d, shape: s, bytes: b })
+            .zip(&tensors)
+            .filter_map(|(e, t)| {
+                let (dtype, shape, bytes) = t.as_ref()?;
+                Some(files::Named { name: e.name.as_str(), dtype: *dtype, shape: shape.clone(), bytes })
             })
             .collect();
         files::save(text_of(path), &all)
@@ -361,7 +416,7 @@ pub unsafe extern "C" fn tdl_load(
     extra: u32,
     site: u32,
 ) -> i32 {
-    guard(ctx, site, FailureKind::Io, |_| {
+    guard(ctx, site, FailureKind::Io, |ctx| {
         let path = text_of(path);
         let entries = slice(entries, n);
         let wanted: Vec<(&str, Dtype, Vec<usize>)> = entries
@@ -372,10 +427,14 @@ pub unsafe extern "C" fn tdl_load(
                 Some((e.name.as_str(), dtype, dims.iter().map(|d| *d as usize).collect()))
             })
             .collect();
-        let renamed = if renamed.is_null() { None } else { tensor(&*renamed).map(|(_, _, bytes)| bytes) };
-        let loaded = files::load(path, &wanted, renamed, extra != 0)?;
+        let renamed = if renamed.is_null() { None } else { tensor(ctx, &*renamed)?.map(|(_, _, bytes)| bytes) };
+        let loaded = files::load(path, &wanted, renamed.as_deref(), extra != 0)?;
         for (e, bytes) in entries.iter().zip(loaded) {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), e.value.value as *mut u8, bytes.len());
+            let to = e.value.value as *mut u8;
+            match &mut ctx.device {
+                Some(d) => d.device.write(to, &bytes)?,
+                None => std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()),
+            }
         }
         Ok(())
     })
@@ -383,8 +442,8 @@ pub unsafe extern "C" fn tdl_load(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_write_npy(ctx: *mut Ctx, path: *const c_void, value: *const Arg, site: u32) -> i32 {
-    guard(ctx, site, FailureKind::Io, |_| match tensor(&*value) {
-        Some((dtype, shape, bytes)) => files::write_npy(text_of(path), dtype, &shape, bytes),
+    guard(ctx, site, FailureKind::Io, |ctx| match tensor(ctx, &*value)? {
+        Some((dtype, shape, bytes)) => files::write_npy(text_of(path), dtype, &shape, &bytes),
         None => Err("a text cannot be written as npy".into()),
     })
 }

@@ -63,8 +63,8 @@ impl Emit<'_> {
             UnaryOp::Tanh => m.tanh(x),
             UnaryOp::Sigmoid => m.sigmoid(x),
             UnaryOp::Erf => m.erf(x),
-            UnaryOp::Lgamma => m.library("tdl_lgamma", x),
-            UnaryOp::Digamma => m.library("tdl_digamma", x),
+            UnaryOp::Lgamma => m.library("lgamma", x),
+            UnaryOp::Digamma => m.library("digamma", x),
             UnaryOp::IsNan => m.cmp("uno", x, x),
             UnaryOp::IsFinite => {
                 let a = m.call("fabs", &[x]);

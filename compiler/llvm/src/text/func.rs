@@ -6,9 +6,10 @@ use std::fmt::Write;
 use tdl_ir::{Dtype, ReduceOp, Scalar};
 use tdl_loops::ir::{
     Access, Carried, Expr, For, Func, If, Index, Kernel, KernelId, LoopKind, Operand, Program, Reduction, Reg, RegData,
-    RegTy, ResultTy, Stmt, While,
+    RegTy, Stmt, Target, While,
 };
 
+use super::gpu::Machine;
 use super::{Globals, literal, llty, memty, symbol};
 
 /// Emits one function's body.
@@ -32,6 +33,15 @@ pub(crate) struct Emit<'a> {
     pub debug: Option<super::debug::Host>,
     /// Writes past the caches, which others see after a fence.
     streams: bool,
+    /// What runs this code.
+    pub machine: Machine,
+    /// Memory of one thread.
+    pub private: HashSet<Reg>,
+    /// Bytes that the threads of a block share so far, and barriers.
+    pub shared_bytes: usize,
+    pub barriers: usize,
+    /// The kernel's number.
+    pub kernel: usize,
 }
 
 pub fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &Kernel) {
@@ -69,7 +79,7 @@ fn thunk(out: &mut String, id: usize, k: &Kernel) {
     let _ = writeln!(out, "  call void @k{id}({})\n  ret void\n}}\n", args.join(", "));
 }
 
-fn reg_ty(ty: RegTy) -> &'static str {
+pub(super) fn reg_ty(ty: RegTy) -> &'static str {
     match ty {
         RegTy::Scalar(d) => llty(d),
         RegTy::Ptr | RegTy::Str | RegTy::Stack => "ptr",
@@ -79,6 +89,9 @@ fn reg_ty(ty: RegTy) -> &'static str {
 pub fn host(out: &mut String, g: &mut Globals, program: &Program, f: &Func) {
     let debug = super::debug::begin(g, f);
     let mut e = Emit::new(g, program, &f.regs);
+    if program.target == Target::Gpu {
+        e.machine = Machine::HostOfGpu;
+    }
     e.debug = debug;
     let mut slot = 0;
     for p in &f.params {
@@ -104,11 +117,10 @@ pub fn host(out: &mut String, g: &mut Globals, program: &Program, f: &Func) {
         out.push_str("fail:\n  ret i32 1\n");
     }
     out.push_str("}\n\n");
-    let _ = f.results.iter().map(|r: &ResultTy| r.slots()).sum::<usize>();
 }
 
 impl<'a> Emit<'a> {
-    fn new(g: &'a mut Globals, program: &'a Program, regs: &'a [RegData]) -> Emit<'a> {
+    pub(super) fn new(g: &'a mut Globals, program: &'a Program, regs: &'a [RegData]) -> Emit<'a> {
         let names = (0..regs.len()).map(|i| format!("%r{i}")).collect();
         Emit {
             g,
@@ -124,6 +136,11 @@ impl<'a> Emit<'a> {
             fails: false,
             debug: None,
             streams: false,
+            machine: Machine::Cpu,
+            private: HashSet::new(),
+            shared_bytes: 0,
+            barriers: 0,
+            kernel: 0,
         }
     }
 
@@ -280,7 +297,13 @@ impl<'a> Emit<'a> {
             Stmt::Store { ptr, dtype, index, value } => {
                 let at = self.address(*ptr, *dtype, index);
                 let v = self.op(*value);
-                self.store(&at, *dtype, &v);
+                match self.machine {
+                    Machine::HostOfGpu => self.write_there(&at, *dtype, &v),
+                    Machine::Cpu | Machine::Simulated | Machine::Ptx => {
+                        self.watch(*ptr, &at, *dtype, true);
+                        self.store(&at, *dtype, &v);
+                    }
+                }
             }
             Stmt::Stream { dst, dtype, index, src, len } => {
                 self.streams = true;
@@ -295,8 +318,14 @@ impl<'a> Emit<'a> {
                 let slot = self.fresh();
                 let _ = writeln!(self.slots, "  {slot} = alloca [{len} x {}], align 64", memty(*dtype));
                 self.set(*dst, slot);
+                self.private.insert(*dst);
             }
+            Stmt::Shared { dst, dtype, len } => self.shared(*dst, *dtype, *len),
+            Stmt::Barrier => self.barrier(),
             Stmt::While(w) => self.while_loop(w),
+            Stmt::Launch { kernel, args, range, grain: _ } if self.machine == Machine::HostOfGpu => {
+                self.launch_there(*kernel, args, *range);
+            }
             Stmt::Launch { kernel, args, range, grain } => self.launch(*kernel, args, *range, *grain),
             Stmt::Debug { site, func, variable } => self.debug(*site, func, variable.as_ref()),
             Stmt::Alloc { .. }
@@ -318,8 +347,15 @@ impl<'a> Emit<'a> {
             Expr::Copy(o) => self.op(*o),
             Expr::Load { ptr, dtype, index } => {
                 let at = self.address(*ptr, *dtype, index);
-                self.load(&at, *dtype)
+                match self.machine {
+                    Machine::HostOfGpu => self.read_there(&at, *dtype),
+                    Machine::Cpu | Machine::Simulated | Machine::Ptx => {
+                        self.watch(*ptr, &at, *dtype, false);
+                        self.load(&at, *dtype)
+                    }
+                }
             }
+            Expr::Place(p) => self.place(*p),
             Expr::Index(i) => self.index(i),
             Expr::IndexDiv { a, b } => {
                 let text = format!("{}, {}", self.op(*a), self.op(*b));
@@ -330,6 +366,7 @@ impl<'a> Emit<'a> {
                 self.tmp("urem i64 ", &text)
             }
             Expr::Offset { ptr, dtype, index } => self.address(*ptr, *dtype, index),
+            Expr::Data(id) if self.machine == Machine::HostOfGpu => self.data_there(*id),
             Expr::Data(id) => format!("@data{}", id.0),
             Expr::Text(t) => {
                 let c = self.g.constant(t.as_bytes());
@@ -340,6 +377,7 @@ impl<'a> Emit<'a> {
             | Expr::Compare { .. }
             | Expr::Select { .. }
             | Expr::Convert { .. }
+            | Expr::Bits { .. }
             | Expr::MulAdd { .. } => self.scalar(e),
         }
     }
@@ -493,9 +531,8 @@ impl<'a> Emit<'a> {
         self.line(&format!("br label %{done}"));
         self.start(&large);
         let env = self.slot(&format!("[{} x i64]", args.len().max(1)));
-        for (i, (a, text)) in args.iter().zip(&typed).enumerate() {
+        for (i, text) in typed.iter().enumerate() {
             let at = self.tmp("getelementptr i64, ptr ", &format!("{env}, i64 {i}"));
-            let _ = a;
             self.line(&format!("store {text}, ptr {at}"));
         }
         self.line(&format!(
@@ -504,6 +541,5 @@ impl<'a> Emit<'a> {
         ));
         self.line(&format!("br label %{done}"));
         self.start(&done);
-        let _ = self.program;
     }
 }

@@ -7,9 +7,13 @@ use std::f64::consts::{FRAC_1_SQRT_2, LOG2_E, LOG10_E, PI};
 use tdl_ir::Dtype;
 
 use super::func::Emit;
+use super::gpu::Machine;
 use super::{literal, llty};
 
 mod exponential;
+mod gamma;
+
+pub(super) use gamma::functions as gamma_functions;
 
 /// Straight-line arithmetic in one float type.
 pub(super) struct Fp<'e, 'a> {
@@ -478,8 +482,12 @@ impl<'e, 'a> Fp<'e, 'a> {
         self.select(&unit, &one, &r)
     }
 
-    /// A function of the runtime, in f64.
+    /// A function in f64: the runtime's, or on a GPU the module's own.
     pub fn library(&mut self, name: &str, x: &str) -> String {
+        let name = &match self.e.machine {
+            Machine::Cpu | Machine::HostOfGpu => format!("tdl_{name}"),
+            Machine::Simulated | Machine::Ptx => format!("tdl.{name}"),
+        };
         if self.double() {
             return self.e.tmp(&format!("call double @{name}(double "), &format!("{x})"));
         }

@@ -6,6 +6,7 @@
 mod debug;
 mod float;
 mod func;
+mod gpu;
 mod math;
 mod runtime;
 mod scalar;
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use tdl_ir::{Dtype, HostFn, Scalar};
-use tdl_loops::ir::Program;
+use tdl_loops::ir::{Program, Target};
 
 pub use table::{ProgramInfo, ProgramParam, SiteText};
 
@@ -25,16 +26,30 @@ pub fn symbol(name: &str) -> String {
     format!("tdl_fn_{clean}")
 }
 
-/// The whole module; `with_main` adds the C `main` of a binary.
-pub fn module(program: &Program, info: &ProgramInfo, with_main: bool) -> String {
+/// Kernels of a program for a GPU alone, to be compiled to PTX.
+pub fn kernels(program: &Program) -> String {
+    gpu::ptx(program)
+}
+
+/// The whole module; `with_main` adds the C `main` of a binary. `ptx` is the assembly of the kernels, if a GPU runs them; without it, a
+/// program for a GPU runs on the simulated one.
+pub fn module(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Option<&str>) -> String {
     let mut g = Globals::default();
     let mut body = String::new();
     if info.debug {
         g.debug = Some(debug::Unit::new(&mut g, info));
         body.push_str("declare void @llvm.dbg.declare(metadata, metadata, metadata)\n");
     }
-    for (i, k) in program.kernels.iter().enumerate() {
-        func::kernel(&mut body, &mut g, program, i, k);
+    match program.target {
+        Target::Cpu => {
+            for (i, k) in program.kernels.iter().enumerate() {
+                func::kernel(&mut body, &mut g, program, i, k);
+            }
+            body.push_str(scalar::STREAM);
+        }
+        Target::Gpu => {
+            gpu::kernels(&mut body, &mut g, program, ptx);
+        }
     }
     for f in &program.funcs {
         func::host(&mut body, &mut g, program, f);
@@ -43,11 +58,14 @@ pub fn module(program: &Program, info: &ProgramInfo, with_main: bool) -> String 
     for (i, data) in program.data.iter().enumerate() {
         let _ = writeln!(g.text, "@data{i} = private unnamed_addr constant {}, align 64", bytes(data));
     }
-    let mut host = String::new();
+    let mut host = match program.target {
+        Target::Cpu => String::new(),
+        Target::Gpu => gpu::HOST_PRELUDE.to_owned(),
+    };
     for f in HostFn::ALL {
         let _ = writeln!(host, "declare i32 @tdl_{}(ptr, ptr, i64, ptr, i32)", f.def().name);
     }
-    format!("{PRELUDE}{host}{}\n{body}\n{}\n{}", g.text, scalar::HELPERS, g.metadata)
+    format!("{PRELUDE}{host}{}\n{body}\n{}\n{}", g.text, scalar::POWER, g.metadata)
 }
 
 /// What every module declares. Attribute group 0 gets the target's name and features when the module is compiled.

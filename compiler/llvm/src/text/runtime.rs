@@ -4,6 +4,7 @@ use tdl_ir::{AssertKind, Dist, Dtype, Piece};
 use tdl_loops::ir::{Arg, Gemm, Matrix, RuntimeCall, Stmt};
 
 use super::func::Emit;
+use super::gpu::Machine;
 use super::{code, llty, memty};
 
 /// The ABI's number for text.
@@ -14,21 +15,31 @@ impl Emit<'_> {
         match s {
             Stmt::Alloc { dst, bytes, site } => {
                 let bytes = self.op(*bytes);
-                let p = self.tmp("call ptr @tdl_alloc(ptr %ctx, i64 ", &format!("{bytes}, i32 {})", site.0));
+                let call = format!("call ptr @{}(ptr %ctx, i64 ", self.memory_call("alloc"));
+                let p = self.tmp(&call, &format!("{bytes}, i32 {})", site.0));
                 let ok = self.tmp("icmp ne ptr null, ", &p);
                 self.fail_unless(&ok);
                 self.set(*dst, p);
             }
             Stmt::Free { ptr } => {
                 let p = self.reg(*ptr).to_owned();
-                self.line(&format!("call void @tdl_free(ptr %ctx, ptr {p})"));
+                self.line(&format!("call void @{}(ptr %ctx, ptr {p})", self.memory_call("free")));
             }
             Stmt::CopyBytes { dst, src, bytes } => {
                 let (d, s, n) = (self.reg(*dst).to_owned(), self.reg(*src).to_owned(), self.op(*bytes));
+                if self.machine == Machine::HostOfGpu {
+                    let text = format!("ptr {d}, ptr {s}, i64 {n})");
+                    let status = self.tmp("call i32 @tdl_device_copy(ptr %ctx, ", &text);
+                    return self.check_status(&status);
+                }
                 self.line(&format!("call void @llvm.memmove.p0.p0.i64(ptr {d}, ptr {s}, i64 {n}, i1 false)"));
             }
             Stmt::ZeroBytes { dst, bytes } => {
                 let (d, n) = (self.reg(*dst).to_owned(), self.op(*bytes));
+                if self.machine == Machine::HostOfGpu {
+                    let status = self.tmp("call i32 @tdl_device_zero(ptr %ctx, ", &format!("ptr {d}, i64 {n})"));
+                    return self.check_status(&status);
+                }
                 self.line(&format!("call void @llvm.memset.p0.i64(ptr {d}, i8 0, i64 {n}, i1 false)"));
             }
             Stmt::Gemm(g) => self.gemm(g),
@@ -224,7 +235,7 @@ impl Emit<'_> {
         match call {
             RuntimeCall::Sort { src, values, indices, dtype, rows, len, descending } => {
                 let text = format!(
-                    "call void @tdl_sort(ptr %ctx, ptr {}, ptr {}, ptr {}, i32 {}, i64 {}, i64 {}, i32 {})",
+                    "ptr {}, ptr {}, ptr {}, i32 {}, i64 {}, i64 {}, i32 {})",
                     self.reg(*src),
                     self.reg(*values),
                     self.reg(*indices),
@@ -233,15 +244,31 @@ impl Emit<'_> {
                     self.op(*len),
                     u32::from(*descending)
                 );
-                self.line(&text);
+                if self.machine == Machine::HostOfGpu {
+                    let status = self.tmp("call i32 @tdl_device_sort(ptr %ctx, ", &text);
+                    return self.check_status(&status);
+                }
+                self.line(&format!("call void @tdl_sort(ptr %ctx, {text}"));
             }
             RuntimeCall::CountTrue { dst, mask, len } => {
+                if self.machine == Machine::HostOfGpu {
+                    let count = self.output("i64");
+                    let text = format!("ptr {}, i64 {}, ptr {count})", self.reg(*mask), self.op(*len));
+                    let status = self.tmp("call i32 @tdl_device_count_true(ptr %ctx, ", &text);
+                    self.check_status(&status);
+                    let v = self.tmp("load i64, ptr ", &count);
+                    return self.set(*dst, v);
+                }
                 let text = format!("ptr {}, i64 {})", self.reg(*mask), self.op(*len));
                 let v = self.tmp("call i64 @tdl_count_true(ptr %ctx, ", &text);
                 self.set(*dst, v);
             }
             RuntimeCall::Positions { dst, mask, len } => {
                 let text = format!("ptr {}, ptr {}, i64 {})", self.reg(*dst), self.reg(*mask), self.op(*len));
+                if self.machine == Machine::HostOfGpu {
+                    let status = self.tmp("call i32 @tdl_device_positions(ptr %ctx, ", &text);
+                    return self.check_status(&status);
+                }
                 self.line(&format!("call void @tdl_positions(ptr %ctx, {text}"));
             }
             RuntimeCall::Random { dst, dist, dtype, key, counter, len } => {

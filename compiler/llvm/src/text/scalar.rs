@@ -7,8 +7,8 @@ use super::func::Emit;
 use super::llty;
 use super::math::Fp;
 
-/// Helpers that calls of rare operations share.
-pub const HELPERS: &str = "define internal i64 @tdl.ipow(i64 %a, i64 %b) #0 {
+/// Integer powers.
+pub const POWER: &str = "define internal i64 @tdl.ipow(i64 %a, i64 %b) #0 {
 entry:
   %neg = icmp slt i64 %b, 0
   br i1 %neg, label %negative, label %head
@@ -38,7 +38,10 @@ negative:
   %r = select i1 %one, i64 1, i64 %small
   ret i64 %r
 }
-define internal void @tdl.stream(ptr %to, ptr %from, i64 %bytes) #0 {
+";
+
+/// Writing past the caches.
+pub const STREAM: &str = "define internal void @tdl.stream(ptr %to, ptr %from, i64 %bytes) #0 {
 entry:
   %address = ptrtoint ptr %to to i64
   %minus = sub i64 0, %address
@@ -100,6 +103,11 @@ impl Emit<'_> {
             Expr::Convert { from, to, x } => {
                 let x = self.op(*x);
                 self.convert(*from, *to, &x)
+            }
+            Expr::Bits { from, to, x } => {
+                let x = self.op(*x);
+                let (a, b) = (llty(*from), llty(*to));
+                if a == b { x } else { self.tmp(&format!("bitcast {a} "), &format!("{x} to {b}")) }
             }
             Expr::MulAdd { dtype, a, b, c } => {
                 let all: Vec<String> = [a, b, c].into_iter().map(|o: &Operand| self.op(*o)).collect();

@@ -92,9 +92,20 @@ pub struct Term {
     pub stride: Operand,
 }
 
+/// What a program is lowered for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Everything on the host's processor, in its memory.
+    #[default]
+    Cpu,
+    /// Tensors in a GPU's memory, kernels on a grid of its threads; the rest on the host.
+    Gpu,
+}
+
 /// A whole program.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
+    pub target: Target,
     /// The functions that can be called from outside; calls between them have been inlined.
     pub funcs: Vec<Func>,
     /// Index into `funcs` of the module's entry, if it was lowered.
@@ -168,6 +179,9 @@ impl ResultTy {
 
 /// A loop nest over buffers: `fn(params…, lo, hi)`. It covers `lo..hi` of the launch's range; calls with disjoint ranges may
 /// run at the same time. It holds `Let`, `Store`, `Stream`, `For`, `If`, `Local` alone, so it can't fail.
+///
+/// On a GPU (`grid`) it is `fn(params…, range)`, and every thread of the grid runs the body: it covers the whole range together
+/// with the others. There it may also hold `Shared` and `Barrier`, and has no `Stream` and no vector loop.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// Says what it computes, for dumps and profiles; unique in the program.
@@ -177,6 +191,37 @@ pub struct Kernel {
     pub lo: Reg,
     pub hi: Reg,
     pub body: Vec<Stmt>,
+    /// How it is spread over a GPU; none: it is the host's.
+    pub grid: Option<Grid>,
+}
+
+/// How a kernel is spread over a GPU. Its registers `lo` and `hi` are defined in its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Grid {
+    /// The number of steps, a parameter.
+    pub range: Reg,
+    /// Threads of a block: a power of two.
+    pub threads: usize,
+    /// A step is done by one thread, or by all threads of a block together.
+    pub per: Per,
+}
+
+/// Who does a step of a kernel's range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Per {
+    Thread,
+    Block,
+}
+
+/// A thread's place in the grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Its number in its block.
+    Thread,
+    /// The number of its block.
+    Block,
+    /// How many blocks there are.
+    Blocks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -226,6 +271,16 @@ pub enum Stmt {
         len: usize,
     },
 
+    /// `dst` points to `len` elements that the threads of a block share. At the top of a GPU's kernel only.
+    Shared {
+        dst: Reg,
+        dtype: Dtype,
+        len: usize,
+    },
+    /// No thread of the block goes on before all have come here, and sees what they wrote before. In a GPU's kernels only,
+    /// where all threads of a block come by.
+    Barrier,
+
     // --- host only
     While(While),
     /// `bytes` is an `i64`; aligned to 64. Fails when memory is out. Zero bytes give a valid pointer.
@@ -238,7 +293,7 @@ pub enum Stmt {
         ptr: Reg,
     },
     /// Runs `kernel(args…, lo, hi)` over `0..range`: directly if `range <= grain`, else in parallel chunks of `grain` (the last
-    /// may be shorter). Chunking does not depend on the number of threads.
+    /// may be shorter). Chunking does not depend on the number of threads. A GPU's kernel runs on a grid, whatever the grain.
     Launch {
         kernel: KernelId,
         args: Vec<Operand>,
@@ -332,6 +387,12 @@ pub enum Expr {
         to: Dtype,
         x: Operand,
     },
+    /// The same bits, as another dtype of the same size.
+    Bits {
+        from: Dtype,
+        to: Dtype,
+        x: Operand,
+    },
     /// `a * b + c`, rounded once.
     MulAdd {
         dtype: Dtype,
@@ -362,6 +423,8 @@ pub enum Expr {
         dtype: Dtype,
         index: Index,
     },
+    /// Where this thread is in the grid, `i64`. In a GPU's kernels only.
+    Place(Place),
     /// The address of constant data. Host only.
     Data(DataId),
     /// A text constant. Host only.

@@ -27,7 +27,7 @@ pub fn check(module: &Module, entry: FuncId, args: Vec<Value>, host: PlainHost) 
     tdl_ir::verify(module).map_err(|e| e.to_string())?;
     let mut reference = host.clone();
     let expected = Interp::new(module).run(entry, args.clone(), &mut reference);
-    let program = lower(module, &Options { roots: vec![entry] }).map_err(|e| e.to_string())?;
+    let program = lower(module, &Options { roots: vec![entry], ..Options::default() }).map_err(|e| e.to_string())?;
     let text = || format!("{}\n{}", tdl_ir::print(module), print(&program));
     tdl_loops::verify(&program).map_err(|e| format!("{e}\n{}", text()))?;
     let mut machine = super::Machine::new(&program);

@@ -14,10 +14,13 @@ unsafe fn run(
     f: fn(&[Value<'_>]) -> Outs,
 ) -> i32 {
     guard(ctx, site, FailureKind::Io, |ctx| {
-        let values: Vec<Value<'_>> = slice(args, n)
+        let args = slice(args, n);
+        let tensors: Vec<_> = args.iter().map(|a| tensor(ctx, a)).collect::<Result<_, String>>()?;
+        let values: Vec<Value<'_>> = args
             .iter()
-            .map(|a| match tensor(a) {
-                Some((dtype, shape, bytes)) => Value::Tensor { dtype, shape, bytes },
+            .zip(&tensors)
+            .map(|(a, t)| match t {
+                Some((dtype, shape, bytes)) => Value::Tensor { dtype: *dtype, shape: shape.clone(), bytes },
                 None => Value::Text(super::text_of(a.value as *const _)),
             })
             .collect();

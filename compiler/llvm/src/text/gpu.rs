@@ -1,0 +1,241 @@
+//! GPUs: kernels for a simulated one or for PTX, from one body, and the host's calls to whichever device the program runs
+//! on. The two differ in how a thread learns where it is, in barriers, and in what shared memory is.
+
+use std::fmt::Write;
+
+use tdl_ir::Dtype;
+use tdl_loops::ir::{Access, DataId, Kernel, KernelId, Operand, Per, Place, Program, Reg, RegTy};
+
+use super::func::{Emit, reg_ty};
+use super::{Globals, llty, math, memty, scalar};
+
+/// What runs a piece of code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// The host, with tensors in its own memory.
+    Cpu,
+    /// The host, with tensors in a GPU's memory.
+    HostOfGpu,
+    /// A thread of the simulated GPU, on the host's processor.
+    Simulated,
+    /// A thread of a real one.
+    Ptx,
+}
+
+/// Declarations that the host code of a GPU program needs.
+pub(super) const HOST_PRELUDE: &str = "%Kernel = type { %Text, ptr, i32, i32, i32, i32, i64, %Text }
+declare ptr @tdl_device_alloc(ptr, i64, i32)
+declare void @tdl_device_free(ptr, ptr)
+declare ptr @tdl_device_data(ptr, ptr, i64)
+declare i32 @tdl_device_read(ptr, ptr, ptr, i64)
+declare i32 @tdl_device_write(ptr, ptr, ptr, i64)
+declare i32 @tdl_device_copy(ptr, ptr, ptr, i64)
+declare i32 @tdl_device_zero(ptr, ptr, i64)
+declare i32 @tdl_device_launch(ptr, ptr, ptr, i64)
+declare i32 @tdl_device_sort(ptr, ptr, ptr, ptr, i32, i64, i64, i32)
+declare i32 @tdl_device_count_true(ptr, ptr, i64, ptr)
+declare i32 @tdl_device_positions(ptr, ptr, ptr, i64)
+declare void @tdl_sim_access(ptr, ptr, i32, i32)
+declare void @tdl_sim_barrier(ptr, i32)
+";
+
+/// The bit that the simulated device's addresses carry outside of its kernels.
+const DEVICE_BIT: u64 = tdl_runtime::abi::DEVICE_BIT;
+
+/// A module of kernels alone, for PTX.
+pub(super) fn ptx(program: &Program) -> String {
+    let mut g = Globals::default();
+    let mut body = String::new();
+    for (i, k) in program.kernels.iter().enumerate() {
+        kernel(&mut body, &mut g, program, i, k, Machine::Ptx);
+    }
+    gamma(&mut body, &mut g, program);
+    body.push_str(scalar::POWER);
+    format!("{}\n{body}\nattributes #0 = {{ nounwind }}\n{}", g.text, g.metadata)
+}
+
+/// The functions of the runtime that kernels call, if they do.
+fn gamma(body: &mut String, g: &mut Globals, program: &Program) {
+    if body.contains("@tdl.lgamma(") || body.contains("@tdl.digamma(") {
+        body.push_str(&math::gamma_functions(g, program));
+    }
+}
+
+/// Kernels of the simulated device, if it is that one, and what the host launches them by. `ptx` is the assembly for a
+/// real one.
+pub(super) fn kernels(body: &mut String, g: &mut Globals, program: &Program, ptx: Option<&str>) {
+    let text = g.text_value(ptx.unwrap_or(""));
+    for (i, k) in program.kernels.iter().enumerate() {
+        let mut shared = 0;
+        let code = if ptx.is_none() {
+            shared = kernel(body, g, program, i, k, Machine::Simulated);
+            format!("@k{i}")
+        } else {
+            "null".into()
+        };
+        let (threads, together) = k.grid.map_or((1, false), |g| (g.threads, g.per == Per::Block));
+        let name = g.text_value(&k.name);
+        let _ = writeln!(
+            g.text,
+            "@kernel{i} = private constant %Kernel {{ %Text {name}, ptr {code}, i32 {i}, i32 {}, i32 {threads}, i32 {}, i64 {shared}, %Text {text} }}",
+            k.params.len(),
+            u32::from(together)
+        );
+    }
+    gamma(body, g, program);
+}
+
+/// One kernel; gives the bytes that a block shares.
+fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &Kernel, machine: Machine) -> usize {
+    let mut e = Emit::new(g, program, &k.regs);
+    e.machine = machine;
+    e.kernel = id;
+    let range = k.grid.map_or(k.hi, |g| g.range);
+    let mut head = Vec::new();
+    for (i, p) in k.params.iter().enumerate() {
+        let ty = k.regs[p.reg.0 as usize].ty;
+        if machine == Machine::Ptx {
+            head.push(e.ptx_param(i, p.reg, ty, p.access));
+            continue;
+        }
+        let at = e.tmp("getelementptr i64, ptr %args, i64 ", &i.to_string());
+        let value = if ty == RegTy::Ptr {
+            let tagged = e.tmp("load i64, ptr ", &at);
+            let bits = e.tmp("and i64 ", &format!("{tagged}, {}", !DEVICE_BIT as i64));
+            e.tmp("inttoptr i64 ", &format!("{bits} to ptr"))
+        } else {
+            e.tmp(&format!("load {}, ptr ", reg_ty(ty)), &at)
+        };
+        e.set(p.reg, value);
+    }
+    e.block(&k.body);
+    let range = e.reg(range).to_owned();
+    let (convention, params) = match machine {
+        Machine::Ptx => {
+            head.push(format!("i64 {range}"));
+            ("ptx_kernel ", head.join(", "))
+        }
+        _ => ("internal ", format!("ptr %args, i64 {range}, ptr %thread")),
+    };
+    let _ = writeln!(out, "; {}\ndefine {convention}void @k{id}({params}) #0 {{\nentry:", k.name);
+    let _ = writeln!(out, "{}{}  ret void\n}}\n", e.slots, e.out);
+    e.shared_bytes
+}
+
+impl Emit<'_> {
+    /// A parameter of a PTX kernel; its register is defined at the kernel's start.
+    fn ptx_param(&mut self, i: usize, reg: Reg, ty: RegTy, access: Access) -> String {
+        match ty {
+            RegTy::Scalar(Dtype::Bool) => {
+                let value = self.tmp("icmp ne i8 0, ", &format!("%p{i}"));
+                self.set(reg, value);
+                format!("i8 %p{i}")
+            }
+            RegTy::Scalar(d) => format!("{} {}", llty(d), self.reg(reg)),
+            RegTy::Ptr | RegTy::Str | RegTy::Stack => {
+                let value = self.tmp("addrspacecast ptr addrspace(1) ", &format!("%p{i} to ptr"));
+                self.set(reg, value);
+                let attrs = if access == Access::Read { "noalias readonly" } else { "noalias" };
+                format!("ptr addrspace(1) {attrs} %p{i}")
+            }
+        }
+    }
+
+    pub(super) fn place(&mut self, p: Place) -> String {
+        if self.machine == Machine::Ptx {
+            let register = match p {
+                Place::Thread => "tid",
+                Place::Block => "ctaid",
+                Place::Blocks => "nctaid",
+            };
+            let v = self.tmp(&format!("call i32 @llvm.nvvm.read.ptx.sreg.{register}.x()"), "");
+            return self.tmp("zext i32 ", &format!("{v} to i64"));
+        }
+        let field = match p {
+            Place::Thread => 0,
+            Place::Block => 1,
+            Place::Blocks => 2,
+        };
+        let at = self.tmp("getelementptr i64, ptr %thread, i64 ", &field.to_string());
+        self.tmp("load i64, ptr ", &at)
+    }
+
+    pub(super) fn shared(&mut self, dst: Reg, dtype: Dtype, len: usize) {
+        let bytes = (len * dtype.size()).next_multiple_of(16);
+        let at = self.shared_bytes;
+        self.shared_bytes += bytes;
+        if self.machine == Machine::Ptx {
+            let name = format!("@k{}.s{at}", self.kernel);
+            let ty = format!("[{len} x {}]", memty(dtype));
+            let _ = writeln!(self.g.text, "{name} = internal addrspace(3) global {ty} undef, align 16");
+            let value = self.tmp("addrspacecast ptr addrspace(3) ", &format!("{name} to ptr"));
+            return self.set(dst, value);
+        }
+        let base = self.tmp("getelementptr i64, ptr %thread, i64 3", "");
+        let base = self.tmp("load ptr, ptr ", &base);
+        let value = self.tmp("getelementptr i8, ptr ", &format!("{base}, i64 {at}"));
+        self.set(dst, value);
+    }
+
+    pub(super) fn barrier(&mut self) {
+        self.barriers += 1;
+        let n = self.barriers;
+        match self.machine {
+            Machine::Ptx => self.line("call void @llvm.nvvm.barrier0()"),
+            _ => self.line(&format!("call void @tdl_sim_barrier(ptr %thread, i32 {n})")),
+        }
+    }
+
+    /// Tells the simulated device of an access, before it is made.
+    pub(super) fn watch(&mut self, ptr: Reg, address: &str, dtype: Dtype, write: bool) {
+        if self.machine == Machine::Simulated && !self.private.contains(&ptr) {
+            let (size, write) = (dtype.size(), u32::from(write));
+            self.line(&format!("call void @tdl_sim_access(ptr %thread, ptr {address}, i32 {size}, i32 {write})"));
+        }
+    }
+
+    // --- the host
+
+    /// The runtime's function for the memory that tensors are in.
+    pub(super) fn memory_call(&self, name: &str) -> String {
+        if self.machine == Machine::HostOfGpu { format!("tdl_device_{name}") } else { format!("tdl_{name}") }
+    }
+
+    /// An element of the device's memory.
+    pub(super) fn read_there(&mut self, address: &str, dtype: Dtype) -> String {
+        let slot = self.slot("i64");
+        let text = format!("ptr {slot}, ptr {address}, i64 {})", dtype.size());
+        let status = self.tmp("call i32 @tdl_device_read(ptr %ctx, ", &text);
+        self.check_status(&status);
+        self.load(&slot, dtype)
+    }
+
+    pub(super) fn write_there(&mut self, address: &str, dtype: Dtype, value: &str) {
+        let slot = self.slot("i64");
+        self.store(&slot, dtype, value);
+        let text = format!("ptr {address}, ptr {slot}, i64 {})", dtype.size());
+        let status = self.tmp("call i32 @tdl_device_write(ptr %ctx, ", &text);
+        self.check_status(&status);
+    }
+
+    /// Constant data, in the device's memory.
+    pub(super) fn data_there(&mut self, id: DataId) -> String {
+        let len = self.program.data[id.0 as usize].len();
+        let p = self.tmp("call ptr @tdl_device_data(ptr %ctx, ", &format!("ptr @data{}, i64 {len})", id.0));
+        let ok = self.tmp("icmp ne ptr null, ", &p);
+        self.fail_unless(&ok);
+        p
+    }
+
+    pub(super) fn launch_there(&mut self, id: KernelId, args: &[Operand], range: Operand) {
+        let env = self.slot(&format!("[{} x i64]", args.len().max(1)));
+        for (i, a) in args.iter().enumerate() {
+            let at = self.tmp("getelementptr i64, ptr ", &format!("{env}, i64 {i}"));
+            let text = format!("{} {}", self.op_ty(*a), self.op(*a));
+            self.line(&format!("store {text}, ptr {at}"));
+        }
+        let text = format!("ptr @kernel{}, ptr {env}, i64 {})", id.0, self.op(range));
+        let status = self.tmp("call i32 @tdl_device_launch(ptr %ctx, ", &text);
+        self.check_status(&status);
+    }
+}
