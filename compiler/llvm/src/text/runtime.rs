@@ -224,7 +224,7 @@ impl Emit<'_> {
         match call {
             RuntimeCall::Sort { src, values, indices, dtype, rows, len, descending } => {
                 let text = format!(
-                    "call void @tdl_sort(ptr %ctx, ptr {}, ptr {}, ptr {}, i32 {}, i64 {}, i64 {}, i32 {})",
+                    "ptr {}, ptr {}, ptr {}, i32 {}, i64 {}, i64 {}, i32 {}, i32 {site})",
                     self.reg(*src),
                     self.reg(*values),
                     self.reg(*indices),
@@ -233,7 +233,8 @@ impl Emit<'_> {
                     self.op(*len),
                     u32::from(*descending)
                 );
-                self.line(&text);
+                let status = self.tmp("call i32 @tdl_sort(ptr %ctx, ", &text);
+                self.check_status(&status);
             }
             RuntimeCall::CountTrue { dst, mask, len } => {
                 let text = format!("ptr {}, i64 {})", self.reg(*mask), self.op(*len));
