@@ -10,6 +10,7 @@ pub mod files;
 pub mod fmt;
 pub mod host;
 mod memory;
+mod output;
 mod pool;
 mod product;
 mod progress;
@@ -24,3 +25,4 @@ pub mod start;
 
 pub use context::{Ctx, Failure, FailureKind, Output};
 pub use memory::Counters;
+pub use output::{complain, put};
