@@ -134,6 +134,33 @@ fn large_programs() {
 }
 
 #[test]
+fn programs_that_grow_beyond_all_bounds() {
+    let twice = |n: usize| -> String {
+        (0..n).map(|i| format!("fn g{}(x: f32) -> f32 = g{i}(g{i}(x) + 1.0)\n", i + 1)).collect()
+    };
+    write("grows_calls.tdl", format!("fn g0(x: f32) -> f32 = sin(x)\n{}fn main() {{ print(g40(1.0)) }}\n", twice(40)));
+    fails(&["run", "grows_calls.tdl"], 1, "E0605");
+    let derivatives = "grad(|x: f32| g15(x))(1.0)";
+    write(
+        "grows_grad.tdl",
+        format!(
+            "fn g0(x: f32) -> f32 = sin(x) * exp(x) * tanh(x)\n{}fn main() {{ print({derivatives}) }}\n",
+            twice(15)
+        ),
+    );
+    fails(&["run", "grows_grad.tdl"], 1, "E0605");
+    let pairs: String = (0..40).map(|i| format!("  let x{} = (x{i}, x{i})\n", i + 1)).collect();
+    write("grows_tuple.tdl", format!("fn main() {{\n  let x0 = (1.0, 1.0)\n{pairs}  print(1)\n}}\n"));
+    fails(&["check", "grows_tuple.tdl"], 1, "E0605");
+    let structs: String = (0..40).map(|i| format!("struct S{} {{ a: S{i}, b: S{i} }}\n", i + 1)).collect();
+    write(
+        "grows_struct.tdl",
+        format!("struct S0 {{ a: f32 }}\n{structs}fn main() {{ print(tree.sum(zeros(S40))) }}\n"),
+    );
+    fails(&["run", "grows_struct.tdl"], 1, "E0605");
+}
+
+#[test]
 fn imports_that_lead_nowhere() {
     write("ring_a.tdl", "import ring_b\nfn a() -> i64 = 1\nfn main() { print(ring_b.b()) }\n");
     write("ring_b.tdl", "import ring_a\nfn b() -> i64 = ring_a.a() + 1\n");
@@ -209,4 +236,95 @@ fn a_reader_that_goes_away() {
     assert!(start.elapsed() < Duration::from_secs(30));
     let text = stderr(&out);
     assert!(!text.contains("internal") && !text.contains("panicked"), "{text}");
+}
+
+/// A program under way, whose standard output nobody reads.
+#[cfg(unix)]
+struct Running(std::process::Child);
+
+#[cfg(unix)]
+impl Running {
+    /// Starts it, and waits until it has written the file `mark`, if it writes one.
+    #[track_caller]
+    fn start(command: &mut std::process::Command, mark: Option<&str>) -> Running {
+        let mark = mark.map(|m| dir().join(m));
+        if let Some(mark) = &mark {
+            let _ = std::fs::remove_file(mark);
+        }
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut running = Running(child);
+        let start = Instant::now();
+        while mark.as_ref().is_some_and(|m| !m.exists()) {
+            assert!(running.0.try_wait().expect("a status").is_none(), "it has ended by itself");
+            assert!(start.elapsed() < Duration::from_secs(60), "it does not get going");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        running
+    }
+
+    /// Ctrl-C: it ends soon, and not as if it had come to its end.
+    #[track_caller]
+    fn ends(mut self, what: &str) {
+        use std::os::unix::process::ExitStatusExt;
+        let id = self.0.id().to_string();
+        let sent = output(std::process::Command::new("sh").args(["-c", "kill -INT $0", &id]));
+        assert!(sent.status.success(), "{what}: {}", stderr(&sent));
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.0.try_wait().expect("a status") {
+                break status;
+            }
+            if start.elapsed() > Duration::from_secs(30) {
+                let _ = self.0.kill();
+                panic!("{what}: it does not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(status.code() == Some(130) || status.signal() == Some(2), "{what}: {status:?}");
+    }
+}
+
+/// What goes on without end after it has written the file `mark`.
+const ENDLESS: &[(&str, &str)] = &[
+    ("a pipe that nobody reads", "for i in 0..100000000 { print(i) }"),
+    ("one long text for it", "for i in 0..1000 { print(\"{ones(f32[100, 100])}\") }"),
+    ("a pure loop", "while true {}"),
+    ("a long loop", "let mut s = 0.0\n  for i in 0..1000000000000 { s = sin(s + 1.0) }\n  print(s)"),
+    ("a long kernel", "let n = len(\"{s}\") * 1000000\n  print(sum([sin(f32(i * j)) for i < n, j < n]))"),
+    ("products", "let mut y = x\n  while y[0, 0] >= 0.0 { y = abs(y @ x) }\n  print(y)"),
+    ("reading", "while len(read_text(\"mark_reading\")) > 0 {}"),
+];
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run() {
+    for (i, (what, body)) in ENDLESS.iter().enumerate() {
+        let (file, bin) = (format!("endless_{i}.tdl"), format!("./endless_{i}"));
+        let text = |mark: &str| {
+            let x = "let s = \"0123\"\n  let x = 0.001 * ones(f32[1500, 1500])";
+            format!("fn main() {{\n  {x}\n  write_text(\"{mark}\", \"x\")\n  {body}\n}}\n")
+        };
+        write("mark_reading", "x");
+        let mark = format!("mark_{i}");
+        write(&file, text(&mark));
+        Running::start(&mut tdl(&["run", &file], &dir()), Some(&mark)).ends(what);
+        if i < 3 {
+            Running::start(&mut tdl(&["run", "--device", "interp", &file], &dir()), Some(&mark)).ends(what);
+        }
+        assert!(sane(&["build", &file, "-o", &bin]).status.success(), "{what}");
+        Running::start(std::process::Command::new(dir().join(&bin)).current_dir(dir()), Some(&mark)).ends(what);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_tests_and_compiling() {
+    write("endless_test.tdl", "test \"a\" {\n  write_text(\"mark_test\", \"x\")\n  while true {}\n}\n");
+    Running::start(&mut tdl(&["test", "endless_test.tdl"], &dir()), Some("mark_test")).ends("a test");
+    let lines: String = (0..3000).map(|i| format!("fn call_{i}(x: f32[{i}]) -> f32 = sum(exp(x * x))\n")).collect();
+    let calls: String = (0..3000).map(|i| format!("  print(call_{i}(ones(f32[{i}])))\n")).collect();
+    write("long.tdl", format!("{lines}fn main() {{\n{calls}}}\n"));
+    let running = Running::start(&mut tdl(&["run", "long.tdl"], &dir()), None);
+    std::thread::sleep(Duration::from_millis(700));
+    running.ends("compiling");
 }

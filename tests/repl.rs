@@ -146,3 +146,53 @@ fn small_expressions_echo_at_once() {
     assert!(times[times.len() / 2] < Duration::from_secs(2), "{times:?}");
     s.send(ControlCode::EndOfTransmission).expect("typed");
 }
+
+#[test]
+fn what_is_typed_ahead_is_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    let slow = "let mut t = 0.0\rfor i in 0..60000000 { t = sin(t + 1.0) }\r";
+    s.send(format!("{slow}1000 + 1\r2000 + 2\rlet z = [3.0, 4.0]\rsum(z) * 1000.0\r")).expect("typed");
+    for answer in ["1001 : i64", "2002 : i64", "7000.0 : f32"] {
+        see(&mut s, answer);
+    }
+    // and while a cell runs
+    s.send_line("for i in 0..60000000 { t = sin(t + 1.0) }").expect("typed");
+    std::thread::sleep(Duration::from_millis(500));
+    s.send("3000 + 3\r4000 +").expect("typed");
+    see(&mut s, "3003 : i64");
+    s.send(" 4\r").expect("typed");
+    see(&mut s, "4004 : i64");
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+}
+
+#[test]
+fn memory_that_is_not_there_is_no_end() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    say(&mut s, "let n = 4294967296", "");
+    say(&mut s, "zeros(f32[n, n])", "error[E0705]");
+    say(&mut s, "let x = zeros(f32[10000000, 10000000]) + 1.0", "error[E0705]");
+    say(&mut s, "zeros(f32[3 - len(\"{n}\")])", "error[E0703]");
+    say(&mut s, "n + 1", "4294967297 : i64");
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+}
+
+#[test]
+fn ctrl_c_ends_a_cell_that_prints_or_multiplies() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    say(&mut s, "let x = 0.001 * ones(f32[1000, 1000])", "");
+    for cell in ["for i in 0..100000000 { print(i) }", "while sum(x @ x) >= 0.0 {}"] {
+        s.send_line(cell).expect("typed");
+        std::thread::sleep(Duration::from_secs(2));
+        s.send(ControlCode::EndOfText).expect("typed");
+        see(&mut s, "interrupted");
+        see(&mut s, PROMPT);
+    }
+    say(&mut s, "2 + 5", "7 : i64");
+    s.send(ControlCode::EndOfTransmission).expect("typed");
+    s.expect(Eof).expect("the end");
+}

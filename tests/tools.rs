@@ -119,6 +119,53 @@ fn tests_in_the_interpreter_too() {
 // --- properties
 
 #[test]
+fn sizes_in_properties_and_functions_may_be_computed() {
+    let text = "\
+struct E[k] { a: f32[k], b: f32[3 * k] }
+fn steps[n](x: f32[n + 1]) -> f32[n] = x[1:] - x[: n]
+fn total[h](e: E[h + 1], s: E[h][2 * h]) -> f32 = sum(e.b * e.b) + sum(s.a)
+prop \"steps\" (x: f32[n + 1], y: f32[n]) { len(steps(x)) == len(y) }
+prop \"cube\" (x: f32[n + 1, n + 1, 2 * m], z: f32[m]) { sum(x) < 1000.0 or len(z) < 2 }
+prop \"struct\" (e: E[h + 1], s: E[h][2 * h], z: f32[h]) { len(e.b) == 3 * len(z) + 3 and len(s) == 2 * len(z) }
+prop \"fewer\" (x: f32[n - 3], y: f32[n]) { len(x) + 3 == len(y) }
+prop \"number\" (k: i64, x: f32[2 * k], s: str) { len(x) == 2 * k }
+prop \"text\" (s: str) { len(utf8(s)) < 2 }
+";
+    let (dir, file) = with(text);
+    for device in ["cpu", "interp"] {
+        let out = run(&["test", "--device", device, &file], dir.path());
+        has(
+            &stdout(&out),
+            &[
+                "steps ... ok",
+                "struct ... ok",
+                "fewer ... ok",
+                "number ... ok",
+                "text ... FAILED",
+                "4 passed, 2 failed",
+                "cube ... FAILED",
+            ],
+        );
+        has(&stdout(&out), &["n = 0, m = 2\n", ": f32[1, 1, 4]\n"]);
+    }
+    for stage in ["ir", "grad", "opt", "loops", "llvm", "asm"] {
+        let out = run(&["emit", "--stage", stage, &file], dir.path());
+        assert_eq!(code(&out), 0, "{stage}: {}", stderr(&out));
+        has(&stdout(&out), &["steps", "total"]);
+    }
+    let ir = stdout(&run(&["emit", "--stage", "opt", &file], dir.path()));
+    has(&ir, &["func @steps(%n: i64, %0: i64, %x: f32[%0])", "`x` needs the extent {}, got {}"]);
+    let mut repl = tdl(&["repl"], dir.path());
+    repl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = repl.spawn().expect("it starts");
+    let entries = format!(":load {file}\n:ir steps\n:grad total\n");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), entries.as_bytes()).expect("taken");
+    let out = child.wait_with_output().expect("it ends");
+    assert!(stderr(&out).is_empty(), "{}", stderr(&out));
+    has(&stdout(&out), &["func @steps(", "func @\"grad total\"("]);
+}
+
+#[test]
 fn true_properties_hold_for_every_kind_of_value() {
     let (dir, file) = with(
         "struct P[n] { x: f32[n], k: i64 }\n\
@@ -390,19 +437,6 @@ fn machine_code_stages_are_there() {
         assert_eq!(code(&out), 0, "{}", stderr(&out));
         has(&stdout(&out), &[part]);
     }
-}
-
-#[test]
-fn functions_that_cannot_stand_alone_are_left_out() {
-    let (dir, file) = with("fn f[n](x: f32[n + 1]) -> f32 = sum(x)\nfn g[n](x: f32[n]) -> f32 = sum(x)\n");
-    for stage in ["grad", "opt", "loops", "llvm"] {
-        let out = run(&["emit", "--stage", stage, &file], dir.path());
-        assert_eq!(code(&out), 0, "{stage}: {}", stderr(&out));
-    }
-    let (dir, file) = with("prop \"p\" (x: f32[n + 1]) { len(x) == n + 1 }\n");
-    let out = run(&["test", &file], dir.path());
-    assert_eq!(code(&out), 1);
-    has(&stderr(&out), &["error[E0390]: computed sizes in a property's parameters"]);
 }
 
 // --- editors

@@ -1,12 +1,12 @@
 //! The state of one running program.
 
 use std::ffi::c_void;
-use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::device::{self, Attached, Device};
 use crate::memory::{Counters, Memory};
+pub use crate::output::Output;
 use crate::pool::Pool;
 use crate::progress::Progress;
 
@@ -79,53 +79,6 @@ impl FailureKind {
             FailureKind::Interrupted | FailureKind::BrokenPipe => "E0707",
             FailureKind::Nan => "E0708",
             FailureKind::Device => "E0709",
-        }
-    }
-}
-
-/// What a pipe waits for at most, if the program prints on.
-const FLUSH: Duration = Duration::from_millis(200);
-
-/// Where `print` goes.
-pub enum Output {
-    /// Standard output, through a buffer that is flushed after each text on a terminal, a few times a second elsewhere.
-    Stdout {
-        buffer: Vec<u8>,
-        terminal: bool,
-        flushed: Instant,
-    },
-    Capture(String),
-}
-
-impl Output {
-    pub fn stdout() -> Output {
-        let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
-        Output::Stdout { buffer: Vec::new(), terminal, flushed: Instant::now() }
-    }
-
-    pub fn write(&mut self, text: &str) -> std::io::Result<()> {
-        match self {
-            Output::Capture(s) => {
-                s.push_str(text);
-                Ok(())
-            }
-            Output::Stdout { buffer, terminal, flushed } => {
-                buffer.extend_from_slice(text.as_bytes());
-                if *terminal || buffer.len() > 1 << 16 || flushed.elapsed() > FLUSH { self.flush() } else { Ok(()) }
-            }
-        }
-    }
-
-    pub fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Output::Capture(_) => Ok(()),
-            Output::Stdout { buffer, flushed, .. } => {
-                *flushed = Instant::now();
-                let mut out = std::io::stdout().lock();
-                let result = out.write_all(buffer).and_then(|()| out.flush());
-                buffer.clear();
-                result
-            }
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod files;
 pub mod fmt;
 pub mod host;
 mod memory;
+mod output;
 mod pool;
 mod product;
 mod progress;
@@ -27,3 +28,4 @@ pub mod start;
 
 pub use context::{Ctx, Failure, FailureKind, Output};
 pub use memory::Counters;
+pub use output::{complain, put};

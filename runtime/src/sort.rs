@@ -6,15 +6,19 @@ use half::{bf16, f16};
 
 use crate::abi::Dtype;
 
+/// A key and the position it came from.
+pub type Pair = (u64, u64);
+
 /// Sorts `rows` rows of `len` elements: values, and the `i64` positions they came from.
 ///
 /// # Safety
-/// `src` and `values` hold `rows * len` elements of `dtype`, `indices` as many `i64`.
+/// `src` and `values` hold `rows * len` elements of `dtype`, `indices` as many `i64`; `pairs` has room for `len`.
 pub unsafe fn rows(
     dtype: Dtype,
     src: *const u8,
     values: *mut u8,
     indices: *mut i64,
+    pairs: *mut Pair,
     rows: usize,
     len: usize,
     descending: bool,
@@ -24,9 +28,7 @@ pub unsafe fn rows(
     }
     // SAFETY: by contract; generated code aligns buffers
     let indices = unsafe { std::slice::from_raw_parts_mut(indices, rows * len) };
-    let mut pairs: Vec<(u64, u64)> = Vec::with_capacity(len);
     for (row, order) in indices.chunks_exact_mut(len).enumerate() {
-        pairs.clear();
         for i in 0..len {
             // SAFETY: by contract
             let key = unsafe { key(dtype, src, row * len + i) };
@@ -35,11 +37,14 @@ pub unsafe fn rows(
                 Some(k) => k,
                 None => u64::MAX,
             };
-            pairs.push((key, i as u64));
+            // SAFETY: there is room for `len`
+            unsafe { pairs.add(i).write((key, i as u64)) };
         }
+        // SAFETY: all of them have been written
+        let pairs = unsafe { std::slice::from_raw_parts_mut(pairs, len) };
         // positions differ, so this is stable
         pairs.sort_unstable();
-        for (o, (_, i)) in order.iter_mut().zip(&pairs) {
+        for (o, (_, i)) in order.iter_mut().zip(&*pairs) {
             *o = *i as i64;
         }
         // SAFETY: by contract
@@ -101,8 +106,10 @@ mod tests {
     fn sorted<T: Copy + Default>(dtype: Dtype, x: &[T], row: usize, descending: bool) -> (Vec<T>, Vec<i64>) {
         let (mut values, mut indices) = (vec![T::default(); x.len()], vec![0; x.len()]);
         let (from, to) = (x.as_ptr().cast(), values.as_mut_ptr().cast());
+        let mut pairs = vec![(0, 0); row];
+        let pairs = pairs.as_mut_ptr();
         // SAFETY: the buffers have as many elements
-        unsafe { rows(dtype, from, to, indices.as_mut_ptr(), x.len() / row, row, descending) };
+        unsafe { rows(dtype, from, to, indices.as_mut_ptr(), pairs, x.len() / row, row, descending) };
         (values, indices)
     }
 

@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_char};
 
 use crate::abi::{Dtype, OK, Param, Program, Site, TEXT, VERSION};
 use crate::context::{Ctx, Failure, FailureKind, Output};
+use crate::output::{complain, put};
 
 /// What a start needs besides the program.
 pub struct Options {
@@ -33,14 +34,14 @@ pub unsafe fn run(
     ended: impl FnOnce(&Ctx),
 ) -> i32 {
     if program.version != VERSION {
-        eprintln!("error: the program was made for another version of the runtime");
+        complain(format_args!("error: the program was made for another version of the runtime\n"));
         return 2;
     }
     // SAFETY: by contract
     let (params, features) = unsafe { (slice(program.params, program.n_params.into()), program.features.as_str()) };
     if let Some(missing) = features.split(',').find(|f| !f.is_empty() && !cpu_has(f)) {
-        eprintln!("error: this processor lacks `{missing}`, for which the program was compiled");
-        eprintln!("help: build it with `tdl build --cpu x86-64-v2`");
+        complain(format_args!("error: this processor lacks `{missing}`, for which the program was compiled\n"));
+        complain(format_args!("help: build it with `tdl build --cpu x86-64-v2`\n"));
         return 2;
     }
     let flag = |p: &Param| {
@@ -51,17 +52,16 @@ pub unsafe fn run(
     let flags = match Flags::parse(&known, args) {
         Ok(Parsed::Help) => {
             // SAFETY: by contract
-            print!("{}", unsafe { program_help(program, params, &known, options) });
-            return 0;
+            return put(&unsafe { program_help(program, params, &known, options) });
         }
         Ok(Parsed::Flags(flags)) => flags,
         Err(message) => {
-            eprintln!("error: {message}\nFor what there is, try '--help'.");
+            complain(format_args!("error: {message}\nFor what there is, try '--help'.\n"));
             return 2;
         }
     };
     let Some(entry) = program.entry else {
-        eprintln!("error: the program has no `main`");
+        complain(format_args!("error: the program has no `main`\n"));
         return 2;
     };
     let threads = flags.threads.or(options.threads).unwrap_or_else(cores);
@@ -82,9 +82,10 @@ pub unsafe fn run(
             }
             (None, None) => {
                 // SAFETY: by contract
-                eprintln!("error: the flag `--{}` is missing\nFor what there is, try '--help'.", unsafe {
-                    param.name.as_str()
-                });
+                complain(format_args!(
+                    "error: the flag `--{}` is missing\nFor what there is, try '--help'.\n",
+                    unsafe { param.name.as_str() }
+                ));
                 return 2;
             }
         }
@@ -98,11 +99,15 @@ pub unsafe fn run(
         // SAFETY: by contract
         return unsafe { failed(&mut ctx, program, options) };
     }
-    match ctx.output.flush() {
+    match ctx.output.flush(&ctx.interrupt) {
         Ok(()) => 0,
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {
+            complain(format_args!("interrupted\n"));
+            130
+        }
         Err(e) => {
-            eprintln!("error[E0706]: cannot write to standard output: {e}");
+            complain(format_args!("error[E0706]: cannot write to standard output: {e}\n"));
             1
         }
     }
@@ -110,13 +115,13 @@ pub unsafe fn run(
 
 /// Prints the failure of the last call; returns the exit code.
 unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
-    let _ = ctx.output.flush();
+    let _ = ctx.output.flush(&ctx.interrupt);
     ctx.progress.clear();
     let Some(failure) = ctx.take_failure() else { return 1 };
     match failure.kind {
         FailureKind::BrokenPipe => return 0,
         FailureKind::Interrupted => {
-            eprintln!("interrupted");
+            complain(format_args!("interrupted\n"));
             return 130;
         }
         _ => {}
@@ -124,7 +129,7 @@ unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
     // SAFETY: by contract of `run`
     let site = unsafe { failure.site.and_then(|i| slice(program.sites, program.n_sites).get(i as usize)) };
     // SAFETY: by contract of `run`
-    eprint!("{}", unsafe { message(&failure, site, options.color) });
+    complain(format_args!("{}", unsafe { message(&failure, site, options.color) }));
     1
 }
 

@@ -1,6 +1,6 @@
 //! The commands, one function each.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use tdl_driver::{BenchOptions, Device, Failure, Measure, Options, Session, Stage, Summary, TestOptions};
@@ -23,9 +23,12 @@ pub fn dispatch(command: Command) -> i32 {
         Command::New(new) => new::new(&new.name),
         Command::Emit(emit) => self::emit(emit),
         Command::Explain(e) => match explain::explain(e.code.as_deref()) {
-            Ok(text) => write_out(&text),
+            Ok(text) => {
+                say!("{text}");
+                0
+            }
             Err(message) => {
-                eprintln!("error: {message}");
+                complainln!("error: {message}");
                 2
             }
         },
@@ -103,7 +106,7 @@ fn check(check: Check) -> i32 {
 }
 
 fn test(test: Test) -> i32 {
-    tdl_driver::catch_interrupts();
+    tdl_driver::catch_interrupts(tdl_driver::Second::Ends);
     let options = TestOptions {
         filter: test.filter.clone(),
         seed: test.seed,
@@ -115,7 +118,7 @@ fn test(test: Test) -> i32 {
     for file in &test.files {
         let mut session = Session::new(self::options(&test.common));
         if test.files.len() > 1 && !options.json {
-            println!("{}:", file.display());
+            sayln!("{}:", file.display());
         }
         let result = session.test(file, &options, &mut std::io::stdout());
         let result = result.map(|summary| {
@@ -133,17 +136,17 @@ fn test(test: Test) -> i32 {
         return worst;
     }
     if options.json {
-        println!("{{\"passed\":{passed},\"failed\":{failed}}}");
+        sayln!("{{\"passed\":{passed},\"failed\":{failed}}}");
     } else {
-        println!("{passed} passed, {failed} failed");
+        sayln!("{passed} passed, {failed} failed");
     }
     worst
 }
 
 fn bench(bench: Bench) -> i32 {
-    tdl_driver::catch_interrupts();
+    tdl_driver::catch_interrupts(tdl_driver::Second::Ends);
     let usage = |message: String| {
-        eprintln!("error: {message}");
+        complainln!("error: {message}");
         2
     };
     let baseline: Option<Vec<Measure>> = match &bench.baseline {
@@ -176,7 +179,7 @@ fn bench(bench: Bench) -> i32 {
         worst = worst.max(finish(session, result, &bench.common));
     }
     if all.is_empty() && worst == 0 && !options.json {
-        println!("no benchmarks");
+        sayln!("no benchmarks");
     }
     if let (Some(path), 0) = (&bench.save, worst) {
         let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";
@@ -200,31 +203,21 @@ fn emit(emit: Emit) -> i32 {
         args::Stage::Ptx => Stage::Ptx,
     };
     let mut session = Session::new(Options { cpu: emit.cpu, ..options(&emit.common) });
-    let result = session.emit(&emit.file, stage).map(|text| write_out(&text));
+    let result = session.emit(&emit.file, stage).map(|text| {
+        say!("{text}");
+        0
+    });
     finish(session, result, &emit.common)
 }
 
 /// Prints the failure, if any, and the timings, if asked for.
 fn finish(session: Session, result: Result<i32, Failure>, common: &Common) -> i32 {
     let code = result.unwrap_or_else(|failure| {
-        eprint!("{}", failure.text(session.map(), style(common), common.json));
+        complain!("{}", failure.text(session.map(), style(common), common.json));
         failure.exit_code()
     });
     if common.timings {
-        eprint!("{}", session.timings().table());
+        complain!("{}", session.timings().table());
     }
     code
-}
-
-/// Writes to standard output; a reader that went away is no error.
-fn write_out(text: &str) -> i32 {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => 0,
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => 0,
-        Err(e) => {
-            eprintln!("error: cannot write: {e}");
-            2
-        }
-    }
 }

@@ -15,7 +15,7 @@ pub fn fmt(args: &Fmt) -> i32 {
     let mut files = Vec::new();
     for path in &args.files {
         if let Err(e) = collect(path, &mut files) {
-            eprintln!("error: cannot read `{}`: {e}", path.display());
+            complainln!("error: cannot read `{}`: {e}", path.display());
             worst = 2;
         }
     }
@@ -23,7 +23,7 @@ pub fn fmt(args: &Fmt) -> i32 {
         let code = match one(path, args) {
             Ok(changed) => i32::from(changed && args.check),
             Err((failure, map)) => {
-                eprint!("{}", failure.text(&map, style_of(args.color), false));
+                complain!("{}", failure.text(&map, style_of(args.color), false));
                 failure.exit_code()
             }
         };

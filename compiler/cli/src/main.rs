@@ -1,6 +1,9 @@
 //! The `tdl` command: parses the command line, calls the driver, prints. Exit codes: 0 done, 1 the program is wrong or
 //! failed, 2 the command could not be carried out, 101 a bug in the compiler.
 
+#[macro_use]
+mod out;
+
 mod args;
 mod commands;
 mod doc;
@@ -20,7 +23,7 @@ fn main() {
         Ok(Ok(code)) => code,
         Ok(Err(_)) => 101,
         Err(e) => {
-            eprintln!("error: cannot start a thread: {e}");
+            complainln!("error: cannot start a thread: {e}");
             2
         }
     };
@@ -30,8 +33,8 @@ fn main() {
 /// A panic is a bug of ours: it says so, and what to report.
 fn install_panic_message() {
     std::panic::set_hook(Box::new(|info| {
-        eprintln!("internal error: {info}");
-        eprintln!("This is a bug in tdl, not in your program. Please report it with the program and this text:");
-        eprintln!("tdl {} {}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
+        complainln!("internal error: {info}");
+        complainln!("This is a bug in tdl, not in your program. Please report it with the program and this text:");
+        complainln!("tdl {} {}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
     }));
 }

@@ -12,11 +12,11 @@ pub fn new(path: &Path) -> i32 {
     match create(path) {
         Ok(()) => {
             let shown = path.display();
-            println!("made {shown}: try `tdl run {shown}/main.tdl` and `tdl test {shown}/model.tdl`");
+            sayln!("made {shown}: try `tdl run {shown}/main.tdl` and `tdl test {shown}/model.tdl`");
             0
         }
         Err(message) => {
-            eprintln!("error: {message}");
+            complainln!("error: {message}");
             2
         }
     }

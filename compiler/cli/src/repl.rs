@@ -35,11 +35,11 @@ const COMMANDS: &[&str] = &[":type ", ":shape ", ":ir ", ":grad ", ":time ", ":l
 /// Runs until the end of input; returns the exit code.
 pub fn repl(options: Options, file: Option<PathBuf>, style: Style) -> i32 {
     let mut session = ReplSession::new(options);
-    tdl_driver::catch_interrupts();
+    tdl_driver::catch_interrupts(tdl_driver::Second::Asks);
     if let Some(file) = file
         && let Err(failure) = session.load(&file)
     {
-        eprint!("{}", failure.text(session.map(), style, false));
+        complain!("{}", failure.text(session.map(), style, false));
         return failure.exit_code();
     }
     let config = Config::builder().auto_add_history(true).max_history_size(10_000).map(|c| c.build());
@@ -47,7 +47,7 @@ pub fn repl(options: Options, file: Option<PathBuf>, style: Style) -> i32 {
     let mut editor = match editor {
         Ok(editor) => editor,
         Err(e) => {
-            eprintln!("error: cannot use the terminal: {e}");
+            complainln!("error: cannot use the terminal: {e}");
             return 2;
         }
     };
@@ -58,7 +58,7 @@ pub fn repl(options: Options, file: Option<PathBuf>, style: Style) -> i32 {
     }
     let interactive = std::io::IsTerminal::is_terminal(&std::io::stdin());
     if interactive {
-        println!("tdl {}   :help for help, Ctrl-D to leave", env!("CARGO_PKG_VERSION"));
+        sayln!("tdl {}   :help for help, Ctrl-D to leave", env!("CARGO_PKG_VERSION"));
     }
     let mut worst = 0;
     loop {
@@ -67,14 +67,14 @@ pub fn repl(options: Options, file: Option<PathBuf>, style: Style) -> i32 {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(failure) => {
-                    eprint!("{}", failure.text(session.map(), style, false));
+                    complain!("{}", failure.text(session.map(), style, false));
                     worst = failure.exit_code();
                 }
             },
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,
             Err(e) => {
-                eprintln!("error: cannot read: {e}");
+                complainln!("error: cannot read: {e}");
                 worst = 2;
                 break;
             }
@@ -95,7 +95,7 @@ pub fn repl(options: Options, file: Option<PathBuf>, style: Style) -> i32 {
 fn entry(session: &mut ReplSession, text: &str, style: Style) -> Result<bool, Failure> {
     let Some(command) = text.strip_prefix(':') else {
         if !text.is_empty() {
-            print!("{}", session.eval(text)?);
+            say!("{}", session.eval(text)?);
         }
         return Ok(false);
     };
@@ -103,20 +103,20 @@ fn entry(session: &mut ReplSession, text: &str, style: Style) -> Result<bool, Fa
     let rest = rest.trim();
     match name {
         "quit" | "q" | "exit" => return Ok(true),
-        "help" | "h" | "?" => print!("{HELP}"),
-        "vars" => print!("{}", session.vars()),
-        "type" | "t" => println!("{}", session.type_of(needed(name, rest)?)?),
-        "shape" => println!("{}", session.shape_of(needed(name, rest)?)?),
-        "ir" => print!("{}", session.ir_of(needed(name, rest)?)?),
-        "grad" => print!("{}", session.grad_of(needed(name, rest)?)?),
+        "help" | "h" | "?" => say!("{HELP}"),
+        "vars" => say!("{}", session.vars()),
+        "type" | "t" => sayln!("{}", session.type_of(needed(name, rest)?)?),
+        "shape" => sayln!("{}", session.shape_of(needed(name, rest)?)?),
+        "ir" => say!("{}", session.ir_of(needed(name, rest)?)?),
+        "grad" => say!("{}", session.grad_of(needed(name, rest)?)?),
         "load" => session.load(std::path::Path::new(needed(name, rest)?))?,
         "time" => {
             let start = Instant::now();
             let text = session.eval(needed(name, rest)?)?;
             let total = start.elapsed();
             let run = session.last_run();
-            print!("{text}");
-            println!("compile {:.1} ms, run {:.3} ms", (total - run).as_secs_f64() * 1e3, run.as_secs_f64() * 1e3);
+            say!("{text}");
+            sayln!("compile {:.1} ms, run {:.3} ms", (total - run).as_secs_f64() * 1e3, run.as_secs_f64() * 1e3);
         }
         _ => {
             let known = COMMANDS.iter().map(|c| c.trim()).collect::<Vec<_>>().join(" ");

@@ -5,6 +5,7 @@
 //! renamed, so a reader never sees half of one; anything unreadable counts as absent.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Entries beyond this many are removed, oldest first.
 const MAX_ENTRIES: usize = 256;
@@ -115,13 +116,23 @@ fn decode(bytes: &[u8]) -> Option<(Vec<(PathBuf, blake3::Hash)>, Vec<u8>)> {
     (blake3::hash(rest) == hash).then(|| (files, rest.to_vec()))
 }
 
+/// A file that is being written is younger than this; an older one was left by a process that was killed.
+const WRITING: Duration = Duration::from_secs(3600);
+
 fn prune(dir: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
-    let mut files: Vec<_> = entries
-        .filter_map(|e| e.ok())
-        .filter(|e| e.path().extension().is_some_and(|x| x == "tdlo"))
-        .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
-        .collect();
+    let mut files: Vec<_> = Vec::new();
+    for entry in entries.filter_map(|e| e.ok()) {
+        let path = entry.path();
+        let Some(time) = entry.metadata().ok().and_then(|m| m.modified().ok()) else { continue };
+        match path.extension().and_then(|x| x.to_str()) {
+            Some("tdlo") => files.push((time, path)),
+            Some("tmp") if time.elapsed().is_ok_and(|age| age > WRITING) => {
+                let _ = std::fs::remove_file(&path);
+            }
+            Some(_) | None => {}
+        }
+    }
     if files.len() > MAX_ENTRIES {
         files.sort();
         for (_, path) in &files[..files.len() - MAX_ENTRIES] {

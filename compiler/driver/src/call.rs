@@ -1,10 +1,9 @@
 //! Calling a compiled function with values, and the same through the interpreter: what tests and the REPL do.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use tdl_ir::interp::{Interp, Tensor, Value};
+use tdl_ir::interp::{Interp, RunErrorKind, Tensor, Value};
 use tdl_ir::{Function, Module};
 use tdl_llvm::{Jit, symbol};
 use tdl_runtime::start::message;
@@ -56,11 +55,17 @@ pub(crate) struct Call {
     pub printed: String,
 }
 
-fn printed(output: &mut Output) -> String {
-    let _ = output.flush();
+fn printed(output: &mut Output, stop: &AtomicU32) -> String {
+    let _ = output.flush(stop);
     match output {
         Output::Capture(text) => std::mem::take(text),
         Output::Stdout { .. } => String::new(),
+    }
+}
+
+impl Callable {
+    pub(crate) fn func(&self, index: usize) -> &Function {
+        &self.module.funcs[index]
     }
 }
 
@@ -84,17 +89,16 @@ impl Session {
     ) -> Result<Call, Failure> {
         let func = &callable.module.funcs[index];
         let Some((jit, loops)) = &callable.native else {
-            let mut host = RealHost {
-                output: prints.output(),
-                started: Instant::now(),
-                interrupt: Arc::new(AtomicBool::new(false)),
-            };
+            let mut host = RealHost::new(prints.output());
+            watch(&host.interrupt);
             let begin = Instant::now();
             let result = Interp::new(&callable.module).run(tdl_ir::FuncId(index as u32), args, &mut host);
             let time = begin.elapsed();
-            let printed = printed(&mut host.output);
+            watch_nothing();
+            let printed = printed(&mut host.output, &host.interrupt);
             let outcome = match result {
                 Ok(values) => Outcome::Done(values),
+                Err(e) if e.kind == RunErrorKind::Interrupted => Outcome::Interrupted,
                 Err(e) => {
                     let text = run_error(&e, &self.sources.map, self.options.color)?;
                     let code = crate::interpret::failure_kind(e.kind).map_or("E0701", FailureKind::code);
@@ -116,7 +120,7 @@ impl Session {
         let time = begin.elapsed();
         watch_nothing();
         ctx.progress.clear();
-        let printed = printed(&mut ctx.output);
+        let printed = printed(&mut ctx.output, &ctx.interrupt);
         let outcome = match status {
             0 => Outcome::Done(values(&mut ctx, func, &results)?),
             _ => self.failure(&mut ctx, loops),
@@ -179,7 +183,7 @@ impl Session {
                 // the arguments were on the device too
                 slots = self::slots(&mut ctx, args)?;
             }
-            printed(&mut ctx.output);
+            printed(&mut ctx.output, &ctx.interrupt);
             if !go_on(time.as_secs_f64()) {
                 break Outcome::Done(Vec::new());
             }

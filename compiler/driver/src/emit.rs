@@ -28,8 +28,7 @@ impl Session {
             return Ok(tdl_ir::print(&elaborated.module));
         }
         let mut wanted = roots(&elaborated);
-        let alone = elaborated.fns.iter().map(|(_, f)| *f).filter(|f| stands_alone(elaborated.module.func(*f)));
-        wanted.extend(alone);
+        wanted.extend(elaborated.fns.iter().map(|(_, f)| *f));
         let module = if stage == Stage::Grad {
             let flat = tdl_transform::differentiate(&elaborated.module, &wanted, self.options.verify);
             return flat.map(|m| tdl_ir::print(&m)).map_err(crate::session::failed);
@@ -63,15 +62,4 @@ fn gpu(name: &str) -> Result<&'static str, Failure> {
         None if name == "native" => Ok(known[0]),
         None => Err(Failure::Usage(format!("there is no GPU `{name}`; there are {}", known.join(", ")))),
     }
-}
-
-/// Are the extents of a function's parameters parameters themselves? A function with `x: f32[n + 1]` has to be called by
-/// another one to be compiled: by itself, nothing says what `n` is.
-pub(crate) fn stands_alone(func: &tdl_ir::Function) -> bool {
-    let params = func.params();
-    let given = |d: &tdl_ir::Dim| match d {
-        tdl_ir::Dim::Const(_) => true,
-        tdl_ir::Dim::Val(v) => params.contains(v),
-    };
-    params.iter().all(|p| func.ty(*p).dims().iter().all(given))
 }

@@ -1,8 +1,8 @@
 //! The world as the reference interpreter sees it: the runtime's own formatting and files, so that both ways of running a
 //! program print the same text.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use tdl_ir::interp::{Host, Part, Tensor, Value};
@@ -15,7 +15,16 @@ use tdl_runtime::{Output, files, fmt};
 pub struct RealHost {
     pub output: Output,
     pub started: Instant,
-    pub interrupt: Arc<AtomicBool>,
+    /// Not zero: stop at the next safepoint.
+    pub interrupt: AtomicU32,
+    /// The reader of standard output went away.
+    pub reader_gone: bool,
+}
+
+impl RealHost {
+    pub fn new(output: Output) -> RealHost {
+        RealHost { output, started: Instant::now(), interrupt: AtomicU32::new(0), reader_gone: false }
+    }
 }
 
 /// The runtime's name of a dtype.
@@ -72,7 +81,10 @@ impl Host for RealHost {
     }
 
     fn print(&mut self, text: &str) -> Result<(), String> {
-        self.output.write(text).map_err(|e| format!("cannot write to standard output: {e}"))
+        self.output.write(text, &self.interrupt).map_err(|e| {
+            self.reader_gone |= e.kind() == ErrorKind::BrokenPipe;
+            format!("cannot write to standard output: {e}")
+        })
     }
 
     fn read_csv(&mut self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String> {
@@ -147,6 +159,6 @@ impl Host for RealHost {
     }
 
     fn interrupted(&mut self) -> bool {
-        self.interrupt.load(Ordering::Relaxed)
+        self.interrupt.load(Ordering::Relaxed) != 0
     }
 }

@@ -1,8 +1,7 @@
 //! `--device interp`: a program in the reference interpreter, with the same flags, output and messages as native code.
 
+use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tdl_elaborate::{Elaborated, Roots};
@@ -10,10 +9,11 @@ use tdl_ir::interp::{Interp, RunError, RunErrorKind, Tensor, Value as IrValue};
 use tdl_ir::{AssertKind, FuncId, Module};
 use tdl_runtime::abi::{self, Site, Text};
 use tdl_runtime::start::{Flag, Flags, Parsed, Value, help, message};
-use tdl_runtime::{Failure as RunFailure, FailureKind, Output};
+use tdl_runtime::{Failure as RunFailure, FailureKind, Output, complain, put};
 use tdl_source::{InternalError, SourceMap};
 
 use crate::host::{RealHost, code, show};
+use crate::native::{Second, catch_interrupts, watch, watch_nothing};
 use crate::{Failure, Session};
 
 impl Session {
@@ -30,9 +30,7 @@ impl Session {
             .collect();
         let roots = roots(&elaborated);
         let module = self.optimize(&elaborated.module, &roots)?;
-        let interrupt = Arc::new(AtomicBool::new(false));
-        let mut host =
-            RealHost { output: Output::stdout(), started: Instant::now(), interrupt: Arc::clone(&interrupt) };
+        let mut host = RealHost::new(Output::stdout());
         let mut defaults = Vec::new();
         let mut next = 1;
         for p in &main.params {
@@ -51,8 +49,7 @@ impl Session {
         let given = match Flags::parse(&flags, args) {
             Ok(Parsed::Help) => {
                 let shown: Vec<Option<String>> = defaults.iter().map(|d| d.as_ref().map(|v| show(v, ""))).collect();
-                print!("{}", help("", &path.to_string_lossy(), &flags, &shown));
-                return Ok(0);
+                return Ok(put(&help("", &path.to_string_lossy(), &flags, &shown)));
             }
             Ok(Parsed::Flags(flags)) => flags.values,
             Err(e) => return Err(Failure::Usage(format!("{e}\nFor what there is, try '--help'."))),
@@ -66,13 +63,21 @@ impl Session {
             });
         }
         let start = Instant::now();
+        catch_interrupts(Second::Ends);
+        watch(&host.interrupt);
         let result = self.call(&module, FuncId(0), values, &mut host);
+        watch_nothing();
         self.timings.add("run", start.elapsed());
         match result {
-            Ok(_) => {
-                let _ = host.output.flush();
-                Ok(0)
-            }
+            Ok(_) => match host.output.flush(&host.interrupt) {
+                Ok(()) => Ok(0),
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
+                Err(e) if e.kind() == ErrorKind::Interrupted => Ok(interrupted()),
+                Err(e) => {
+                    complain(format_args!("error[E0706]: cannot write to standard output: {e}\n"));
+                    Ok(1)
+                }
+            },
             Err(e) => self.report(e, &mut host),
         }
     }
@@ -89,10 +94,21 @@ impl Session {
 
     /// Prints a run-time failure as native code would; the exit code.
     pub(crate) fn report(&self, e: RunError, host: &mut RealHost) -> Result<i32, Failure> {
-        let _ = host.output.flush();
-        eprint!("{}", run_error(&e, &self.sources.map, self.options.color)?);
+        let _ = host.output.flush(&host.interrupt);
+        if host.reader_gone {
+            return Ok(0);
+        }
+        if e.kind == RunErrorKind::Interrupted {
+            return Ok(interrupted());
+        }
+        complain(format_args!("{}", run_error(&e, &self.sources.map, self.options.color)?));
         Ok(1)
     }
+}
+
+fn interrupted() -> i32 {
+    complain(format_args!("interrupted\n"));
+    130
 }
 
 /// `main` and its defaults, in the order of the parameters.

@@ -20,7 +20,7 @@ mod timings;
 pub use bench::{BenchOptions, Measure};
 pub use cache::Cache;
 pub use failure::Failure;
-pub use native::catch_interrupts;
+pub use native::{Second, catch_interrupts};
 pub use repl::ReplSession;
 pub use session::{Device, Options, Session, Stage};
 pub use sources::{STDLIB, read_source};

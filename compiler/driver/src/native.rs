@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::path::Path;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tdl_elaborate::{Elaborated, Roots};
 use tdl_ir::Module;
@@ -121,7 +121,7 @@ impl Session {
             threads: self.options.threads,
             color: self.options.color,
         };
-        catch_interrupts();
+        catch_interrupts(Second::Ends);
         let begin = Instant::now();
         let mut memory = None;
         let device = self.options.device;
@@ -213,19 +213,46 @@ fn describe(info: &mut ProgramInfo, elaborated: &Elaborated) {
 /// The flag of the program that is running.
 static RUNNING: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
+/// What becomes of a program that does not come to a safepoint after Ctrl-C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Second {
+    /// The process ends after a while.
+    Ends,
+    /// The process ends when the user asks again: there may be something to lose.
+    Asks,
+}
+
+/// How long a program may take to its next safepoint.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// From now on Ctrl-C stops the running program at its next safepoint; without one, or the second time, it ends the
 /// process.
-pub fn catch_interrupts() {
+pub fn catch_interrupts(second: Second) {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let _ = ctrlc::set_handler(|| {
+        let _ = ctrlc::set_handler(move || {
             let flag = RUNNING.load(Ordering::Acquire);
             // SAFETY: the flag is withdrawn before its context is dropped
             if flag.is_null() || unsafe { (*flag).swap(1, Ordering::Relaxed) } != 0 {
-                std::process::exit(130);
+                end();
+            }
+            if second == Second::Ends {
+                std::thread::spawn(|| {
+                    std::thread::sleep(GRACE);
+                    end();
+                });
             }
         });
     });
+}
+
+/// Ends the process now: the other threads may be anywhere, in a write that waits too, so nothing is said or cleaned up.
+fn end() -> ! {
+    unsafe extern "C" {
+        fn _exit(code: i32) -> !;
+    }
+    // SAFETY: it takes no part in anything of this process
+    unsafe { _exit(130) }
 }
 
 pub(crate) fn watch(flag: &AtomicU32) {

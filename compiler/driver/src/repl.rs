@@ -57,7 +57,8 @@ impl ReplSession {
 
     /// Names for completion.
     pub fn names(&self) -> Vec<String> {
-        let items = self.items.iter().filter_map(|i| item_name(&i.kind).map(|n| n.to_string()));
+        let items =
+            self.items.iter().filter_map(|i| item_name(&i.kind).filter(|(own, _)| *own).map(|(_, n)| n.to_owned()));
         items.chain(self.bindings.iter().map(|b| b.name.to_string())).collect()
     }
 
@@ -308,11 +309,6 @@ impl ReplSession {
         let id = tdl_types::thir::FnId(i as u32);
         let elaborated = self.session.elaborate(&program, &Roots::Fns(vec![id]))?;
         let roots: Vec<_> = elaborated.fns.iter().map(|(_, f)| *f).collect();
-        if !roots.iter().all(|f| crate::emit::stands_alone(elaborated.module.func(*f))) {
-            return Err(Failure::Usage(format!(
-                "`{name}` has computed sizes in its parameters and no code of its own"
-            )));
-        }
         self.session.optimize(&elaborated.module, &roots)
     }
 }
@@ -353,16 +349,17 @@ fn imports(module: &ast::Module) -> Vec<ast::Import> {
     module.items.iter().filter_map(import).collect()
 }
 
-fn item_name(kind: &ItemKind) -> Option<&str> {
+/// What an item is known by; the name of a test is no name of the program.
+fn item_name(kind: &ItemKind) -> Option<(bool, &str)> {
     match kind {
-        ItemKind::Const(c) => Some(&c.name.name),
-        ItemKind::TypeAlias(a) => Some(&a.name.name),
-        ItemKind::Struct(s) => Some(&s.name.name),
-        ItemKind::Interface(i) => Some(&i.name.name),
-        ItemKind::Fn(f) => Some(&f.name.name),
-        ItemKind::Test(t) => Some(&t.name),
-        ItemKind::Prop(p) => Some(&p.name),
-        ItemKind::Bench(b) => Some(&b.name),
+        ItemKind::Const(c) => Some((true, &c.name.name)),
+        ItemKind::TypeAlias(a) => Some((true, &a.name.name)),
+        ItemKind::Struct(s) => Some((true, &s.name.name)),
+        ItemKind::Interface(i) => Some((true, &i.name.name)),
+        ItemKind::Fn(f) => Some((true, &f.name.name)),
+        ItemKind::Test(t) => Some((false, &t.name)),
+        ItemKind::Prop(p) => Some((false, &p.name)),
+        ItemKind::Bench(b) => Some((false, &b.name)),
         ItemKind::Import(_) | ItemKind::Impl(_) => None,
     }
 }
@@ -370,7 +367,7 @@ fn item_name(kind: &ItemKind) -> Option<&str> {
 /// Two impls of one struct with a method in common: the later one replaces the earlier.
 fn same_methods(a: &ast::Impl, b: &ast::Impl) -> bool {
     let names = |i: &ast::Impl| -> Vec<String> {
-        i.items.iter().filter_map(|i| item_name(&i.kind).map(str::to_owned)).collect()
+        i.items.iter().filter_map(|i| item_name(&i.kind).map(|(_, n)| n.to_owned())).collect()
     };
     a.name.name == b.name.name && names(a).iter().any(|n| names(b).contains(n))
 }

@@ -1,5 +1,6 @@
 //! Reading programs: the main file, the modules it imports, and the standard library inside the compiler.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use tdl_source::{FileId, SourceMap};
@@ -64,7 +65,13 @@ pub fn read_source(path: &Path) -> Result<String, Failure> {
     if meta.len() > MAX_BYTES {
         return Err(usage(format!("it has {} MB; a source file may have {}", meta.len() >> 20, MAX_BYTES >> 20)));
     }
-    let bytes = std::fs::read(path).map_err(|e| usage(plain(&e)))?;
+    // what is no file (a pipe, a device) does not say how much it has
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| usage(plain(&e)))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| usage(plain(&e)))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(usage(format!("a source file may have {} MB", MAX_BYTES >> 20)));
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;

@@ -1,6 +1,6 @@
 //! Builtin functions.
 
-use tdl_ir::{BinaryOp, CompareOp, Dim, Dtype, IoOp, Op, ReduceOp, Type, ValueId};
+use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, IoOp, Op, ReduceOp, Type, ValueId};
 use tdl_types::thir::{Axis, Builtin, EinsumAxis, Expr, Reduction, Ty};
 
 use crate::elab::Elab;
@@ -374,10 +374,35 @@ impl<'p> Elab<'p> {
         x.map(&mut |v| match leaves.next() {
             Some(l) => {
                 let dims = known_all(&l.dims)?;
+                self.guard_elements(v, &dims);
                 Ok(self.b.reshape(v, &dims))
             }
             None => Err(internal("a reshape without a shape")),
         })
+    }
+
+    /// That `dims` have as many elements as `x` may be what an `assert` said with numbers that wrap: `n * n == k` holds
+    /// for k = 0 and n = 2^32. The elements are counted again, in floats.
+    fn guard_elements(&mut self, x: ValueId, dims: &[Dim]) {
+        let unknown = |dims: &[Dim]| {
+            let mut vs: Vec<Dim> = dims.iter().copied().filter(|d| matches!(d, Dim::Val(_))).collect();
+            vs.sort_unstable();
+            vs
+        };
+        let factors: Vec<Dim> = dims.iter().copied().filter(|d| *d != Dim::Const(1)).collect();
+        let new = unknown(dims);
+        if new.is_empty() || factors.len() < 2 || new == unknown(&self.b.dims(x)) {
+            return;
+        }
+        let mut count = self.b.const_num(1.0, Dtype::F64);
+        for d in factors {
+            let d = self.b.dim_value(d);
+            let d = self.b.convert(d, Dtype::F64);
+            count = self.b.mul(count, d);
+        }
+        let limit = self.b.const_num(2f64.powi(62), Dtype::F64);
+        let ok = self.b.compare(CompareOp::Lt, count, limit);
+        self.assert(ok, AssertKind::Shape, "the new shape has more than 2^62 elements", &[]);
     }
 
     fn concatenated(&mut self, parts: &[&Val<'p>], axis: usize, ty: &RTy<'p>) -> R<Val<'p>> {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tdl_ir::{Attrs, Dim, Dtype, Type, ValueId};
+use tdl_ir::{Dim, ValueId};
 use tdl_types::thir::{
     Arg, Callee, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
 };
@@ -202,7 +202,7 @@ impl<'p> Elab<'p> {
         Ok((result, muts))
     }
 
-    fn muts(&mut self, env: &Env<'p>, id: FnId) -> R<Vec<(usize, Val<'p>)>> {
+    pub fn muts(&mut self, env: &Env<'p>, id: FnId) -> R<Vec<(usize, Val<'p>)>> {
         let def = &self.program.fns[id.index()];
         let mut out = Vec::new();
         for (i, p) in def.params.iter().enumerate().filter(|(_, p)| p.mutable) {
@@ -210,72 +210,6 @@ impl<'p> Elab<'p> {
             out.push((i, v));
         }
         Ok(out)
-    }
-
-    /// The IR function for a function with these dtypes, ranks and type arguments; sizes are its first parameters.
-    pub fn instance(&mut self, id: FnId, generics: &[RArg<'p>]) -> R<tdl_ir::FuncId> {
-        let key = format!("{}<{}>", id.0, generics.iter().map(remap::key).collect::<Vec<_>>().join(";"));
-        if let Some(func) = self.instances.get(&key) {
-            return Ok(*func);
-        }
-        let program = self.program;
-        let def = &program.fns[id.index()];
-        let Some(body) = &def.body else { return Err(internal(format!("`{}` has no body", def.name))) };
-        let module = &program.modules[def.module.index()].name;
-        let name = match &**module {
-            "" | "prelude" => def.name.to_string(),
-            m => format!("{m}.{}", def.name),
-        };
-        let composite = crate::STDLIB.contains(&&**module).then(|| name.as_str().into());
-        let attrs = Attrs { composite, remat: def.remat, custom_vjp: None, effects: false };
-        // its own derivatives are asked for in it
-        let passed_at = self.passed_at.take();
-        let func = self.function(&name, def.span, attrs, |this| {
-            let mut env = Env::empty(body);
-            for (g, a) in def.generics.iter().zip(generics) {
-                let size_name = &program.generics[g.index()].name;
-                let a = this.abstracted(a, size_name);
-                env.generics.insert(*g, a);
-            }
-            for i in crate::parameter_order(def) {
-                let p = &def.params[i];
-                this.b.span = p.span;
-                let ty = this.ty(&env, &p.ty)?;
-                let v = this.named_params(&p.name, &ty)?;
-                env.set(p.local, v);
-            }
-            this.b.span = body.value.span;
-            let ty = this.ty(&env, &def.result)?;
-            let result = this.body(&mut env, &body.value, &ty)?;
-            let result = if matches!(result, Val::Never) { this.placeholder(&ty)? } else { result };
-            let mut results = result.leaves();
-            for (_, v) in this.muts(&env, id)? {
-                results.extend(v.leaves());
-            }
-            Ok(results)
-        });
-        self.passed_at = passed_at;
-        let func = func?;
-        self.instances.insert(key, func);
-        if let Some(rule) = def.vjp {
-            let rule = self.rule(&name, def, rule, generics)?;
-            self.module.func_mut(func).attrs.custom_vjp = Some(rule);
-        }
-        Ok(func)
-    }
-
-    /// A generic argument in the callee: every size that is a value becomes a parameter.
-    pub fn abstracted(&mut self, a: &RArg<'p>, name: &str) -> RArg<'p> {
-        let fresh = |this: &mut Self, name: &str| {
-            let v = this.b.param(Type::scalar(Dtype::I64));
-            this.b.name_value(v, name);
-            v
-        };
-        match a {
-            RArg::Size(_) => RArg::Size(RDim::Known(Dim::Val(fresh(self, name)))),
-            RArg::Shape(dims) => RArg::Shape(dims.iter().map(|_| RDim::Known(Dim::Val(fresh(self, name)))).collect()),
-            RArg::Dtype(_) | RArg::Ty(_) | RArg::Fn(_) => remap::rarg(a, &mut |_| fresh(self, name)),
-        }
     }
 
     // --- function values

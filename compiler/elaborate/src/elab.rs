@@ -225,6 +225,41 @@ impl<'p> Elab<'p> {
         Ok(val)
     }
 
+    /// As [`Self::named_params`], for a function that nobody calls: nothing says what `n` is where a parameter has the extent
+    /// `n + 1`, so such an extent is a parameter of its own, before the tensor's, and is checked.
+    pub fn standing_params(&mut self, name: &str, ty: &RTy<'p>) -> R<Val<'p>> {
+        let leaves = self.leaves(ty)?;
+        let mut ids: Vec<ValueId> = Vec::with_capacity(leaves.len());
+        for (i, leaf) in leaves.iter().enumerate() {
+            let want = self.leaf_type(i, &leaves, &|k| ids[k])?;
+            let path: String = leaf.path.iter().filter(|p| &***p != "*").map(|p| format!(".{p}")).collect();
+            let mut given = Vec::with_capacity(want.rank());
+            for d in want.dims() {
+                given.push(match d {
+                    Dim::Val(v) if !self.b.params().contains(v) => {
+                        let extent = self.b.param(Type::scalar(Dtype::I64));
+                        let equal = self.compare_sizes(CompareOp::Eq, extent, *v);
+                        let message = format!("`{name}{path}` needs the extent {{}}, got {{}}");
+                        self.assert(equal, AssertKind::Shape, &message, &[*v, extent]);
+                        Dim::Val(extent)
+                    }
+                    Dim::Const(_) | Dim::Val(_) => *d,
+                });
+            }
+            if given == want.dims() {
+                ids.push(self.b.param(want));
+            } else {
+                let tensor = self.b.param(Type::tensor(leaf.dtype, given));
+                ids.push(self.b.reshape(tensor, want.dims()));
+                self.b.name_value(tensor, &format!("{name}{path}"));
+            }
+            if leaf.slot.is_none() {
+                self.b.name_value(ids[i], &format!("{name}{path}"));
+            }
+        }
+        self.unflatten(ty, &mut ids.into_iter())
+    }
+
     /// What a value of this type is before it has one: zeros, no rows.
     pub fn placeholder(&mut self, ty: &RTy<'p>) -> R<Val<'p>> {
         let leaves = self.leaves(ty)?;

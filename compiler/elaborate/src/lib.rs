@@ -19,6 +19,7 @@ mod env;
 mod expr;
 mod flow;
 mod infer;
+mod instance;
 mod io;
 mod jacobian;
 mod lift;

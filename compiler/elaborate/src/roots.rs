@@ -196,6 +196,6 @@ impl<'p> Elab<'p> {
                 Kind::Tree(_) | Kind::Interface(..) | Kind::Fn(_) => return Ok(None),
             });
         }
-        self.instance(id, &generics).map(Some)
+        self.standing(id, &generics).map(Some)
     }
 }

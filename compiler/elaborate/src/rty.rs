@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tdl_ir::{BinaryOp, Dim, Dtype, ValueId};
+use tdl_source::{Diagnostic, code};
 use tdl_types::thir::{
     self, Builtin, Elem, FnArg, FnParam, FnTy, GenericArg, GenericId, SizeExpr, SizeVar, Spread, StructId, Ty,
 };
@@ -10,7 +11,7 @@ use tdl_types::thir::{
 use crate::elab::Elab;
 use crate::env::Env;
 use crate::val::{Closure, Val};
-use crate::{R, internal};
+use crate::{Failure, R, internal};
 
 /// An extent.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +69,9 @@ pub struct Leaf {
     /// Field names and tuple positions on the way to it; `*` for an axis of a stack.
     pub path: Vec<Rc<str>>,
 }
+
+/// Tensors in a value, at most.
+const MAX_LEAVES: usize = 10_000;
 
 impl<'p> Elab<'p> {
     pub fn ty(&mut self, env: &Env<'p>, ty: &Ty) -> R<RTy<'p>> {
@@ -339,6 +343,11 @@ impl<'p> Elab<'p> {
             active: !state && dtype.is_float(),
             path: path.to_vec(),
         };
+        if out.len() > MAX_LEAVES {
+            let message = format!("a value of more than {MAX_LEAVES} tensors");
+            let d = Diagnostic::error(code::E0605, message, self.b.span, "here");
+            return Err(Failure::Program(Box::new(d.help("put what is alike into one array"))));
+        }
         match ty {
             RTy::Never | RTy::Fn => {}
             RTy::Tensor(d, dims) => out.push(leaf(*d, dims, path)),

@@ -77,6 +77,11 @@ impl Builder {
         v
     }
 
+    /// The parameters of the innermost block so far.
+    pub fn params(&self) -> &[ValueId] {
+        &self.open.last().expect("a block is open").params
+    }
+
     fn block(&mut self) -> &mut Block {
         self.open.last_mut().expect("a block is open")
     }

@@ -23,6 +23,9 @@ pub fn link(object: &[u8], output: &Path, debug: bool) -> Result<(), LinkError> 
     let compiler = std::env::var("CC").ok().filter(|c| !c.is_empty()).unwrap_or_else(|| "cc".into());
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = output.file_name().ok_or_else(|| LinkError::Io(format!("`{}` is no file name", output.display())))?;
+    if std::fs::metadata(output).is_ok_and(|m| !m.is_file()) {
+        return Err(LinkError::Io(format!("cannot write `{}`: there is something that is no file", output.display())));
+    }
     let io = |what: &Path, e: std::io::Error| LinkError::Io(format!("cannot write `{}`: {e}", what.display()));
     let scratch = std::env::temp_dir().join(format!("tdl-link-{}-{}", std::process::id(), unique()));
     std::fs::create_dir_all(&scratch).map_err(|e| io(&scratch, e))?;

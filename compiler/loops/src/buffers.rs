@@ -103,7 +103,7 @@ impl Lower<'_> {
         let slot = (target..=current)
             .find_map(|d| best_fit(&self.scopes[d].slots, bytes).map(|i| (d, i)))
             .unwrap_or_else(|| {
-                let value = self.size(bytes);
+                let value = self.room(bytes);
                 let name = occupant.and_then(|v| self.values.graph.func.value(v).name.clone());
                 let dst = self.host.named(RegTy::Ptr, name);
                 let site = self.site();
@@ -162,7 +162,7 @@ impl Lower<'_> {
 
     /// A fresh allocation that no scope owns.
     pub fn alloc_unowned(&mut self, bytes: &Size) -> Reg {
-        let bytes = self.size(bytes);
+        let bytes = self.room(bytes);
         let dst = self.host.reg(RegTy::Ptr);
         let site = self.site();
         self.host.push(Stmt::Alloc { dst, bytes, site });

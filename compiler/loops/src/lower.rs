@@ -52,6 +52,7 @@ pub struct Lower<'a> {
     /// Registers of scalars, texts and stacks.
     pub scalars: FxHashMap<ValueId, Operand>,
     sizes: FxHashMap<Size, Operand>,
+    rooms: FxHashMap<Size, Operand>,
     pub bufs: Vec<Buf>,
     /// Where stored values live.
     pub home: FxHashMap<ValueId, BufId>,
@@ -84,6 +85,7 @@ impl<'a> Lower<'a> {
             kernel: None,
             scalars: FxHashMap::default(),
             sizes: FxHashMap::default(),
+            rooms: FxHashMap::default(),
             bufs: Vec::new(),
             home: FxHashMap::default(),
             scopes: Vec::new(),
@@ -212,14 +214,37 @@ impl<'a> Lower<'a> {
             parts.push(Operand::i64(s.coef));
         }
         let depth = self.size_depth(s);
+        let mul = |a, b| Expr::Binary { op: tdl_ir::BinaryOp::Mul, dtype: Dtype::I64, a, b };
+        let product = self.size_product(&parts, depth, mul);
+        self.sizes.insert(s.clone(), product);
+        product
+    }
+
+    /// The bytes to ask for, in a host register: `i64::MAX`, which nobody has, where the number does not fit.
+    pub fn room(&mut self, bytes: &Size) -> Operand {
+        if let Some(c) = bytes.as_const() {
+            return Operand::i64(c);
+        }
+        if let Some(o) = self.rooms.get(bytes) {
+            return *o;
+        }
+        let mut parts: Vec<Operand> = bytes.atoms.iter().map(|a| self.scalar(*a)).collect();
+        if bytes.coef != 1 {
+            parts.push(Operand::i64(bytes.coef));
+        }
+        let depth = self.size_depth(bytes);
+        let room = self.size_product(&parts, depth, |a, b| Expr::SizeMul { a, b });
+        self.rooms.insert(bytes.clone(), room);
+        room
+    }
+
+    fn size_product(&mut self, parts: &[Operand], depth: usize, mul: impl Fn(Operand, Operand) -> Expr) -> Operand {
         let mut acc = parts[0];
         for p in &parts[1..] {
             let dst = self.host.i64();
-            let value = Expr::Binary { op: tdl_ir::BinaryOp::Mul, dtype: Dtype::I64, a: acc, b: *p };
-            self.host.blocks[depth].push(Stmt::Let { dst, value });
+            self.host.blocks[depth].push(Stmt::Let { dst, value: mul(acc, *p) });
             acc = dst.into();
         }
-        self.sizes.insert(s.clone(), acc);
         acc
     }
 

@@ -187,6 +187,7 @@ impl Printer<'_> {
             }
             Expr::Load { ptr, dtype: _, index } => format!("{}[{}]", self.r(*ptr), self.index(index)),
             Expr::Index(i) => format!("({})", self.index(i)),
+            Expr::SizeMul { a, b } => format!("sizemul({}, {})", self.o(*a), self.o(*b)),
             Expr::IndexDiv { a, b } => format!("({} / {})", self.o(*a), self.o(*b)),
             Expr::IndexRem { a, b } => format!("({} % {})", self.o(*a), self.o(*b)),
             Expr::Offset { ptr, dtype: _, index } => format!("&{}[{}]", self.r(*ptr), self.index(index)),

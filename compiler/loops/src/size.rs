@@ -30,7 +30,7 @@ impl Size {
     }
 
     pub fn mul(&self, other: &Size) -> Size {
-        let coef = self.coef.wrapping_mul(other.coef);
+        let coef = self.coef.saturating_mul(other.coef);
         if coef == 0 {
             return Size::constant(0);
         }

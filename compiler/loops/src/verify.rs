@@ -316,7 +316,7 @@ impl<'p> Checker<'p> {
                 self.index(i)?;
                 Dtype::I64
             }
-            Expr::IndexDiv { a, b } | Expr::IndexRem { a, b } => {
+            Expr::IndexDiv { a, b } | Expr::IndexRem { a, b } | Expr::SizeMul { a, b } => {
                 self.scalar(*a, Dtype::I64)?;
                 self.scalar(*b, Dtype::I64)?;
                 Dtype::I64

@@ -19,7 +19,8 @@ impl Expr {
             Expr::Binary { a, b, .. }
             | Expr::Compare { a, b, .. }
             | Expr::IndexDiv { a, b }
-            | Expr::IndexRem { a, b } => {
+            | Expr::IndexRem { a, b }
+            | Expr::SizeMul { a, b } => {
                 f(*a);
                 f(*b);
             }

@@ -3,10 +3,12 @@
 //! before: %1 = exp %0   %2 = add %0 %0   return %2
 //! after:                %2 = add %0 %0   return %2
 //!
+//! A `while` stays, for a program that does not end does not end, unless it counts up or down to a limit.
+//!
 //! Marks from the results and the effects backwards over a table of definitions, then sweeps: linear in the size of the
 //! function, however deep its loops are nested.
 
-use tdl_ir::{Block, Dim, Function, Inst, Op, ValueId};
+use tdl_ir::{BinaryOp, Block, CompareOp, Dim, Function, Inst, Op, Scalar, ValueId};
 
 pub fn function(f: &mut Function) {
     let marks = mark(f);
@@ -59,7 +61,8 @@ fn mark(f: &Function) -> Marks {
     m.index(&f.body, None);
     m.marks.insts = vec![false; m.nodes.len()];
     for node in 0..m.nodes.len() {
-        if own_effect(m.nodes[node].inst) {
+        let inst = m.nodes[node].inst;
+        if own_effect(inst) || inst.op == Op::While && !m.ends(node) {
             m.inst(node);
         }
     }
@@ -146,6 +149,83 @@ impl<'a> Marker<'a> {
         }
     }
 
+    /// The condition fails after a number of iterations: it holds only below a limit to which the loop counts up by 1,
+    /// or above one to which it counts down. (In larger steps it may leap over the limit, and wrap.)
+    fn ends(&self, node: usize) -> bool {
+        let inst = self.nodes[node].inst;
+        self.bounded(node, inst.regions[0].results[0])
+    }
+
+    fn bounded(&self, node: usize, cond: ValueId) -> bool {
+        let Some((at, c)) = self.inner(node, cond) else { return false };
+        match &c.op {
+            Op::Binary(BinaryOp::And) => c.args.iter().any(|a| self.bounded(node, *a)),
+            Op::If => {
+                let k = c.results.iter().position(|r| *r == cond).unwrap_or(0);
+                let no = self.constant(c.regions[1].results[k]) == Some(Scalar::Bool(false));
+                no && (self.bounded(node, c.args[0]) || self.bounded(node, c.regions[0].results[k]))
+            }
+            Op::Compare(op) if at > node => match op {
+                CompareOp::Lt => {
+                    self.counts(node, c.args[0], c.args[1], 1) || self.counts(node, c.args[1], c.args[0], -1)
+                }
+                CompareOp::Gt => {
+                    self.counts(node, c.args[0], c.args[1], -1) || self.counts(node, c.args[1], c.args[0], 1)
+                }
+                CompareOp::Eq | CompareOp::Ne | CompareOp::Le | CompareOp::Ge => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// `x` is carried and grows by `step`, and `limit` is the same in every iteration.
+    fn counts(&self, node: usize, x: ValueId, limit: ValueId, step: i64) -> bool {
+        let Def::Carried { node: of, k } = self.defs[x.0 as usize] else { return false };
+        if of != node || self.inside(node, limit) && self.constant(limit).is_none() {
+            return false;
+        }
+        let body = &self.nodes[node].inst.regions[1];
+        let Some((_, next)) = self.inner(node, body.results[k]) else { return false };
+        let is = |a: ValueId, c: i64| self.constant(a) == Some(Scalar::Int(c));
+        match next.op {
+            Op::Binary(BinaryOp::Add) => {
+                let [a, b] = next.args[..] else { return false };
+                a == body.params[k] && is(b, step) || b == body.params[k] && is(a, step)
+            }
+            Op::Binary(BinaryOp::Sub) => next.args[0] == body.params[k] && is(next.args[1], -step),
+            _ => false,
+        }
+    }
+
+    fn constant(&self, v: ValueId) -> Option<Scalar> {
+        let Def::Result { node, .. } = self.defs[v.0 as usize] else { return None };
+        if let Op::Const(c) = self.nodes[node].inst.op { Some(c) } else { None }
+    }
+
+    /// The instruction in the loop `node` that makes `v`.
+    fn inner(&self, node: usize, v: ValueId) -> Option<(usize, &'a Inst)> {
+        let Def::Result { node: at, .. } = self.defs[v.0 as usize] else { return None };
+        self.inside(node, v).then(|| (at, self.nodes[at].inst))
+    }
+
+    fn inside(&self, node: usize, v: ValueId) -> bool {
+        let (mut at, first) = match self.defs[v.0 as usize] {
+            Def::Param => return false,
+            Def::Result { node, .. } => (self.nodes[node].parent, node),
+            Def::Counter { node } | Def::Carried { node, .. } => (Some(node), node),
+        };
+        if first < node {
+            return false;
+        }
+        while let Some(n) = at {
+            if n == node {
+                return true;
+            }
+            at = self.nodes[n].parent;
+        }
+        false
+    }
+
     fn inst(&mut self, node: usize) {
         if std::mem::replace(&mut self.marks.insts[node], true) {
             return;
@@ -213,7 +293,7 @@ fn retain(list: &mut Vec<ValueId>, skip: usize, keep: &[bool]) {
     });
 }
 
-/// Must happen by itself. A `while` may also not end, but that is no effect.
+/// Must happen by itself.
 fn own_effect(i: &Inst) -> bool {
     i.op.has_effect()
         || matches!(i.op, Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } | Op::Checkpoint { .. })

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Builder, FuncId, Function, Inst, Module, Op, Scalar, ValueId};
-use tdl_source::{Diagnostic, InternalError, code};
+use tdl_source::{Diagnostic, InternalError, Span, code};
 
 use crate::clone::{self, Map};
 use crate::grad::{self, Linear};
@@ -21,7 +21,14 @@ use crate::{Error, batch, cse, dce, hoist, simplify, vectorize};
 
 /// A copy of the function without calls and without derivative ops.
 pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
-    let mut cx = Flattener { module, done: FxHashMap::default(), open: Vec::new(), errors: Vec::new(), internal: None };
+    let mut cx = Flattener {
+        module,
+        done: FxHashMap::default(),
+        failed: FxHashMap::default(),
+        open: Vec::new(),
+        errors: Vec::new(),
+        internal: None,
+    };
     let f = cx.function(id, Purpose::Run)?;
     drop(cx);
     Ok(Rc::try_unwrap(f).unwrap_or_else(|f| (*f).clone()))
@@ -40,6 +47,8 @@ enum Purpose {
 struct Flattener<'a> {
     module: &'a Module,
     done: FxHashMap<(FuncId, Purpose), Rc<Function>>,
+    /// What is wrong with the others: found out once, however many calls there are.
+    failed: FxHashMap<(FuncId, Purpose), Vec<Diagnostic>>,
     /// What is being made flat, outermost first.
     open: Vec<(FuncId, Purpose)>,
     errors: Vec<Diagnostic>,
@@ -67,12 +76,18 @@ impl Flattener<'_> {
         if let Some(f) = self.done.get(&(id, purpose)) {
             return Ok(Rc::clone(f));
         }
+        if let Some(d) = self.failed.get(&(id, purpose)) {
+            return Err(Error::Program(d.clone()));
+        }
         if self.open.contains(&(id, purpose)) {
             return Err(self.endless(id));
         }
         self.open.push((id, purpose));
         let walked = self.walk_to_end(id, purpose);
         self.open.pop();
+        if let Err(Error::Program(d)) = &walked {
+            self.failed.insert((id, purpose), d.clone());
+        }
         let mut f = walked?;
         vectorize::function(&mut f);
         if purpose != Purpose::Run {
@@ -117,7 +132,12 @@ impl Flattener<'_> {
         if let Some(e) = self.internal.take() {
             return Err(Error::Internal(e));
         }
-        if self.errors.is_empty() { Ok(out) } else { Err(Error::Program(std::mem::take(&mut self.errors))) }
+        if self.errors.is_empty() {
+            fits(out.values.len(), from.span, "this function")?;
+            Ok(out)
+        } else {
+            Err(Error::Program(std::mem::take(&mut self.errors)))
+        }
     }
 
     /// Does the call stay?
@@ -191,7 +211,10 @@ impl Flattener<'_> {
                 let results = match self.forward_pass(b, w, *func, &i.args, &args, i) {
                     Some(Ok(linear)) => Ok(linear.results.clone()),
                     Some(Err(e)) => Err(e),
-                    None => self.function(*func, w.purpose).map(|f| inline(b, &f, &args)),
+                    None => self.function(*func, w.purpose).and_then(|f| {
+                        fits(size(b) + f.values.len(), i.span, "with this call")?;
+                        Ok(inline(b, &f, &args))
+                    }),
                 };
                 self.finish(results, b, w, i, map);
             }
@@ -302,6 +325,22 @@ impl Flattener<'_> {
         }
         clone::inst(b, w.from, i, map);
     }
+}
+
+/// Values of a function, at most: LLVM takes about a minute for these.
+const MAX_VALUES: usize = 300_000;
+
+fn size(b: &Builder) -> usize {
+    b.next_value(0).0 as usize
+}
+
+fn fits(values: usize, span: Span, label: &str) -> Result<(), Error> {
+    if values <= MAX_VALUES {
+        return Ok(());
+    }
+    let message = format!("the program is too large: more than {MAX_VALUES} operations, all calls written out");
+    let d = Diagnostic::error(code::E0605, message, span, label);
+    Err(Error::Program(vec![d.help("call what is repeated in a loop")]))
 }
 
 /// Copies a callee's body into the open block; its parameters stand for `args`.

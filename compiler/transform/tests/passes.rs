@@ -63,6 +63,52 @@ fn dce_drops_what_only_feeds_itself() {
     );
 }
 
+/// A loop whose results nobody needs: dropped if it surely ends.
+#[track_caller]
+fn unused_loop(start: &str, cond: &str, step: &str, dropped: bool) {
+    let loops = format!(
+        "
+        %c: i64 = const 1
+        %two: i64 = const 2
+        %i: i64, %y: f64 = while %a: i64 = {start}, %b: f64 = %x {{
+          {cond}
+          yield %go
+        }} do {{
+          {step}
+          %s: f64 = sin %b
+          yield %next, %s
+        }}
+        return %x
+        "
+    );
+    let signature = "%n: i64, %x: f64";
+    let text = format!("func @f({signature}) {{{loops}}}\n");
+    let mut module = tdl_ir::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let pass = PASSES.iter().find(|p| p.name == "dce").expect("a pass");
+    module.funcs.iter_mut().for_each(pass.run);
+    tdl_ir::verify(&module).unwrap_or_else(|e| panic!("{}", e.message));
+    let after = tdl_ir::print(&module);
+    assert_eq!(!after.contains("while"), dropped, "{text}\n{after}");
+    assert!(!after.contains("sin"), "{after}");
+}
+
+#[test]
+fn dce_keeps_a_while_that_may_not_end() {
+    let up = "%next: i64 = add %a, %c";
+    unused_loop("%n", "%go: bool = lt %a, %n", up, true);
+    unused_loop("%n", "%go: bool = gt %n, %a", up, true);
+    unused_loop("%n", "%go: bool = gt %a, %n", "%next: i64 = sub %a, %c", true);
+    unused_loop("%n", "%p: bool = lt %a, %n\n %q: bool = ne %a, %c\n %go: bool = and %q, %p", up, true);
+    // it may count past the limit and wrap, or away from it, or never change
+    unused_loop("%n", "%go: bool = le %a, %n", up, false);
+    unused_loop("%n", "%go: bool = ne %a, %n", up, false);
+    unused_loop("%n", "%go: bool = gt %a, %n", up, false);
+    unused_loop("%n", "%go: bool = lt %a, %n", "%next: i64 = add %a, %two", false);
+    unused_loop("%n", "%go: bool = lt %a, %n", "%next: i64 = mul %a, %two", false);
+    unused_loop("%n", "%go: bool = const true", up, false);
+    unused_loop("%n", "%m: i64 = mul %a, %two\n %go: bool = lt %a, %m", up, false);
+}
+
 #[test]
 fn cse_shares_with_what_surrounds() {
     check(

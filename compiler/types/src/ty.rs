@@ -201,6 +201,17 @@ impl Ty {
         }
     }
 
+    /// Whether a tuple nests more than `limit` parts.
+    pub fn is_larger(&self, limit: usize) -> bool {
+        fn count(ty: &Ty, left: usize) -> Option<usize> {
+            match ty {
+                Ty::Tuple(items) => items.iter().try_fold(left, |left, t| count(t, left)),
+                _ => left.checked_sub(1),
+            }
+        }
+        count(self, limit).is_none()
+    }
+
     /// A tuple; existentials of the parts move outside.
     pub fn tuple(items: Vec<Ty>) -> Ty {
         let mut vars = Vec::new();

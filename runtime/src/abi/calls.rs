@@ -14,6 +14,7 @@ use crate::draw::Dist;
 use crate::files;
 use crate::fmt::{self, Piece};
 use crate::product;
+use crate::sort;
 
 pub mod device;
 pub mod host;
@@ -208,11 +209,14 @@ pub unsafe extern "C" fn tdl_print(
     }
     text.push_str(Text { ptr: end, len: end_len }.as_str());
     ctx.progress.clear();
-    match ctx.output.write(&text) {
+    match ctx.output.write(&text, &ctx.interrupt) {
         Ok(()) => OK,
         Err(e) => {
-            let kind =
-                if e.kind() == std::io::ErrorKind::BrokenPipe { FailureKind::BrokenPipe } else { FailureKind::Io };
+            let kind = match e.kind() {
+                std::io::ErrorKind::BrokenPipe => FailureKind::BrokenPipe,
+                std::io::ErrorKind::Interrupted => FailureKind::Interrupted,
+                _ => FailureKind::Io,
+            };
             ctx.fail(Failure { kind, message: format!("cannot write to standard output: {e}"), site: None });
             FAILED
         }
@@ -241,7 +245,7 @@ pub unsafe extern "C" fn tdl_text(ctx: *mut Ctx, ptr: *const u8, len: u64) -> *c
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_sort(
-    _ctx: *mut Ctx,
+    ctx: *mut Ctx,
     src: *const u8,
     values: *mut u8,
     indices: *mut i64,
@@ -249,10 +253,20 @@ pub unsafe extern "C" fn tdl_sort(
     rows: i64,
     len: i64,
     descending: u32,
-) {
-    if let Some(dtype) = Dtype::from_code(dtype) {
-        crate::sort::rows(dtype, src, values, indices, rows as usize, len as usize, descending != 0);
-    }
+    site: u32,
+) -> i32 {
+    guard(ctx, site, FailureKind::Memory, |ctx| {
+        let Some(dtype) = Dtype::from_code(dtype) else { return Ok(()) };
+        let (rows, len) = (rows as usize, len as usize);
+        let bytes = len.saturating_mul(size_of::<sort::Pair>());
+        let Some(pairs) = ctx.memory.alloc(bytes) else {
+            let shown = fmt::bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
+            return Err(format!("out of memory: sorting needs {shown} more"));
+        };
+        sort::rows(dtype, src, values, indices, pairs.as_ptr().cast(), rows, len, descending != 0);
+        ctx.memory.free(pairs.as_ptr());
+        Ok(())
+    })
 }
 
 #[unsafe(no_mangle)]

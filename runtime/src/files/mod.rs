@@ -38,15 +38,27 @@ pub fn write_text(path: &str, text: &str) -> Result<(), String> {
     write(path, &[text.as_bytes()])
 }
 
-/// Replaces a file in one step.
+/// Replaces a file in one step; a link stays a link, and what is no file (a pipe, a device) is written to.
 fn write(path: &str, parts: &[&[u8]]) -> Result<(), String> {
-    let target = Path::new(path);
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| Path::new(path).to_owned());
+    let target = real.as_path();
+    let old = std::fs::metadata(target).ok();
+    if old.as_ref().is_some_and(|m| !m.is_file()) {
+        let put = || -> std::io::Result<()> {
+            let mut file = std::fs::OpenOptions::new().write(true).open(target)?;
+            parts.iter().try_for_each(|part| file.write_all(part))
+        };
+        return put().map_err(|e| cannot("write", path, &e));
+    }
     let name = target.file_name().ok_or_else(|| format!("cannot write `{path}`: no file name"))?;
     let temporary = target.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
     let attempt = || -> std::io::Result<()> {
         let mut file = std::fs::File::create(&temporary)?;
         for part in parts {
             file.write_all(part)?;
+        }
+        if let Some(old) = &old {
+            file.set_permissions(old.permissions())?;
         }
         file.sync_all()?;
         std::fs::rename(&temporary, target)

@@ -76,6 +76,7 @@ pub fn text(value: &str, spec: &str) -> String {
 pub fn bytes(n: i64) -> String {
     match n {
         n if n < 0 => "a negative number of bytes".into(),
+        i64::MAX => "2^63 bytes or more".into(),
         n if n < 10 << 10 => format!("{n} bytes"),
         n if n < 10 << 20 => format!("{} KiB", n >> 10),
         n if n < 10 << 30 => format!("{} MiB", n >> 20),

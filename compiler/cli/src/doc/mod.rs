@@ -21,11 +21,11 @@ pub fn doc(args: &Doc) -> i32 {
     let result = read(args, &mut map).and_then(|modules| write(&modules, &args.output));
     match result {
         Ok(count) => {
-            println!("{count} pages in {}: open {}", args.output.display(), args.output.join("index.html").display());
+            sayln!("{count} pages in {}: open {}", args.output.display(), args.output.join("index.html").display());
             0
         }
         Err(failure) => {
-            eprint!("{}", failure.text(&map, style_of(args.color), false));
+            complain!("{}", failure.text(&map, style_of(args.color), false));
             failure.exit_code()
         }
     }

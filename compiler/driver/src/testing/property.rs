@@ -9,7 +9,7 @@ use tdl_ir::Scalar;
 use tdl_ir::interp::Value;
 use tdl_source::{Diagnostic, code};
 use tdl_types::SizeVar;
-use tdl_types::thir::{FnDef, FnId, Program};
+use tdl_types::thir::{FnDef, Program};
 
 use super::values::{Case, Flavour, Random, Signature};
 use super::{Report, Summary, TestOptions, Verdict};
@@ -50,9 +50,6 @@ impl Session {
         }
         let ids = wanted.iter().map(|i| program.props[*i].func).collect();
         let elaborated = self.elaborate(program, &Roots::Fns(ids))?;
-        for (id, f) in &elaborated.fns {
-            only_named_sizes(program, *id, elaborated.module.func(*f))?;
-        }
         let funcs: Vec<_> = elaborated.fns.iter().map(|(_, f)| *f).collect();
         let module = self.optimize(&elaborated.module, &funcs)?;
         self.callable(module).map(Some)
@@ -92,21 +89,6 @@ impl Session {
         }
         Ok(summary)
     }
-}
-
-/// A parameter's extents are parameters themselves: a compiled function that stands alone cannot have others.
-fn only_named_sizes(program: &Program, id: FnId, func: &tdl_ir::Function) -> Result<(), Failure> {
-    if crate::emit::stands_alone(func) {
-        return Ok(());
-    }
-    let span = program.fns[id.index()].name_span;
-    let d = Diagnostic::error(
-        code::E0390,
-        "computed sizes in a property's parameters are not implemented yet",
-        span,
-        "a size such as `n + 1` in its parameters",
-    );
-    Err(d.help("give the size a name of its own and make the other from it in the body").into())
 }
 
 /// One property.
@@ -165,7 +147,7 @@ impl Run<'_> {
     }
 
     fn trial(&self, case: Case) -> Result<Trial, Failure> {
-        let arguments = case.arguments(&self.signature);
+        let arguments = case.arguments(&self.signature, self.callable.func(self.k));
         let call = self.session.call_values(self.callable, self.k, arguments, Prints::Kept)?;
         let fails = |text| Trial::Fails(Fault { case, text, printed: call.printed });
         Ok(match call.outcome {

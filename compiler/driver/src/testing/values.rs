@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use tdl_ir::interp::{Tensor, Value};
-use tdl_ir::{Dtype, Scalar};
+use tdl_ir::{Dim as Extent, Dtype, Function, Scalar};
+use tdl_runtime::host::intern;
 use tdl_types::thir::{FnDef, Program, Spread};
 use tdl_types::ty::{Dim, Elem, Ty};
 use tdl_types::{SizeExpr, SizeVar};
@@ -211,10 +212,29 @@ impl Case {
         Some(Case { sizes, leaves })
     }
 
-    /// What the compiled function takes.
-    pub fn arguments(&self, signature: &Signature) -> Vec<Value> {
-        let sizes = self.sizes[..signature.generics].iter().map(|s| Value::int(*s));
-        sizes.chain(signature.order.iter().map(|i| self.leaves[*i].clone())).collect()
+    /// What the compiled function takes: a text by its number. Before a tensor come those of its extents that are no sizes by themselves (`n + 1`).
+    pub fn arguments(&self, signature: &Signature, func: &Function) -> Vec<Value> {
+        let mut out: Vec<Value> = self.sizes[..signature.generics].iter().map(|s| Value::int(*s)).collect();
+        for i in &signature.order {
+            let leaf = &self.leaves[*i];
+            if let Value::Tensor(t) = leaf {
+                let mut extents = Vec::new();
+                let own = func.params()[out.len()..].iter().find(|p| {
+                    let tensor = func.ty(**p).rank() > 0;
+                    extents.extend((!tensor).then_some(Extent::Val(**p)));
+                    tensor
+                });
+                if let (Some(own), false) = (own, t.shape.is_empty()) {
+                    let place = |d: &Extent| func.ty(*own).dims().iter().position(|e| e == d);
+                    out.extend(extents.iter().filter_map(place).map(|k| Value::int(t.shape[k] as i64)));
+                }
+            }
+            out.push(match leaf {
+                Value::Str(text) => Value::int(intern(text)),
+                Value::Tensor(_) | Value::Stack(_) => leaf.clone(),
+            });
+        }
+        out
     }
 
     /// The same values with other sizes: what is too much is cut off, at the front if `last` are kept.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tdl_source::Span;
 
 use super::plan::{InstPlan, Plan};
+use super::tensor::bytes_of;
 use super::{
     Eval, Host, Interp, Part, RunError, RunErrorKind, Tensor, Value, contract, elementwise, index, internal, movement,
     reduce,
@@ -99,6 +100,22 @@ impl<'a> Frame<'a> {
         ty.dims().iter().map(extent).collect()
     }
 
+    /// Fails if there is no memory for the results, as far as their extents are known before the op.
+    fn room(&self, inst: &Inst) -> Eval<()> {
+        for r in &inst.results {
+            let ty = self.func.ty(*r);
+            let Some(dtype) = ty.dtype().filter(|_| ty.rank() > 0) else { continue };
+            let known = |d: &Dim| match d {
+                Dim::Const(_) => true,
+                Dim::Val(v) => self.env[v.0 as usize].is_some(),
+            };
+            if ty.dims().iter().all(known) {
+                bytes_of(dtype, &self.shape(ty)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn inst(&mut self, inst: &'a Inst, plan: &'a InstPlan) -> Result<Vec<Value>, RunError> {
         let err = at(inst.span);
         let mut args = Vec::with_capacity(inst.args.len());
@@ -141,7 +158,10 @@ impl<'a> Frame<'a> {
                 }
             }
             Op::Call { func } => call(self.interp, *func, args, self.host),
-            op => self.op(inst, op, args).map_err(err),
+            op => {
+                self.room(inst).map_err(&err)?;
+                self.op(inst, op, args).map_err(err)
+            }
         }
     }
 
@@ -236,7 +256,13 @@ impl<'a> Frame<'a> {
             Op::Print { pieces, end } => {
                 let mut text = self.message(pieces, &args);
                 text.push_str(end);
-                self.host.print(&text).map_err(io_error)?;
+                self.host.print(&text).map_err(|e| {
+                    if self.host.interrupted() {
+                        (RunErrorKind::Interrupted, "interrupted".into())
+                    } else {
+                        io_error(e)
+                    }
+                })?;
                 Ok(Vec::new())
             }
             Op::Assert { kind, pieces } => {

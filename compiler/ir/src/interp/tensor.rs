@@ -41,14 +41,20 @@ pub struct Tensor {
     pub data: Arc<Vec<u8>>,
 }
 
-/// More elements than this are refused instead of tried.
-const MAX_BYTES: usize = 1 << 40;
+/// What an op takes besides its result for an element of it, at most: positions, and numbers in the widest type.
+const SCRATCH: usize = 24;
+/// Tensors up to this many bytes are not asked about before they are made.
+const SMALL: usize = 1 << 20;
 
 /// Bytes of a tensor, or out of memory.
 pub fn bytes_of(dtype: Dtype, shape: &[usize]) -> Eval<usize> {
     let total = shape.iter().try_fold(dtype.size(), |n, d| n.checked_mul(*d));
+    let room = |n: &usize| {
+        let work = n.checked_add((*n / dtype.size()).checked_mul(SCRATCH)?)?;
+        (work <= SMALL || Vec::<u8>::new().try_reserve_exact(work).is_ok()).then_some(())
+    };
     match total {
-        Some(n) if n <= MAX_BYTES => Ok(n),
+        Some(n) if room(&n).is_some() => Ok(n),
         Some(_) | None => {
             let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
             Err((RunErrorKind::Memory, format!("out of memory: {dtype}[{}]", dims.join(", "))))

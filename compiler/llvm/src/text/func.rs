@@ -365,6 +365,13 @@ impl<'a> Emit<'a> {
                 let text = format!("{}, {}", self.op(*a), self.op(*b));
                 self.tmp("urem i64 ", &text)
             }
+            Expr::SizeMul { a, b } => {
+                let text = format!("i64 {}, i64 {})", self.op(*a), self.op(*b));
+                let both = self.tmp("call {i64, i1} @llvm.smul.with.overflow.i64(", &text);
+                let product = self.tmp("extractvalue {i64, i1} ", &format!("{both}, 0"));
+                let over = self.tmp("extractvalue {i64, i1} ", &format!("{both}, 1"));
+                self.tmp("select i1 ", &format!("{over}, i64 {}, i64 {product}", i64::MAX))
+            }
             Expr::Offset { ptr, dtype, index } => self.address(*ptr, *dtype, index),
             Expr::Data(id) if self.machine == Machine::HostOfGpu => self.data_there(*id),
             Expr::Data(id) => format!("@data{}", id.0),

@@ -88,7 +88,7 @@ declare void @tdl_fail(ptr, i32, i32, ptr, i64, ptr, i64)
 declare i32 @tdl_print(ptr, ptr, i64, ptr, i64, ptr, i64)
 declare ptr @tdl_format(ptr, ptr, i64, ptr, i64)
 declare ptr @tdl_text(ptr, ptr, i64)
-declare void @tdl_sort(ptr, ptr, ptr, ptr, i32, i64, i64, i32)
+declare i32 @tdl_sort(ptr, ptr, ptr, ptr, i32, i64, i64, i32, i32)
 declare i64 @tdl_count_true(ptr, ptr, i64)
 declare void @tdl_positions(ptr, ptr, ptr, i64)
 declare void @tdl_random(ptr, ptr, i32, i32, i64, i64, i64)
@@ -110,6 +110,7 @@ declare double @tdl_digamma(double)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare {i64, i1} @llvm.smul.with.overflow.i64(i64, i64)
 ";
 
 /// Constants and metadata that functions refer to.

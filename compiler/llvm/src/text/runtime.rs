@@ -235,7 +235,7 @@ impl Emit<'_> {
         match call {
             RuntimeCall::Sort { src, values, indices, dtype, rows, len, descending } => {
                 let text = format!(
-                    "ptr {}, ptr {}, ptr {}, i32 {}, i64 {}, i64 {}, i32 {})",
+                    "ptr {}, ptr {}, ptr {}, i32 {}, i64 {}, i64 {}, i32 {}",
                     self.reg(*src),
                     self.reg(*values),
                     self.reg(*indices),
@@ -245,10 +245,11 @@ impl Emit<'_> {
                     u32::from(*descending)
                 );
                 if self.machine == Machine::HostOfGpu {
-                    let status = self.tmp("call i32 @tdl_device_sort(ptr %ctx, ", &text);
+                    let status = self.tmp("call i32 @tdl_device_sort(ptr %ctx, ", &format!("{text})"));
                     return self.check_status(&status);
                 }
-                self.line(&format!("call void @tdl_sort(ptr %ctx, {text}"));
+                let status = self.tmp("call i32 @tdl_sort(ptr %ctx, ", &format!("{text}, i32 {site})"));
+                self.check_status(&status);
             }
             RuntimeCall::CountTrue { dst, mask, len } => {
                 if self.machine == Machine::HostOfGpu {

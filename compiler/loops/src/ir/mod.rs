@@ -417,6 +417,11 @@ pub enum Expr {
         a: Operand,
         b: Operand,
     },
+    /// `a * b` of `i64`s that are not negative; `i64::MAX` where the product is larger.
+    SizeMul {
+        a: Operand,
+        b: Operand,
+    },
     /// The address of `ptr[index]`.
     Offset {
         ptr: Reg,

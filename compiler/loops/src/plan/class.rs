@@ -74,6 +74,12 @@ pub fn effectful(inst: &Inst) -> bool {
     inst.op.has_effect() || inst.regions.iter().any(|r| r.insts.iter().any(effectful))
 }
 
+/// True if the instruction has to run although nobody needs its results: it has an effect, or may not end. (A `while` that
+/// surely ends and that nobody needs has been dropped before.)
+pub fn must_run(inst: &Inst) -> bool {
+    inst.op == Op::While || inst.op.has_effect() || inst.regions.iter().any(|r| r.insts.iter().any(must_run))
+}
+
 /// Operations per element of `v`, everything virtual included.
 pub fn tree_cost(values: &Values<'_>, v: ValueId) -> u32 {
     let mut seen = FxHashSet::default();

@@ -4,7 +4,7 @@ use rustc_hash::FxHashSet;
 use tdl_ir::{Block, Inst, Op, ValueId};
 
 use super::Planner;
-use super::class::{effectful, inlinable, movement, op_cost};
+use super::class::{inlinable, movement, must_run, op_cost};
 use crate::graph::captures;
 use crate::tapes::covered;
 use crate::values::Role;
@@ -112,7 +112,7 @@ impl<'a> Planner<'_, 'a> {
                 self.inline_op(inst, *r);
                 continue;
             }
-            let alive = effectful(inst) || inst.results.iter().any(|r| self.demand.contains_key(r));
+            let alive = must_run(inst) || inst.results.iter().any(|r| self.demand.contains_key(r));
             if !alive {
                 for r in &inst.results {
                     self.values.set(*r, Role::Dead);

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use tdl_ir::{Block, Inst, Op, ReduceOp, ValueId};
 
-use super::class::{effectful, inlinable, tree_cost};
+use super::class::{effectful, inlinable, must_run, tree_cost};
 use super::{Group, GroupKind, Member, Node, Part, Planner};
 use crate::size::Size;
 use crate::values::{Leaf, Role, Values, identity};
@@ -32,7 +32,7 @@ impl<'a> Planner<'_, 'a> {
         for inst in &block.insts {
             let first = inst.results.first().copied();
             let role = first.map(|r| self.values.role(r));
-            if !effectful(inst) && inst.results.iter().all(|r| self.values.role(*r) == Role::Dead) {
+            if !must_run(inst) && inst.results.iter().all(|r| self.values.role(*r) == Role::Dead) {
                 continue;
             }
             if matches!(role, Some(Role::Virtual | Role::Lazy)) && !effectful(inst) {

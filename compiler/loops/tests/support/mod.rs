@@ -180,6 +180,7 @@ impl<'p> Machine<'p> {
                 V::Scalar(self.mem.load(p, i, *dtype)?)
             }
             Expr::Index(i) => V::Scalar(Scalar::Int(self.index(f, i))),
+            Expr::SizeMul { a, b } => V::Scalar(Scalar::Int(self.int(f, *a).saturating_mul(self.int(f, *b)))),
             Expr::IndexDiv { a, b } => V::Scalar(Scalar::Int(self.int(f, *a) / self.int(f, *b))),
             Expr::IndexRem { a, b } => V::Scalar(Scalar::Int(self.int(f, *a) % self.int(f, *b))),
             Expr::Offset { ptr, dtype, index } => {

@@ -32,7 +32,7 @@ impl Linearizer<'_> {
                 Kind::Remat { func, wrt, args, results }
             }
         };
-        self.top().tape.steps.push(Step { kind, ins, outs });
+        self.top().tape.steps.push(Step { kind, ins, outs, span: i.span });
     }
 
     /// Forward mode of a function with a rule: the rule is linear in the cotangents, and its transpose takes tangents of

@@ -111,7 +111,7 @@ impl Linearizer<'_> {
             .collect();
         if outs.iter().any(Option::is_some) {
             let kind = Kind::If { cond, then: Box::new(then), els: Box::new(els) };
-            self.top().tape.steps.push(Step { kind, ins, outs });
+            self.top().tape.steps.push(Step { kind, ins, outs, span: i.span });
         }
     }
 }

@@ -213,6 +213,12 @@ impl<'a> Linearizer<'a> {
     }
 
     fn inst(&mut self, i: &Inst) {
+        let before = self.top().tape.steps.len();
+        self.linearized(i);
+        self.top().tape.steps[before..].iter_mut().for_each(|s| s.span = i.span);
+    }
+
+    fn linearized(&mut self, i: &Inst) {
         let active = i.results.iter().any(|r| self.is_active(*r));
         if !active {
             return clone::inst(self.b, self.from, i, &mut self.map);

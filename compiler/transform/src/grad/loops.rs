@@ -339,6 +339,6 @@ impl Linearizer<'_> {
             })
             .collect();
         let kind = Kind::For(Box::new(Loop { trips, index, carried: active.len(), body: scope.tape, replay }));
-        self.top().tape.steps.push(Step { kind, ins, outs });
+        self.top().tape.steps.push(Step { kind, ins, outs, span: i.span });
     }
 }

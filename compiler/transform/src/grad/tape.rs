@@ -4,6 +4,7 @@
 //! values of that region; whoever leaves the region renames them to what carries them out ([`Tape::rename`]).
 
 use tdl_ir::{Dim, FuncId, Type, Update, ValueId};
+use tdl_source::Span;
 
 /// A tangent variable: an index into [`Tape::types`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub struct Step {
     pub kind: Kind,
     pub ins: Vec<Option<Tan>>,
     pub outs: Vec<Option<Tan>>,
+    /// The expression that it is the derivative of.
+    pub span: Span,
 }
 
 #[derive(Clone, Debug)]
@@ -155,7 +158,7 @@ impl Tape {
     /// Records a step with one result of the given type.
     pub fn step(&mut self, kind: Kind, ins: Vec<Option<Tan>>, ty: Type) -> Tan {
         let out = self.tangent(ty);
-        self.steps.push(Step { kind, ins, outs: vec![Some(out)] });
+        self.steps.push(Step { kind, ins, outs: vec![Some(out)], span: Span::default() });
         out
     }
 

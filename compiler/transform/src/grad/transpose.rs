@@ -37,9 +37,13 @@ fn run(
             t.add(*out, *ct);
         }
     }
+    let asked = t.b.span;
     for step in tape.steps.iter().rev() {
+        // what goes wrong in the derivative of an expression is shown there
+        t.b.span = step.span;
         t.step(step);
     }
+    t.b.span = asked;
     tape.inputs.iter().map(|i| t.cts[i.0]).collect()
 }
 

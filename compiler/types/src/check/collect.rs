@@ -148,7 +148,7 @@ impl<'a> Checker<'a> {
             }
             self.program.structs[id.index()].fields = fields;
         }
-        self.struct_cycles();
+        self.struct_parts();
         for (module, item) in &items {
             self.module = *module;
             match &item.kind {
@@ -481,51 +481,5 @@ impl<'a> Checker<'a> {
             None => return,
         };
         self.program.consts[id.index()].ty = ty;
-    }
-
-    /// A struct cannot contain itself.
-    fn struct_cycles(&mut self) {
-        fn visit(cx: &Checker<'_>, t: &Ty, path: &mut Vec<StructId>) -> Option<StructId> {
-            match t {
-                Ty::Struct(id, args) => {
-                    if path.contains(id) {
-                        return Some(*id);
-                    }
-                    path.push(*id);
-                    let fields = &cx.program.structs[id.index()].fields;
-                    let inner = fields.iter().find_map(|f| visit(cx, &f.ty, path));
-                    path.pop();
-                    inner.or_else(|| {
-                        args.iter().find_map(|a| match a {
-                            GenericArg::Ty(t) => visit(cx, t, path),
-                            GenericArg::Size(_) | GenericArg::Shape(_) | GenericArg::Dtype(_) | GenericArg::Fn(_) => {
-                                None
-                            }
-                        })
-                    })
-                }
-                Ty::Tuple(items) => items.iter().find_map(|t| visit(cx, t, path)),
-                Ty::Stack(_, t) | Ty::Exists(_, t) => visit(cx, t, path),
-                Ty::Error
-                | Ty::Never
-                | Ty::Tensor(..)
-                | Ty::Param(_)
-                | Ty::Fn(_)
-                | Ty::Str
-                | Ty::Rng
-                | Ty::Infer(_) => None,
-            }
-        }
-        for i in 0..self.program.structs.len() {
-            let id = StructId(i as u32);
-            let fields = self.program.structs[i].fields.clone();
-            for (at, f) in fields.iter().enumerate() {
-                if visit(self, &f.ty, &mut vec![id]) == Some(id) {
-                    let text = format!("struct `{}` contains itself", self.program.structs[i].name);
-                    self.errors.push(Diagnostic::error(code::E0307, text, f.span, "here"));
-                    self.program.structs[i].fields[at].ty = Ty::Error;
-                }
-            }
-        }
     }
 }

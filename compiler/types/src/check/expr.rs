@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, ExprKind as A, StrPiece};
 
+use super::contents::MAX_PARTS;
 use super::errors::{error_expr, mk};
 use super::lower::Omitted;
 use super::store::Class;
@@ -96,6 +97,13 @@ impl Checker<'_> {
                     });
                 }
                 let ty = Ty::tuple(out.iter().map(|e| e.ty.clone()).collect());
+                if ty.is_larger(MAX_PARTS) {
+                    let text = format!("a tuple of more than {MAX_PARTS} parts, those of its parts counted");
+                    self.error(
+                        Diagnostic::error(code::E0605, text, span, "here").help("put what is alike into one array"),
+                    );
+                    return error_expr(span);
+                }
                 mk(ExprKind::Tuple(out), ty, span)
             }
             A::Struct { ty, fields } => self.struct_literal(ty, fields, hint, span),

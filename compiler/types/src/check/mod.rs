@@ -12,6 +12,7 @@ mod choice;
 mod clause;
 mod collect;
 mod comprehension;
+mod contents;
 mod convert;
 mod derive;
 mod errors;

@@ -99,7 +99,8 @@ pub unsafe extern "C" fn tdl_device_sort(
     status(with(ctx, |d| {
         let src = d.fetch(src, n * dtype.size())?;
         let (mut sorted, mut order) = (vec![0u64; (n * dtype.size()).div_ceil(8)], vec![0i64; n]);
-        // SAFETY: the buffers have room for `rows * len` elements
+        let mut pairs: Vec<crate::sort::Pair> = Vec::with_capacity(len as usize);
+        // SAFETY: the buffers have room for `rows * len` elements, the pairs for a row
         let (sorted, order) = unsafe {
             let to = sorted.as_mut_ptr().cast::<u8>();
             crate::sort::rows(
@@ -107,6 +108,7 @@ pub unsafe extern "C" fn tdl_device_sort(
                 src.as_ptr(),
                 to,
                 order.as_mut_ptr(),
+                pairs.as_mut_ptr(),
                 rows as usize,
                 len as usize,
                 descending != 0,
