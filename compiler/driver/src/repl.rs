@@ -143,7 +143,10 @@ impl ReplSession {
             });
             self.items.push(item);
         }
-        let checked = self.modules().and_then(|m| self.session.check_modules(&m));
+        let checked = self
+            .modules()
+            .and_then(|m| self.session.check_modules(&m))
+            .and_then(|program| self.session.check_derivatives(&program));
         if let Err(e) = checked {
             self.items = before;
             return Err(e);

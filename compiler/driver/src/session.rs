@@ -197,9 +197,45 @@ impl Session {
         Err(errors.into())
     }
 
-    /// Names, types and shapes of a program.
+    /// Names, types and shapes of a program, and its derivatives.
     pub fn check(&mut self, path: &Path) -> Result<(), Failure> {
-        self.typed(path).map(drop)
+        let program = self.typed(path)?;
+        self.check_derivatives(&program)
+    }
+
+    /// Differentiates what the program's own file asks for, without making code of it: what has no derivative is found there.
+    pub(crate) fn check_derivatives(&mut self, program: &thir::Program) -> Result<(), Failure> {
+        let asked = tdl_types::derivatives(program);
+        let mut errors: Vec<Diagnostic> = Vec::new();
+        let mut roots = Vec::new();
+        if asked.main {
+            roots.push(Roots::Main);
+        }
+        if !asked.tests.is_empty() {
+            roots.push(Roots::Tests(asked.tests));
+        }
+        let alone: Vec<thir::FnId> =
+            asked.fns.into_iter().filter(|id| tdl_elaborate::stands_alone(program, *id)).collect();
+        if !alone.is_empty() {
+            roots.push(Roots::Fns(alone));
+        }
+        for root in roots {
+            match self.differentiate_all(program, &root) {
+                Err(Failure::Program(found)) => {
+                    let new: Vec<Diagnostic> = found.into_iter().filter(|d| !errors.contains(d)).collect();
+                    errors.extend(new);
+                }
+                Err(other) => return Err(other),
+                Ok(()) => {}
+            }
+        }
+        errors.sort_by_key(|d| (d.primary.span.file, d.primary.span.start));
+        if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+    }
+
+    fn differentiate_all(&mut self, program: &thir::Program, root: &Roots) -> Result<(), Failure> {
+        let module = self.elaborate(program, root)?.module;
+        self.timings.time("grad", || tdl_transform::check(&module)).map_err(failed)
     }
 
     pub(crate) fn elaborate(&mut self, program: &thir::Program, roots: &Roots) -> Result<Elaborated, Failure> {

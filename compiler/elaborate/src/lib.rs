@@ -44,7 +44,7 @@ use tdl_source::{Diagnostic, InternalError, Span, code};
 use tdl_types::SizeVar;
 use tdl_types::thir::{FnDef, Ty};
 
-pub use roots::{Elaborated, Entry, MainParam, Roots, elaborate};
+pub use roots::{Elaborated, Entry, MainParam, Roots, elaborate, stands_alone};
 
 /// Modules whose functions keep their names until fusion.
 const STDLIB: &[&str] = &["prelude", "nn", "optim", "data", "train", "random", "linalg", "math"];

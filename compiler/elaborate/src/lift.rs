@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 use tdl_ir::{Attrs, Dim, Dtype, FuncId, Op, Type, ValueId};
+use tdl_source::Span;
 
 use crate::elab::Elab;
 use crate::val::{Argument, Closure, Val, dim_values};
@@ -89,6 +90,12 @@ impl<'p> Elab<'p> {
             .zip(types)
             .map(|(v, ty)| (*v, tdl_ir::ValueData { ty, ..self.b.value(*v).clone() }))
             .collect();
+        let own = self.parameters(func);
+        let mut spans = Vec::with_capacity(arg_data.len());
+        for (k, a) in args.iter().enumerate() {
+            let data = own.get(k).filter(|_| own.len() == args.len()).cloned();
+            spans.resize(spans.len() + a.val.leaves().len(), data);
+        }
         let captured_data: Vec<_> = captured.iter().map(|v| describe(self, v)).collect();
         let mut operands = sizes;
         let first = operands.len();
@@ -128,8 +135,17 @@ impl<'p> Elab<'p> {
                 map.insert(*v, p);
             }
             let mut arg_params = Vec::with_capacity(arg_data.len());
-            for (_, data) in &arg_data {
-                arg_params.push(param(this, &map, data));
+            for ((_, data), own) in arg_data.iter().zip(&spans) {
+                let at = this.b.span;
+                if let Some((_, span)) = own {
+                    this.b.span = *span;
+                }
+                let p = param(this, &map, data);
+                if let Some((name, _)) = own {
+                    this.b.name_value(p, name);
+                }
+                this.b.span = at;
+                arg_params.push(p);
             }
             for (v, data) in &captured_data {
                 let p = param(this, &map, data);
@@ -182,6 +198,22 @@ impl<'p> Elab<'p> {
         })?;
         lifted.func = id;
         Ok(lifted)
+    }
+
+    /// Names of a function's parameters and where they stand in the source.
+    fn parameters(&self, c: &Closure<'p>) -> Vec<(Rc<str>, Span)> {
+        let of =
+            |f: &tdl_types::thir::FnId| self.program.fns[f.index()].params.iter().map(|p| (Rc::clone(&p.name), p.span));
+        match c {
+            Closure::Lambda { lambda, env } => {
+                let locals = lambda.params.iter().map(|l| &env.body.locals[l.index()]);
+                locals.map(|l| (Rc::clone(&l.name), l.span)).collect()
+            }
+            Closure::Fn { func, .. } => of(func).collect(),
+            Closure::Bound { func, .. } => of(func).skip(1).collect(),
+            Closure::Derivative { func, .. } | Closure::Vmap { func, .. } => self.parameters(func),
+            Closure::Builtin { .. } | Closure::Pull(_) => Vec::new(),
+        }
     }
 
     fn closure_name(&self, c: &Closure<'p>) -> String {

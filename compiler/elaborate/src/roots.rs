@@ -180,8 +180,7 @@ impl<'p> Elab<'p> {
     /// A function by itself, if that is possible.
     fn single(&mut self, id: FnId) -> R<Option<FuncId>> {
         let def = &self.program.fns[id.index()];
-        let mut tys = def.params.iter().map(|p| &p.ty).chain([&def.result]);
-        if def.body.is_none() || tys.any(crate::call::contains_function) {
+        if !stands_alone(self.program, id) {
             return Ok(None);
         }
         // extents are made anew inside; only their number counts
@@ -198,4 +197,16 @@ impl<'p> Elab<'p> {
         }
         self.standing(id, &generics).map(Some)
     }
+}
+
+/// Can a function be elaborated by itself? One with a type or a function among its parameters needs a caller that says which.
+pub fn stands_alone(program: &Program, id: FnId) -> bool {
+    let def = &program.fns[id.index()];
+    let mut tys = def.params.iter().map(|p| &p.ty).chain([&def.result]);
+    def.body.is_some()
+        && !tys.any(crate::call::contains_function)
+        && def.generics.iter().all(|g| match program.generics[g.index()].kind {
+            Kind::Size | Kind::Shape | Kind::Dtype(_) => true,
+            Kind::Tree(_) | Kind::Interface(..) | Kind::Fn(_) => false,
+        })
 }

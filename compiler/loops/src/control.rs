@@ -78,18 +78,11 @@ impl<'a> Lower<'a> {
     /// `s` should be written to `buf`; so should the values that it updates in place.
     fn prefer(&self, prefer: &mut FxHashMap<ValueId, BufId>, mut s: ValueId, buf: BufId) {
         loop {
-            let Some((inst, k)) = self.values.graph.inst(s) else { return };
-            if prefer.contains_key(&s) || self.home.contains_key(&s) {
+            if prefer.contains_key(&s) || self.home.contains_key(&s) || self.values.graph.inst(s).is_none() {
                 return;
             }
             prefer.insert(s, buf);
-            let before = match &inst.op {
-                Op::UpdateSlice { .. } | Op::Scatter { .. } => inst.args[0],
-                Op::For => inst.args[k + 1],
-                Op::While => inst.args[k],
-                _ => return,
-            };
-            match self.values.storage(before) {
+            match self.values.graph.updates(s).and_then(|before| self.values.storage(before)) {
                 Some(x) if self.values.graph.depth(x) == self.values.graph.depth(s) => s = x,
                 _ => return,
             }
@@ -388,11 +381,11 @@ impl<'a> Lower<'a> {
             }
             // A value from outside that a branch hands on, or updates, and that nobody needs afterwards.
             let bytes = self.bytes(*r);
-            let outside = inst.regions.iter().find_map(|b| {
-                let s = self.root_of(b.results[k], depth)?;
-                let fits = self.dies_at(s, n) && !donated.contains(&s) && self.buf(self.home[&s]).bytes == bytes;
-                fits.then_some(s)
-            });
+            let mut roots = Vec::new();
+            inst.regions.iter().for_each(|b| self.values.graph.roots(b.results[k], depth, &mut roots));
+            let outside = roots
+                .into_iter()
+                .find(|s| self.dies_at(*s, n) && !donated.contains(s) && self.buf(self.home[s]).bytes == bytes);
             let buf = match outside {
                 Some(s) => {
                     donated.insert(s);
@@ -467,22 +460,6 @@ impl<'a> Lower<'a> {
             let bytes = self.bytes(r);
             self.adopted(ptr, bytes, r);
         }
-    }
-
-    /// The value from outside of a block at `depth` whose memory `v` is, or updates in place.
-    fn root_of(&self, v: ValueId, depth: usize) -> Option<ValueId> {
-        let mut s = self.values.storage(v)?;
-        while self.values.graph.depth(s) >= depth {
-            let (inst, k) = self.values.graph.inst(s)?;
-            let before = match &inst.op {
-                Op::UpdateSlice { .. } | Op::Scatter { .. } => inst.args[0],
-                Op::For => inst.args[k + 1],
-                Op::While => inst.args[k],
-                _ => return None,
-            };
-            s = self.values.storage(before)?;
-        }
-        Some(s)
     }
 }
 

@@ -8,7 +8,6 @@ use crate::ir::*;
 use crate::lower::Lower;
 use crate::plan::folded;
 use crate::size::{Size, dense_strides, reshape_runs};
-use crate::values::identity;
 
 /// A tensor in memory, seen through strides.
 struct View {
@@ -103,12 +102,9 @@ impl Lower<'_> {
         let Some((product, _)) = product else { unreachable!("a sum that is no group has a product") };
         let Op::Contract { lhs, rhs, out } = &product.op else { unreachable!("a product") };
         let old = inst.args.iter().find(|a| **a != product.results[0]).expect("the other operand");
-        let mut leaves = Vec::new();
-        for a in &product.args {
-            self.values.trace(*a, identity(self.ty(*a).rank()), &mut leaves);
-        }
-        let buf = self.updated(*old, inst.results[0], n, &leaves, None);
+        let (buf, aside) = self.updated(*old, inst.results[0], n, &product.args, None);
         self.contract_into(product, [lhs, rhs, out], buf, true);
+        self.put_back(aside);
     }
 
     /// Writes the product to `buf`, or adds it to what is there.

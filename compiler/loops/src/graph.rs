@@ -59,6 +59,40 @@ impl<'a> Graph<'a> {
         self.uses[v.0 as usize]
     }
 
+    /// The tensor whose elements `v` has in the same order, by the operations alone.
+    pub fn base(&self, mut v: ValueId) -> ValueId {
+        while let Some((Inst { op: Op::Reshape | Op::StopGrad | Op::Barrier, args, .. }, _)) = self.inst(v) {
+            v = args[0];
+        }
+        v
+    }
+
+    /// The tensor of which `v` is an update, where an operation or a loop makes it.
+    pub fn updates(&self, v: ValueId) -> Option<ValueId> {
+        let (inst, k) = self.inst(v)?;
+        match &inst.op {
+            Op::UpdateSlice { .. } | Op::Scatter { .. } => Some(inst.args[0]),
+            Op::For => Some(inst.args[k + 1]),
+            Op::While => Some(inst.args[k]),
+            _ => None,
+        }
+    }
+
+    /// The values from outside of the blocks at `depth` whose memory `v` may be, since they are handed on or updated.
+    pub fn roots(&self, v: ValueId, depth: usize, out: &mut Vec<ValueId>) {
+        let mut v = self.base(v);
+        while self.depth(v) >= depth {
+            match (self.updates(v), self.inst(v)) {
+                (Some(before), _) => v = self.base(before),
+                (None, Some((inst, k))) if inst.op == Op::If => {
+                    return inst.regions.iter().for_each(|region| self.roots(region.results[k], depth, out));
+                }
+                _ => return,
+            }
+        }
+        out.push(v);
+    }
+
     pub fn is_scalar(&self, v: ValueId) -> bool {
         self.func.ty(v).is_scalar()
     }

@@ -13,7 +13,11 @@ use crate::plan::tree_cost;
 use crate::size::{Size, dense_strides};
 use crate::tapes::Write;
 use crate::tiles::crossing;
-use crate::values::{Ax, Leaf, identity, region_ax};
+use crate::values::{Ax, Leaf, Role, identity, region_ax};
+
+/// Virtual tensors that one operation has in memory, with what they were before.
+#[derive(Default)]
+pub struct Aside(Vec<(ValueId, Role, Option<BufId>)>);
 
 impl<'l> Lower<'l> {
     /// The dense memory of a tensor: its own, or a copy made now.
@@ -112,17 +116,31 @@ impl<'l> Lower<'l> {
         }
     }
 
-    /// The buffer of an updated tensor: the old one's if that is dead and nothing else of it is read, else a copy.
-    pub fn updated(&mut self, x: ValueId, r: ValueId, n: usize, others_read: &[Leaf], region: Option<&[Ax]>) -> BufId {
+    /// The buffer of an updated tensor: the old one's if that is dead, else a copy. Of `operands`, those that read the old one
+    /// elsewhere than in the `region` that is written are computed before, since their elements would be gone.
+    pub fn updated(
+        &mut self,
+        x: ValueId,
+        r: ValueId,
+        n: usize,
+        operands: &[ValueId],
+        region: Option<&[Ax]>,
+    ) -> (BufId, Aside) {
         let old = self.values.storage(x);
         if let Some(s) = old
             && self.dies_at(s, n)
-            && others_read
-                .iter()
-                .filter(|l| l.storage == Some(s))
-                .all(|l| region.is_some_and(|r| l.ax == r && l.dims == self.sizes_of(x)))
         {
-            return self.settle(r, self.home[&s]);
+            let home = self.home[&s];
+            let mut aside = Aside::default();
+            for v in operands {
+                let mut leaves = Vec::new();
+                self.values.trace(*v, identity(self.ty(*v).rank()), &mut leaves);
+                let in_step = |l: &Leaf| region.is_some_and(|r| l.ax == r && l.dims == self.sizes_of(x));
+                if !leaves.iter().filter(|l| l.storage == Some(s)).all(in_step) {
+                    self.set_aside(*v, &mut aside);
+                }
+            }
+            return (self.settle(r, home), aside);
         }
         let buf = self.place(r, n);
         match old.and_then(|s| self.home.get(&s).copied()) {
@@ -133,7 +151,28 @@ impl<'l> Lower<'l> {
             }
             None => self.fill(x, buf),
         }
-        buf
+        (buf, Aside::default())
+    }
+
+    /// Computes a tensor now, for the operation that is being lowered.
+    fn set_aside(&mut self, v: ValueId, aside: &mut Aside) {
+        let bytes = self.bytes(v);
+        let copy = self.alloc(&bytes, None);
+        self.fill(v, copy);
+        self.temporaries().push(copy);
+        aside.0.push((v, self.values.role(v), self.home.insert(v, copy)));
+        self.values.set(v, Role::Stored);
+    }
+
+    /// After the operation.
+    pub fn put_back(&mut self, aside: Aside) {
+        for (v, role, home) in aside.0 {
+            self.values.set(v, role);
+            match home {
+                Some(home) => _ = self.home.insert(v, home),
+                None => _ = self.home.remove(&v),
+            }
+        }
     }
 
     pub fn update_slice(&mut self, inst: &Inst, steps: &[i64], n: usize) {
@@ -141,15 +180,16 @@ impl<'l> Lower<'l> {
         let (x, u, r) = (inst.args[0], inst.args[1], inst.results[0]);
         let (dims, region) = (self.sizes_of(r), self.sizes_of(u));
         let ax = region_ax(&self.values, steps, &inst.args[2..], &region, &dims);
-        let mut leaves = Vec::new();
-        self.values.trace(u, identity(region.len()), &mut leaves);
-        let buf = self.updated(x, r, n, &leaves, Some(&ax));
+        // a single element is computed before it is written
+        let operands = if region.iter().all(|e| e.is(1)) { &[][..] } else { &[u] };
+        let (buf, aside) = self.updated(x, r, n, operands, Some(&ax));
         if mode == Write::Set && self.in_slot(u, buf) {
             return;
         }
         let starts = inst.args[2..].iter().map(|s| Idx::operand(self.scalar(*s))).collect();
         let to = Region { id: buf, dims, ax, starts };
         self.write_region("update", u, &to, steps, mode);
+        self.put_back(aside);
     }
 
     /// Rows in order on one thread: repeats accumulate, or the last wins.
@@ -157,10 +197,10 @@ impl<'l> Lower<'l> {
         let (x, ids, u, r) = (inst.args[0], inst.args[1], inst.args[2], inst.results[0]);
         let dims = self.sizes_of(r);
         let (ids_dims, u_dims) = (self.sizes_of(ids), self.sizes_of(u));
+        let (buf, aside) = self.updated(x, r, n, &[ids, u], None);
         let mut leaves = Vec::new();
         self.values.trace(ids, identity(ids_dims.len()), &mut leaves);
         self.values.trace(u, identity(u_dims.len()), &mut leaves);
-        let buf = self.updated(x, r, n, &leaves, None);
         let rank = ids_dims.len();
         let dtype = self.dtype(r);
         let target = Leaf {
@@ -194,6 +234,7 @@ impl<'l> Lower<'l> {
             });
             l.code().end_loop(head, vec![], vec![]);
         });
+        self.put_back(aside);
     }
 
     pub fn scan(&mut self, inst: &Inst, op: ScanOp, axis: usize, reverse: bool, n: usize) {

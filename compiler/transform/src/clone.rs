@@ -41,7 +41,9 @@ pub fn params(b: &mut Builder, from: &Function, block: &Block, map: &mut Map) ->
 fn param(b: &mut Builder, from: &Function, p: ValueId, map: &mut Map) -> ValueId {
     let data = from.value(p);
     let ty = map.ty(b, &data.ty);
+    let at = std::mem::replace(&mut b.span, data.span);
     let new = b.param(ty);
+    b.span = at;
     b.copy_name(data, new);
     map.set(p, new);
     new

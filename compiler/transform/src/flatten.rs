@@ -34,6 +34,32 @@ pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
     Ok(Rc::try_unwrap(f).unwrap_or_else(|f| (*f).clone()))
 }
 
+/// Makes the functions that ask for derivatives flat, one by one, for the errors alone.
+pub fn check(module: &Module) -> Result<(), Error> {
+    let mut cx = Flattener { module, done: FxHashMap::default(), open: Vec::new(), errors: Vec::new(), internal: None };
+    let mut errors: Vec<Diagnostic> = Vec::new();
+    for id in module.ids() {
+        let mut asks = false;
+        let inside = |i: &Inst| matches!(i.op, Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. });
+        module.func(id).body.visit_insts(&mut |i| asks |= inside(i));
+        if !asks {
+            continue;
+        }
+        match cx.function(id, Purpose::Run) {
+            Err(Error::Program(found)) => {
+                for d in found {
+                    if !errors.contains(&d) {
+                        errors.push(d);
+                    }
+                }
+            }
+            Err(internal) => return Err(internal),
+            Ok(_) => {}
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Error::Program(errors)) }
+}
+
 /// What a flat function is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Purpose {

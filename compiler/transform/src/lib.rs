@@ -61,9 +61,17 @@ pub fn differentiate(module: &Module, roots: &[FuncId], verify: bool) -> Result<
         }
     }
     if verify {
-        check(&out, "grad")?;
+        verify_after(&out, "grad")?;
     }
     Ok(out)
+}
+
+/// Differentiates every function that asks for derivatives, and throws the result away: can everything be differentiated?
+///
+/// Errors: E0504, E0507.
+pub fn check(module: &Module) -> Result<(), Error> {
+    let module = &*checkpoint::outline(module);
+    flatten::check(module)
 }
 
 /// Runs [`PASSES`] over every function.
@@ -74,7 +82,7 @@ pub fn optimize(module: &mut Module, verify: bool) -> Result<Vec<Timing>, Error>
         module.funcs.iter_mut().for_each(pass.run);
         timings.push((pass.name, start.elapsed()));
         if verify {
-            check(module, pass.name)?;
+            verify_after(module, pass.name)?;
         }
     }
     Ok(timings)
@@ -85,14 +93,14 @@ pub fn trap_nan(module: &mut Module, verify: bool) -> Result<(), Error> {
     for pass in [&DCE, &trap_nan::PASS] {
         module.funcs.iter_mut().for_each(pass.run);
         if verify {
-            check(module, pass.name)?;
+            verify_after(module, pass.name)?;
         }
     }
     Ok(())
 }
 
 /// The verifier's error names the pass and carries the IR.
-fn check(module: &Module, pass: &str) -> Result<(), Error> {
+fn verify_after(module: &Module, pass: &str) -> Result<(), Error> {
     tdl_ir::verify(module).map_err(|e| {
         let ir = Some(tdl_ir::print(module));
         Error::Internal(InternalError { pass: pass.to_owned(), ir, ..e })

@@ -389,3 +389,25 @@ fn a_trap_fires_where_the_first_nan_appears() {
     // handed on, not made
     assert!(on(&trapped, [1.0, f64::NAN]).is_ok());
 }
+
+#[test]
+fn a_sum_of_a_product_sums_the_operands_first() {
+    check(
+        "simplify",
+        "%x: f64[3, 4], %y: f64[4, 5]",
+        r#"
+        %0: f64[3, 5] = contract %x, %y, lhs: [0, 1], rhs: [1, 2], out: [0, 2]
+        %1: f64[3, 5] = neg %0
+        %2: f64[5] = sum %1, axes: [0]
+        return %2
+        "#,
+        r#"
+        %0: f64[3, 5] = contract %x, %y, lhs: [0, 1], rhs: [1, 2], out: [0, 2]
+        %1: f64[3, 5] = neg %0
+        %2: f64[4] = sum %x, axes: [0]
+        %3: f64[5] = contract %2, %y, lhs: [1], rhs: [1, 2], out: [2]
+        %4: f64[5] = neg %3
+        return %4
+        "#,
+    );
+}

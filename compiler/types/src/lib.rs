@@ -4,6 +4,7 @@
 
 mod builtin;
 mod check;
+mod derivatives;
 mod dump;
 mod ids;
 pub mod show;
@@ -11,8 +12,10 @@ pub mod size;
 pub mod subst;
 pub mod thir;
 pub mod ty;
+mod visit;
 
 pub use check::{Binding, Checked, CheckedEntry, Module, check, check_entry};
+pub use derivatives::{Derivatives, derivatives};
 pub use dump::dump;
 pub use show::type_to_string;
 pub use size::{SizeExpr, SizeVar};

@@ -20,6 +20,8 @@ pub struct Demand {
     pub capture: bool,
     /// Read more often than it has elements.
     amplified: bool,
+    /// The last instruction of the block that reads it, directly or through virtual values.
+    latest: usize,
 }
 
 impl Demand {
@@ -49,7 +51,10 @@ impl<'a> Planner<'_, 'a> {
     }
 
     pub(super) fn need(&mut self, v: ValueId) -> &mut Demand {
-        self.demand.entry(v).or_default()
+        let at = self.at;
+        let demand = self.demand.entry(v).or_default();
+        demand.latest = demand.latest.max(at);
+        demand
     }
 
     /// `v` and the extents in its type are needed as registers.
@@ -100,10 +105,12 @@ impl<'a> Planner<'_, 'a> {
     }
 
     pub(super) fn backwards(&mut self, block: &'a Block) {
+        self.at = block.insts.len();
         for v in &block.results {
             self.need_buffer(*v);
         }
-        for inst in block.insts.iter().rev() {
+        for (at, inst) in block.insts.iter().enumerate().rev() {
+            self.at = at;
             if let [r] = inst.results.as_slice()
                 && inlinable(&inst.op)
                 && self.is_tensor(*r)
@@ -131,7 +138,35 @@ impl<'a> Planner<'_, 'a> {
                 self.need_dims(*r);
             }
             self.operands(inst);
+            self.overwrites(inst);
         }
+    }
+
+    /// Notes whose memory the instruction may write to.
+    fn overwrites(&mut self, inst: &Inst) {
+        let graph = &self.values.graph;
+        let Some(depth) = inst.results.first().map(|r| graph.depth(*r)) else { return };
+        let mut old = Vec::new();
+        for (k, r) in inst.results.iter().enumerate().filter(|(_, r)| self.is_tensor(**r)) {
+            match &inst.op {
+                Op::If => inst.regions.iter().for_each(|region| graph.roots(region.results[k], depth + 1, &mut old)),
+                _ => old.extend(graph.updates(*r).map(|x| graph.base(x))),
+            }
+        }
+        for x in old {
+            if self.demand.get(&x).is_none_or(|d| d.latest <= self.at) {
+                self.overwritten.insert(x, (self.at, !inst.regions.is_empty()));
+            }
+        }
+    }
+
+    /// A part of a tensor that is overwritten before the part is last read: it must be read before, or the tensor copied.
+    fn read_too_late(&self, inst: &Inst, demand: &Demand) -> bool {
+        matches!(inst.op, Op::Slice { .. } | Op::Gather)
+            && self
+                .overwritten
+                .get(&self.values.graph.base(inst.args[0]))
+                .is_some_and(|(at, region)| demand.latest > *at || demand.latest == *at && *region)
     }
 
     /// A scalar that needs no memory: pure arithmetic on registers.
@@ -244,11 +279,13 @@ impl<'a> Planner<'_, 'a> {
         if inst.op == Op::Reshape && addressed && self.can_be_stored(inst.args[0]) {
             // The same memory under other extents.
             self.values.set(r, Role::Virtual);
-            self.need(inst.args[0]).buffer = true;
             self.need_inline(inst.args[0], &d.roots);
+            let operand = self.need(inst.args[0]);
+            operand.buffer = true;
+            operand.latest = operand.latest.max(d.latest);
             return;
         }
-        let stored = if d.buffer {
+        let stored = if d.buffer || self.read_too_late(inst, &d) {
             true
         } else if movement(&inst.op) {
             let through = match &inst.op {
@@ -278,6 +315,8 @@ impl<'a> Planner<'_, 'a> {
             self.values.set(r, Role::Virtual);
             for a in &inst.args {
                 self.pass_on(inst, *a, &d.roots, d.view, d.capture);
+                let operand = self.need(*a);
+                operand.latest = operand.latest.max(d.latest);
                 if self.is_tensor(*a) && d.amplified {
                     self.need(*a).amplified = true;
                 }

@@ -87,6 +87,8 @@ pub fn plan<'a>(values: &mut Values<'a>, block: &'a Block) -> Plan<'a> {
         num: FxHashMap::default(),
         barrier: 0,
         accumulators,
+        at: 0,
+        overwritten: FxHashMap::default(),
     };
     for v in &block.params {
         let role = match p.values.graph.func.ty(*v) {
@@ -140,6 +142,10 @@ struct Planner<'v, 'a> {
     barrier: usize,
     /// Sums of a carried tensor and a product that nobody else uses, with the product.
     accumulators: FxHashMap<ValueId, ValueId>,
+    /// Backwards: the number of the instruction at which the walk is.
+    at: usize,
+    /// Tensors that nobody reads after the instruction that may write over them, which may do so in a region.
+    overwritten: FxHashMap<ValueId, (usize, bool)>,
 }
 
 impl<'a> Planner<'_, 'a> {

@@ -34,6 +34,8 @@ pub struct Machine<'p> {
     pub host: PlainHost,
     /// Allocations that a run makes, per statement count of the program's loops.
     pub allocs: usize,
+    /// Bytes that have been copied from buffer to buffer.
+    pub copied: usize,
 }
 
 struct Frame<'r> {
@@ -64,6 +66,7 @@ impl<'p> Machine<'p> {
             data: HashMap::new(),
             host: PlainHost::default(),
             allocs: 0,
+            copied: 0,
         }
     }
 
@@ -282,6 +285,7 @@ impl<'p> Machine<'p> {
             }
             Stmt::CopyBytes { dst, src, bytes } => {
                 let n = self.int(f, *bytes) as usize;
+                self.copied += n;
                 let from = self.mem.bytes(self.ptr(f, *src), n)?.to_vec();
                 self.mem.bytes_mut(self.ptr(f, *dst), n)?.copy_from_slice(&from);
             }

@@ -1,6 +1,6 @@
 //! What has to be differentiated: floats that depend on the parameters (`varied`) and that a wanted result depends on
 //! (`useful`). Integers and bools carry no derivative, but a float converted from one that depends on a parameter is an
-//! error; so it counts as varied.
+//! error; so it counts as varied. A float whose derivative is zero (`round`) still depends on the parameter in this sense.
 
 use tdl_ir::op::Derivative;
 use tdl_ir::{Block, Function, Inst, Op, Type, ValueId};
@@ -144,6 +144,8 @@ impl Analysis<'_> {
 
     fn forward_plain(&mut self, i: &Inst) {
         let (mut varied, mut tainted, mut touched) = (false, false, false);
+        // by its floats alone, a float depends: an index or a condition carries nothing
+        let mut by_floats = false;
         let mut cause = None;
         for (k, a) in i.args.iter().enumerate() {
             let (v, t) = self.depends(*a);
@@ -153,12 +155,17 @@ impl Analysis<'_> {
             varied |= v && passes(i, k);
             touched |= v;
             tainted |= t;
+            by_floats |= (v || t) && is_float(self.f.ty(*a));
         }
         let Some(cause) = cause else { return };
-        let converted = matches!(i.op, Op::Convert) && tainted;
+        let converted = matches!(i.op, Op::Convert) && tainted && !is_float(self.f.ty(i.args[0]));
         for r in &i.results {
-            let float = is_float(self.f.ty(*r));
-            self.vary(*r, float && (varied || converted), !float && (touched || tainted), cause);
+            if is_float(self.f.ty(*r)) {
+                let varied = varied || converted;
+                self.vary(*r, varied, by_floats && !varied, cause);
+            } else {
+                self.vary(*r, false, touched || tainted, cause);
+            }
         }
     }
 

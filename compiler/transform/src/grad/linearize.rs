@@ -196,7 +196,9 @@ impl<'a> Linearizer<'a> {
             .label(i.span, "on the way from the parameter to the result");
         for v in self.active.path(self.from, i) {
             let data = self.from.value(v);
-            let Some(name) = data.name.as_deref().filter(|_| data.span != i.span) else { continue };
+            let Some(name) = data.name.as_deref().filter(|_| data.span != i.span && data.span != self.grad_span) else {
+                continue;
+            };
             let text = match self.from.params().contains(&v) {
                 true => format!("the parameter `{name}`"),
                 false => format!("`{name}` depends on the parameter"),

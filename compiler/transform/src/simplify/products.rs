@@ -1,6 +1,6 @@
 //! Reductions and contractions: permuted operands, sums of stretched values, products that are written as a sum.
 
-use tdl_ir::{BinaryOp, Builder, Dim, Dtype, Op, ReduceOp, Type, ValueId};
+use tdl_ir::{BinaryOp, Builder, Dim, Dtype, Op, ReduceOp, Type, UnaryOp, ValueId};
 
 use super::Simplifier;
 
@@ -44,8 +44,51 @@ impl Simplifier {
                 let (p, q) = (from[0], from[1]);
                 self.product_sum(b, axes, p, q, &dims, ty)
             }
+            (Op::Unary(UnaryOp::Neg), from) if op == ReduceOp::Sum => {
+                let from = from[0];
+                let v = self.emit(b, Op::Reduce { op, axes: axes.to_vec() }, vec![from], ty.clone());
+                Some(self.emit(b, Op::Unary(UnaryOp::Neg), vec![v], ty.clone()))
+            }
+            (Op::Contract { lhs, rhs, out }, from)
+                if op == ReduceOp::Sum && matches!(ty.dtype(), Some(Dtype::F32 | Dtype::F64)) =>
+            {
+                let labels = [lhs.clone(), rhs.clone()];
+                let (from, out) = ([from[0], from[1]], out.clone());
+                let summed: Vec<u8> = axes.iter().map(|a| out[*a]).collect();
+                self.contract_sum(b, labels, from, &out, &summed, ty)
+            }
             _ => None,
         }
+    }
+
+    /// `sum(x @ y)` along axes of the product: the operands are summed along their own axes first.
+    fn contract_sum(
+        &mut self,
+        b: &mut Builder,
+        mut labels: [Vec<u8>; 2],
+        mut from: [ValueId; 2],
+        out: &[u8],
+        summed: &[u8],
+        ty: &Type,
+    ) -> Option<ValueId> {
+        // an axis of both would be summed by the product itself, which is no cheaper
+        if summed.iter().any(|l| labels[0].contains(l) == labels[1].contains(l)) {
+            return None;
+        }
+        for (labels, x) in labels.iter_mut().zip(&mut from) {
+            let axes: Vec<usize> = (0..labels.len()).filter(|k| summed.contains(&labels[*k])).collect();
+            if axes.is_empty() {
+                continue;
+            }
+            let dims = b.dims(*x);
+            let kept: Vec<Dim> = (0..dims.len()).filter(|k| !axes.contains(k)).map(|k| dims[k]).collect();
+            let narrow = Type::tensor(ty.dtype()?, kept);
+            *x = self.emit(b, Op::Reduce { op: ReduceOp::Sum, axes }, vec![*x], narrow);
+            labels.retain(|l| !summed.contains(l));
+        }
+        let out = out.iter().copied().filter(|l| !summed.contains(l)).collect();
+        let [lhs, rhs] = labels;
+        Some(self.emit(b, Op::Contract { lhs, rhs, out }, from.to_vec(), ty.clone()))
     }
 
     /// A reduction along axes in which the operand is constant: each is a multiplication, or nothing.

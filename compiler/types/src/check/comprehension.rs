@@ -241,7 +241,7 @@ impl Checker<'_> {
         };
         for Stmt { kind, .. } in &self.body.temps[temps..] {
             if let crate::thir::StmtKind::Let { value, .. } = kind {
-                super::moves::visit(value, &mut visit);
+                crate::visit::visit(value, &mut visit);
             }
         }
         found

@@ -477,7 +477,7 @@ fn stays_open(t: &Ty) -> bool {
 }
 
 fn mentioned_lambdas(e: &Expr, out: &mut Vec<LambdaId>) {
-    super::moves::visit(e, &mut |e| {
+    crate::visit::visit(e, &mut |e| {
         if let ExprKind::Lambda(id) = &e.kind {
             out.push(*id);
         }

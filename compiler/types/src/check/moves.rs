@@ -4,9 +4,17 @@ use rustc_hash::FxHashMap;
 use tdl_source::{Diagnostic, Span, code};
 
 use crate::thir::*;
+use crate::visit::children;
 
 /// Where each moved generator went.
-type Moved = FxHashMap<LocalId, Span>;
+type Moved = FxHashMap<LocalId, Move>;
+
+#[derive(Clone, Copy)]
+struct Move {
+    span: Span,
+    /// Into a lambda, which owns what it captures.
+    captured: bool,
+}
 
 struct Moves<'a> {
     body: &'a Body,
@@ -57,7 +65,7 @@ impl Moves<'_> {
             self.shared(id, span);
             return;
         }
-        self.used_here(id, span, moves);
+        self.used_here(id, span, moves.then_some(Move { span, captured: false }));
     }
 
     /// How many comprehensions stand between a variable and its use: those whose indices are younger.
@@ -82,24 +90,38 @@ impl Moves<'_> {
         });
     }
 
-    fn used_here(&mut self, id: LocalId, span: Span, moves: bool) {
+    /// A lambda owns the generators that it captures.
+    fn captured(&mut self, id: LocalId, span: Span) {
+        let local = &self.body.locals[id.index()];
+        if !is_rng(&local.ty) {
+            return;
+        }
+        if self.levels_outside(id) > 0 {
+            return self.shared(id, span);
+        }
+        self.used_here(id, span, Some(Move { span, captured: true }));
+    }
+
+    fn used_here(&mut self, id: LocalId, span: Span, moves: Option<Move>) {
         let local = &self.body.locals[id.index()];
         if let Some(at) = self.moved.get(&id) {
             if !self.reported.contains(&id) {
                 self.reported.push(id);
                 let text = format!("`{}` has moved", local.name);
                 let mut d = Diagnostic::error(code::E0311, text, span, "used after it moved");
-                d = if *at == span {
+                d = if at.span == span {
                     d.note("the next round of the loop uses it again")
+                } else if at.captured {
+                    d.label(at.span, "moved into this function, which captures it")
                 } else {
-                    d.label(*at, "moved here")
+                    d.label(at.span, "moved here")
                 };
                 self.errors.push(d.help(format!("take an independent child instead: `{}.split()`", local.name)));
             }
             return;
         }
-        if moves {
-            self.moved.insert(id, span);
+        if let Some(to) = moves {
+            self.moved.insert(id, to);
         }
     }
 
@@ -187,7 +209,9 @@ impl Moves<'_> {
 
     fn place(&mut self, p: &Place, moves: bool) {
         match p.path.as_slice() {
-            [Projection::Index(subs)] if self.is_own_key(p.root, subs) => self.used_here(p.root, p.span, true),
+            [Projection::Index(subs)] if self.is_own_key(p.root, subs) => {
+                self.used_here(p.root, p.span, Some(Move { span: p.span, captured: false }));
+            }
             _ => self.used(p.root, p.span, moves),
         }
         for step in &p.path {
@@ -227,11 +251,17 @@ impl Moves<'_> {
     fn expr(&mut self, e: &Expr) {
         match &e.kind {
             ExprKind::Local(id) => self.used(*id, e.span, true),
+            ExprKind::Lambda(id) => {
+                let captures = &self.body.lambdas[id.index()].captures;
+                captures.iter().for_each(|l| self.captured(*l, e.span));
+            }
             // a part of a generator stack or of a tuple: the parts move one by one, which indices cannot tell
             ExprKind::Index { base, subscripts } => {
                 match &base.kind {
                     // a comprehension consumes a stack of generators, one for each index
-                    ExprKind::Local(id) if self.is_own_key(*id, subscripts) => self.used_here(*id, base.span, true),
+                    ExprKind::Local(id) if self.is_own_key(*id, subscripts) => {
+                        self.used_here(*id, base.span, Some(Move { span: base.span, captured: false }));
+                    }
                     ExprKind::Local(id) => {
                         self.used(*id, base.span, false);
                         // a name that the user cannot write stands for the sequence of a `for`
@@ -273,164 +303,6 @@ impl Moves<'_> {
                 args.iter().for_each(|a| self.arg(a));
             }
             _ => children(e, &mut |c| self.expr(c)),
-        }
-    }
-}
-
-/// Calls `f` with an expression and all below it, outside of lambdas.
-pub(super) fn visit(e: &Expr, f: &mut dyn FnMut(&Expr)) {
-    f(e);
-    children(e, &mut |c| visit(c, f));
-}
-
-fn block_children(b: &Block, f: &mut dyn FnMut(&Expr)) {
-    for s in &b.stmts {
-        match &s.kind {
-            StmtKind::Let { value, .. } => f(value),
-            StmtKind::Assign { target, value } => {
-                f(value);
-                target_children(target, f);
-            }
-            StmtKind::Update { place, value, .. } => {
-                place_children(place, f);
-                f(value);
-            }
-            StmtKind::For { from, to, body, .. } => {
-                f(from);
-                f(to);
-                block_children(body, f);
-            }
-            StmtKind::While { cond, body, .. } => {
-                f(cond);
-                block_children(body, f);
-            }
-            StmtKind::Assert { cond, message } => {
-                f(cond);
-                text_children(message, f);
-            }
-            StmtKind::Expr(e) => f(e),
-        }
-    }
-    if let Some(e) = &b.result {
-        f(e);
-    }
-}
-
-fn text_children(pieces: &[TextPiece], f: &mut dyn FnMut(&Expr)) {
-    for p in pieces {
-        match p {
-            TextPiece::Text(_) => {}
-            TextPiece::Value { value, .. } => f(value),
-        }
-    }
-}
-
-fn target_children(t: &Target, f: &mut dyn FnMut(&Expr)) {
-    match t {
-        Target::Place(p) => place_children(p, f),
-        Target::Tuple(items) => items.iter().for_each(|t| target_children(t, f)),
-        Target::Ignore => {}
-    }
-}
-
-fn place_children(p: &Place, f: &mut dyn FnMut(&Expr)) {
-    for step in &p.path {
-        match step {
-            Projection::Field(_) | Projection::TupleField(_) => {}
-            Projection::Index(subs) => subs.iter().for_each(|s| subscript_children(s, f)),
-        }
-    }
-}
-
-fn subscript_children(s: &Subscript, f: &mut dyn FnMut(&Expr)) {
-    match s {
-        Subscript::Index { index, .. } => f(index),
-        Subscript::Gather { ids, .. } => f(ids),
-        Subscript::Mask { mask } => f(mask),
-        Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest => {}
-    }
-}
-
-fn arg_children(a: &Arg, f: &mut dyn FnMut(&Expr)) {
-    match a {
-        Arg::Value(e) => f(e),
-        Arg::Place(p) => place_children(p, f),
-        Arg::Default => {}
-    }
-}
-
-/// Calls `f` with the expressions directly below.
-pub(super) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
-    match &e.kind {
-        ExprKind::Int(_)
-        | ExprKind::Float(_)
-        | ExprKind::Bool(_)
-        | ExprKind::Local(_)
-        | ExprKind::Const(_)
-        | ExprKind::Size(_)
-        | ExprKind::Fn { .. }
-        | ExprKind::BuiltinFn(_)
-        | ExprKind::FnParam(_)
-        | ExprKind::Lambda(_)
-        | ExprKind::Break
-        | ExprKind::Continue
-        | ExprKind::Error => {}
-        ExprKind::Text(pieces) => text_children(pieces, f),
-        ExprKind::Bound { receiver, .. } => f(receiver),
-        ExprKind::Tuple(items) | ExprKind::Array(items) => items.iter().for_each(f),
-        ExprKind::Struct { fields, .. } | ExprKind::StructStack { fields } => fields.iter().for_each(f),
-        ExprKind::Field { base, .. } | ExprKind::TupleField { base, .. } => f(base),
-        ExprKind::Unary { operand, .. } | ExprKind::TreeUnary { operand, .. } => f(operand),
-        ExprKind::Binary { left, right, .. }
-        | ExprKind::Compare { left, right, .. }
-        | ExprKind::Logic { left, right, .. }
-        | ExprKind::MatMul { left, right }
-        | ExprKind::TreeBinary { left, right, .. } => {
-            f(left);
-            f(right);
-        }
-        ExprKind::Index { base, subscripts } => {
-            f(base);
-            subscripts.iter().for_each(|s| subscript_children(s, f));
-        }
-        ExprKind::Comprehension { value, .. } => f(value),
-        ExprKind::Call { args, .. } => args.iter().for_each(|a| arg_children(a, f)),
-        ExprKind::CallValue { callee, args, .. } => {
-            f(callee);
-            args.iter().for_each(|a| arg_children(a, f));
-        }
-        ExprKind::Builtin { args, .. } => args.iter().for_each(f),
-        ExprKind::Random { rng, args, .. } => {
-            arg_children(rng, f);
-            args.iter().for_each(f);
-        }
-        ExprKind::Convert(inner) => f(inner),
-        ExprKind::As { value, .. }
-        | ExprKind::CheckSizes { value, .. }
-        | ExprKind::Pack { value, .. }
-        | ExprKind::Open { value, .. } => f(value),
-        ExprKind::If { cond, then, els } => {
-            f(cond);
-            block_children(then, f);
-            if let Some(b) = els {
-                block_children(b, f);
-            }
-        }
-        ExprKind::Block(b) => block_children(b, f),
-        ExprKind::Derivative(d) => f(&d.func),
-        ExprKind::Vmap(v) => f(&v.func),
-        ExprKind::Vjp { func, args, .. } => {
-            f(func);
-            args.iter().for_each(f);
-        }
-        ExprKind::Jvp { func, args, tangents, .. } => {
-            f(func);
-            args.iter().chain(tangents).for_each(f);
-        }
-        ExprKind::Return(value) => {
-            if let Some(v) = value {
-                f(v);
-            }
         }
     }
 }

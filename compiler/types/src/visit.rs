@@ -1,0 +1,161 @@
+//! Goes through the expressions of a typed tree.
+
+use crate::thir::*;
+
+/// Calls `f` with an expression and all below it, outside of lambdas.
+pub(crate) fn visit(e: &Expr, f: &mut dyn FnMut(&Expr)) {
+    f(e);
+    children(e, &mut |c| visit(c, f));
+}
+
+fn block_children(b: &Block, f: &mut dyn FnMut(&Expr)) {
+    for s in &b.stmts {
+        match &s.kind {
+            StmtKind::Let { value, .. } => f(value),
+            StmtKind::Assign { target, value } => {
+                f(value);
+                target_children(target, f);
+            }
+            StmtKind::Update { place, value, .. } => {
+                place_children(place, f);
+                f(value);
+            }
+            StmtKind::For { from, to, body, .. } => {
+                f(from);
+                f(to);
+                block_children(body, f);
+            }
+            StmtKind::While { cond, body, .. } => {
+                f(cond);
+                block_children(body, f);
+            }
+            StmtKind::Assert { cond, message } => {
+                f(cond);
+                text_children(message, f);
+            }
+            StmtKind::Expr(e) => f(e),
+        }
+    }
+    if let Some(e) = &b.result {
+        f(e);
+    }
+}
+
+fn text_children(pieces: &[TextPiece], f: &mut dyn FnMut(&Expr)) {
+    for p in pieces {
+        match p {
+            TextPiece::Text(_) => {}
+            TextPiece::Value { value, .. } => f(value),
+        }
+    }
+}
+
+fn target_children(t: &Target, f: &mut dyn FnMut(&Expr)) {
+    match t {
+        Target::Place(p) => place_children(p, f),
+        Target::Tuple(items) => items.iter().for_each(|t| target_children(t, f)),
+        Target::Ignore => {}
+    }
+}
+
+fn place_children(p: &Place, f: &mut dyn FnMut(&Expr)) {
+    for step in &p.path {
+        match step {
+            Projection::Field(_) | Projection::TupleField(_) => {}
+            Projection::Index(subs) => subs.iter().for_each(|s| subscript_children(s, f)),
+        }
+    }
+}
+
+fn subscript_children(s: &Subscript, f: &mut dyn FnMut(&Expr)) {
+    match s {
+        Subscript::Index { index, .. } => f(index),
+        Subscript::Gather { ids, .. } => f(ids),
+        Subscript::Mask { mask } => f(mask),
+        Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest => {}
+    }
+}
+
+fn arg_children(a: &Arg, f: &mut dyn FnMut(&Expr)) {
+    match a {
+        Arg::Value(e) => f(e),
+        Arg::Place(p) => place_children(p, f),
+        Arg::Default => {}
+    }
+}
+
+/// Calls `f` with the expressions directly below.
+pub(crate) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
+    match &e.kind {
+        ExprKind::Int(_)
+        | ExprKind::Float(_)
+        | ExprKind::Bool(_)
+        | ExprKind::Local(_)
+        | ExprKind::Const(_)
+        | ExprKind::Size(_)
+        | ExprKind::Fn { .. }
+        | ExprKind::BuiltinFn(_)
+        | ExprKind::FnParam(_)
+        | ExprKind::Lambda(_)
+        | ExprKind::Break
+        | ExprKind::Continue
+        | ExprKind::Error => {}
+        ExprKind::Text(pieces) => text_children(pieces, f),
+        ExprKind::Bound { receiver, .. } => f(receiver),
+        ExprKind::Tuple(items) | ExprKind::Array(items) => items.iter().for_each(f),
+        ExprKind::Struct { fields, .. } | ExprKind::StructStack { fields } => fields.iter().for_each(f),
+        ExprKind::Field { base, .. } | ExprKind::TupleField { base, .. } => f(base),
+        ExprKind::Unary { operand, .. } | ExprKind::TreeUnary { operand, .. } => f(operand),
+        ExprKind::Binary { left, right, .. }
+        | ExprKind::Compare { left, right, .. }
+        | ExprKind::Logic { left, right, .. }
+        | ExprKind::MatMul { left, right }
+        | ExprKind::TreeBinary { left, right, .. } => {
+            f(left);
+            f(right);
+        }
+        ExprKind::Index { base, subscripts } => {
+            f(base);
+            subscripts.iter().for_each(|s| subscript_children(s, f));
+        }
+        ExprKind::Comprehension { value, .. } => f(value),
+        ExprKind::Call { args, .. } => args.iter().for_each(|a| arg_children(a, f)),
+        ExprKind::CallValue { callee, args, .. } => {
+            f(callee);
+            args.iter().for_each(|a| arg_children(a, f));
+        }
+        ExprKind::Builtin { args, .. } => args.iter().for_each(f),
+        ExprKind::Random { rng, args, .. } => {
+            arg_children(rng, f);
+            args.iter().for_each(f);
+        }
+        ExprKind::Convert(inner) => f(inner),
+        ExprKind::As { value, .. }
+        | ExprKind::CheckSizes { value, .. }
+        | ExprKind::Pack { value, .. }
+        | ExprKind::Open { value, .. } => f(value),
+        ExprKind::If { cond, then, els } => {
+            f(cond);
+            block_children(then, f);
+            if let Some(b) = els {
+                block_children(b, f);
+            }
+        }
+        ExprKind::Block(b) => block_children(b, f),
+        ExprKind::Derivative(d) => f(&d.func),
+        ExprKind::Vmap(v) => f(&v.func),
+        ExprKind::Vjp { func, args, .. } => {
+            f(func);
+            args.iter().for_each(f);
+        }
+        ExprKind::Jvp { func, args, tangents, .. } => {
+            f(func);
+            args.iter().chain(tangents).for_each(f);
+        }
+        ExprKind::Return(value) => {
+            if let Some(v) = value {
+                f(v);
+            }
+        }
+    }
+}
