@@ -263,6 +263,18 @@ impl Moves<'_> {
                 self.expr(value);
                 self.around.pop();
             }
+            // each element's lambda would start from the same state
+            ExprKind::Lambda(id) => {
+                let body = self.body;
+                if let Some(lambda) = body.lambdas.get(id.index()) {
+                    for c in &lambda.captures {
+                        let local = &body.locals[c.index()];
+                        if is_rng(&local.ty) && !matches!(local.ty, Ty::Stack(..)) && self.levels_outside(*c) > 0 {
+                            self.shared(*c, mention(&lambda.body, *c).unwrap_or(lambda.span));
+                        }
+                    }
+                }
+            }
             ExprKind::Random { rng, args, .. } => {
                 self.arg(rng);
                 args.iter().for_each(|e| self.expr(e));
@@ -275,6 +287,27 @@ impl Moves<'_> {
             _ => children(e, &mut |c| self.expr(c)),
         }
     }
+}
+
+/// Where a lambda's body first mentions a variable.
+fn mention(body: &Expr, id: LocalId) -> Option<Span> {
+    let mut found = None;
+    visit(body, &mut |e| {
+        let here = match &e.kind {
+            ExprKind::Local(l) if *l == id => Some(e.span),
+            ExprKind::Random { rng, .. } => match &**rng {
+                Arg::Place(p) if p.root == id => Some(p.span),
+                Arg::Place(_) | Arg::Value(_) | Arg::Default => None,
+            },
+            ExprKind::Call { args, .. } => args.iter().find_map(|a| match a {
+                Arg::Place(p) if p.root == id => Some(p.span),
+                Arg::Place(_) | Arg::Value(_) | Arg::Default => None,
+            }),
+            _ => None,
+        };
+        found = found.or(here);
+    });
+    found
 }
 
 /// Calls `f` with an expression and all below it, outside of lambdas.
