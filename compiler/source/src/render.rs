@@ -208,14 +208,14 @@ fn plain_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap) -> String {
     let gutter = " ".repeat(line.to_string().len());
     let indent = " ".repeat(lead.chars().count() + before.chars().count());
     let mut out = format!(
-        "{gutter}   ╭─[{}]\n {line} │ {lead}{before}{after}{tail}\n{gutter}   │ {indent}^ {}\n",
+        "{gutter}  ╭─[{}]\n {line} │ {lead}{before}{after}{tail}\n{gutter}  │ {indent}^ {}\n",
         map.location(primary),
         d.primary.text
     );
     for label in &d.secondary {
-        out.push_str(&format!("{gutter}   │ {}: {}\n", map.location(clamp(label.span, map)), label.text));
+        out.push_str(&format!("{gutter}  │ {}: {}\n", map.location(clamp(label.span, map)), label.text));
     }
-    out + &remarks(d, &format!("{gutter}   "), Style::default())
+    out + &remarks(d, &format!("{gutter}  "), Style::default())
 }
 
 /// The span moved inside its file and onto character boundaries.

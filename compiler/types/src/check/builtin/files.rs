@@ -196,6 +196,10 @@ pub(super) fn write(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let Some(x) = call.args[1].take() else { return error_expr(call.span) };
     let x = cx.arg_value(x, None);
     let Some((elem, shape)) = cx.tensor_arg(&x, call.name, DtypeBound::Any) else { return error_expr(call.span) };
+    if func == HostFn::WriteImage && matches!(elem, Elem::Infer(_)) {
+        // written whole numbers are bytes
+        let _ = cx.unify_elem(elem, Elem::Dtype(Dtype::U8));
+    }
     let spread = shape.iter().any(|d| matches!(d, Dim::Spread(_)));
     let bad = match ranks {
         Some((least, most)) if !spread && !(least..=most).contains(&shape.len()) => {
