@@ -2,12 +2,13 @@
 //! of few values are in the order of the others.
 //!
 //! `tests/run/x.tdl` prints `x.stdout`; where `x.stderr` exists the program fails with exit code 1 and that message.
-//! A first line `# args: --steps 5` gives arguments.
+//! A first line `# args: --steps 5` gives arguments. Files that a program writes are its own: `env("TDL_TEST_DIR", "/tmp")` is a new
+//! folder each time.
 
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{compare, expect, name, output, programs, root, stderr, stdout, tdl};
@@ -60,11 +61,17 @@ fn with<'a>(mut head: Vec<&'a str>, args: &'a [String]) -> Vec<&'a str> {
 }
 
 fn interpreter(path: &Path, dir: &Path, args: &[String]) -> Output {
-    output(&mut tdl(&with(vec!["run", "--device", "interp", &file(path)], args), dir))
+    apart(&mut tdl(&with(vec!["run", "--device", "interp", &file(path)], args), dir))
 }
 
 fn jit(path: &Path, dir: &Path, args: &[String]) -> Output {
-    output(&mut tdl(&with(vec!["run", &file(path)], args), dir))
+    apart(&mut tdl(&with(vec!["run", &file(path)], args), dir))
+}
+
+/// With a folder of its own.
+fn apart(command: &mut Command) -> Output {
+    let dir = tempfile::tempdir().expect("a folder");
+    output(command.env("TDL_TEST_DIR", dir.path()))
 }
 
 fn sim(path: &Path, dir: &Path, args: &[String]) -> Output {
@@ -77,7 +84,7 @@ fn binary(path: &Path, dir: &Path, args: &[String]) -> Output {
     if !built.status.success() {
         return built;
     }
-    let out = output(std::process::Command::new(&bin).args(args).current_dir(dir).env("NO_COLOR", "1"));
+    let out = apart(Command::new(&bin).args(args).current_dir(dir).env("NO_COLOR", "1"));
     let _ = std::fs::remove_file(bin);
     out
 }

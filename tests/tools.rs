@@ -116,6 +116,51 @@ fn tests_in_the_interpreter_too() {
     has(&stdout(&out), &["─[a.tdl:16:3]", "\n4 passed, 3 failed\n"]);
 }
 
+#[test]
+fn an_expected_error_says_what_is_expected_of_it() {
+    let (dir, file) = with(
+        "test \"says it\" expect error E0401 \"[2, 3]\" { print(ones(f32[2, 3]) @ ones(f32[2, 3])) }\n\
+         test \"at run time\" expect error E0702 \"index 7\" { let i = 7\n print([1.0][i]) }\n\
+         test \"another index\" expect error E0702 \"index 8\" { let i = 7\n print([1.0][i]) }\n\
+         test \"a text with \\\"quotes\\\"\" expect error E0701 \"say \\\"no\\\"\" { assert false, \"say \\\"no\\\"\" }\n",
+    );
+    let out = run(&["test", &file], dir.path());
+    has(
+        &stdout(&out),
+        &[
+            "test says it ... ok",
+            "test at run time ... ok",
+            "test another index ... FAILED",
+            "the error E0702 was expected, but its message does not say `index 8`",
+            "\n3 passed, 1 failed\n",
+        ],
+    );
+    let (dir, file) =
+        with("test \"other words\" expect error E0401 \"zebra\" { print(ones(f32[2]) + ones(f32[3])) }\n");
+    let out = run(&["test", &file], dir.path());
+    assert_eq!(code(&out), 1);
+    has(&(stdout(&out) + &stderr(&out)), &["error[E0402]"]);
+}
+
+#[test]
+fn every_module_of_the_standard_library_passes_its_tests() {
+    let mut modules: Vec<_> = std::fs::read_dir(root().join("stdlib"))
+        .expect("the library")
+        .map(|e| e.expect("a module").path())
+        .filter(|p| p.extension().is_some_and(|e| e == "tdl"))
+        .collect();
+    modules.sort();
+    assert!(modules.len() >= 8);
+    let dir = tempfile::tempdir().expect("a folder");
+    for module in modules {
+        let out = run(&["test", &module.display().to_string()], dir.path());
+        let (text, errors) = (stdout(&out), stderr(&out));
+        assert_eq!((code(&out), errors.as_str()), (0, ""), "{}\n{text}", module.display());
+        has(&text, &[" passed, 0 failed\n"]);
+        assert!(!text.contains("\n0 passed"), "{}", module.display());
+    }
+}
+
 // --- properties
 
 #[test]

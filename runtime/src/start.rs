@@ -155,9 +155,8 @@ pub unsafe fn message(failure: &Failure, site: Option<&Site>, color: bool) -> St
         .map(|c| if c == '\t' { '\t' } else { ' ' })
         .collect();
     let marks = "─".repeat(site.width.clamp(1, 200) as usize);
-    out.push_str(&format!("{gutter}   ╭─[{file}:{line}:{}]\n", site.column));
-    out.push_str(&format!("{gutter}   │\n {line} │ {source}\n{gutter}   │ {indent}{marks}\n"));
-    out.push_str(&format!("{}───╯\n", "─".repeat(gutter.len())));
+    out.push_str(&format!("{gutter}  ╭─[{file}:{line}:{}]\n", site.column));
+    out.push_str(&format!(" {line} │ {source}\n{gutter}  │ {indent}{marks}\n"));
     out
 }
 
@@ -467,7 +466,7 @@ mod tests {
         let out = unsafe { message(&failure, Some(&site), false) };
         assert_eq!(
             out,
-            "error[E0702]: index 7 is out of range\n     ╭─[a.tdl:12:5]\n     │\n 12 │ let x[i] = 3\n     │     ────\n─────╯\n"
+            "error[E0702]: index 7 is out of range\n    ╭─[a.tdl:12:5]\n 12 │ let x[i] = 3\n    │     ────\n"
         );
     }
 }

@@ -139,14 +139,13 @@ fn memory_is_asked_for_once() {
 #[test]
 fn files_fail_at_their_site() {
     let mut ctx = context();
-    let path = handle(&mut ctx, "/no/such/file.csv");
-    let (mut rows, mut cols, mut data) = (0, 0, std::ptr::null_mut());
+    let path = handle(&mut ctx, "/no/such/file.safetensors");
     // SAFETY: the handle is the context's
-    let status = unsafe { tdl_read_csv(&mut *ctx, path, Dtype::F32 as u32, 0, &mut rows, &mut cols, &mut data, 5) };
+    let status = unsafe { tdl_load(&mut *ctx, path, std::ptr::null(), 0, std::ptr::null(), 0, 5) };
     assert_eq!(status, FAILED);
     let failure = ctx.take_failure().expect("a failure");
     assert_eq!((failure.site, failure.kind.code()), (Some(5), "E0706"));
-    assert_eq!(failure.message, "cannot read `/no/such/file.csv`: no such file");
+    assert_eq!(failure.message, "cannot read `/no/such/file.safetensors`: no such file");
 }
 
 #[test]

@@ -87,24 +87,6 @@ impl Host for RealHost {
         })
     }
 
-    fn read_csv(&mut self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String> {
-        let table = files::read_csv(path, header, code(dtype))?;
-        Ok(Tensor::new(dtype, vec![table.rows, table.cols], table.bytes))
-    }
-
-    fn read_npy(&mut self, path: &str, dtype: Dtype, rank: usize) -> Result<Tensor, String> {
-        let (shape, bytes) = files::read_npy(path, code(dtype), rank)?;
-        Ok(Tensor::new(dtype, shape, bytes))
-    }
-
-    fn write_npy(&mut self, path: &str, tensor: &Tensor) -> Result<(), String> {
-        files::write_npy(path, code(tensor.dtype), &tensor.shape, &tensor.data)
-    }
-
-    fn read_text(&mut self, path: &str) -> Result<String, String> {
-        files::read_text(path)
-    }
-
     fn save(&mut self, path: &str, leaves: &[(&str, &Tensor)]) -> Result<(), String> {
         let all: Vec<files::Named<'_>> = leaves
             .iter()
@@ -122,7 +104,7 @@ impl Host for RealHost {
     ) -> Result<Vec<Tensor>, String> {
         let wanted: Vec<(&str, Code, Vec<usize>)> = leaves.iter().map(|(n, d, s)| (*n, code(*d), s.clone())).collect();
         let loaded = files::load(path, &wanted, renamed.map(|t| t.data.as_slice()), extra)?;
-        Ok(leaves.iter().zip(loaded).map(|((_, d, s), bytes)| Tensor::new(*d, s.clone(), bytes)).collect())
+        Ok(leaves.iter().zip(loaded).map(|((_, d, s), bytes)| Tensor::new(*d, s.clone(), bytes.to_vec())).collect())
     }
 
     fn call(&mut self, func: HostFn, args: &[Value]) -> Result<Vec<Value>, String> {
@@ -144,7 +126,7 @@ impl Host for RealHost {
             Out::Bool(b) => Tensor::scalar(Scalar::Bool(b), Dtype::Bool).into(),
             Out::Tensor { dtype: d, shape, bytes } => {
                 let dtype = Dtype::ALL.iter().copied().find(|x| code(*x) == d).unwrap_or(Dtype::U8);
-                Tensor::new(dtype, shape, bytes).into()
+                Tensor::new(dtype, shape, bytes.to_vec()).into()
             }
         };
         Ok(run(&values)?.into_iter().map(value).collect())

@@ -1,6 +1,6 @@
 //! Builtin functions.
 
-use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, IoOp, Op, ReduceOp, Type, ValueId};
+use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, HostFn, IoOp, Op, ReduceOp, Type, ValueId};
 use tdl_types::thir::{Axis, Builtin, EinsumAxis, Expr, Reduction, Ty};
 
 use crate::elab::Elab;
@@ -233,7 +233,10 @@ impl<'p> Elab<'p> {
                 Ok(Val::Leaf(self.search_sorted(sorted, x, *right, is_text(tys[0]))?))
             }
             Builtin::Host(f) => {
-                let values: Vec<ValueId> = args.iter().flat_map(|a| a.val.leaves()).collect();
+                let mut values: Vec<ValueId> = args.iter().flat_map(|a| a.val.leaves()).collect();
+                if *f == HostFn::WriteCsv && args.len() == 2 {
+                    values.push(self.b.full(0.0, Dtype::I64, &[Dim::Const(0)]));
+                }
                 self.host_call(env, *f, values, ty)
             }
             Builtin::Save => {
@@ -244,23 +247,11 @@ impl<'p> Elab<'p> {
                 let rename = if *rename { Some(arg(1)?.val.function()?) } else { None };
                 self.load(env, leaf(0)?, rename, *extra, ty)
             }
-            Builtin::ReadCsv { header } => {
-                let path = path(self)?;
-                self.read_file(env, IoOp::ReadCsv { header: *header }, path, ty)
+            Builtin::Read(f) => {
+                let values: Vec<ValueId> = args.iter().flat_map(|a| a.val.leaves()).collect();
+                self.read_array(env, *f, values, ty)
             }
-            Builtin::ReadNpy => {
-                let path = path(self)?;
-                self.read_file(env, IoOp::ReadNpy, path, ty)
-            }
-            Builtin::ReadText => {
-                let path = path(self)?;
-                self.read_file(env, IoOp::ReadText, path, ty)
-            }
-            Builtin::WriteNpy => {
-                let (path, x) = (path(self)?, leaf(1)?);
-                self.b.inst(Op::Io(IoOp::WriteNpy), vec![path, x], Vec::new(), Vec::new());
-                Ok(Val::unit())
-            }
+            Builtin::WriteNpz => self.write_npz(env, leaf(0)?, &arg(1)?.val, tys[1]),
             Builtin::Exists => {
                 let path = path(self)?;
                 Ok(Val::Leaf(self.b.inst1(Op::Io(IoOp::Exists), vec![path], Type::scalar(Dtype::Bool))))

@@ -64,6 +64,8 @@ pub struct Leaf {
     pub dims: Vec<RDim>,
     /// This leaf is the witness of that slot.
     pub slot: Option<u32>,
+    /// What a witness that is no variable of its existential is made of.
+    pub expr: Option<Rc<RExpr>>,
     /// A float that is not state: takes part in tree arithmetic and has a gradient.
     pub active: bool,
     /// Field names and tuple positions on the way to it; `*` for an axis of a stack.
@@ -252,7 +254,7 @@ impl<'p> Elab<'p> {
         Ok(d)
     }
 
-    fn compute_value(&mut self, expr: &SizeExpr, vars: &[(SizeVar, RDim)]) -> R<ValueId> {
+    pub fn compute_value(&mut self, expr: &SizeExpr, vars: &[(SizeVar, RDim)]) -> R<ValueId> {
         let mut total: Option<ValueId> = None;
         for (monomial, coefficient) in expr.terms() {
             let mut product: Option<ValueId> = None;
@@ -340,6 +342,7 @@ impl<'p> Elab<'p> {
             text: false,
             dims: front.iter().chain(dims).cloned().collect(),
             slot: None,
+            expr: None,
             active: !state && dtype.is_float(),
             path: path.to_vec(),
         };
@@ -400,16 +403,17 @@ impl<'p> Elab<'p> {
                         *d = RDim::Slot(slot);
                     }
                 }
-                let witness = |slot: u32| Leaf {
+                let witness = |slot: u32, expr: Option<Rc<RExpr>>| Leaf {
                     dtype: Dtype::I64,
                     text: false,
                     dims: Vec::new(),
                     slot: Some(slot),
+                    expr,
                     active: false,
                     path: path.clone(),
                 };
-                out.extend(slots.iter().copied().map(witness));
-                out.extend(hidden.iter().map(|(_, slot)| witness(*slot)));
+                out.extend(slots.iter().map(|slot| witness(*slot, None)));
+                out.extend(hidden.iter().map(|(expr, slot)| witness(*slot, Some(Rc::clone(expr)))));
                 out.extend(inner);
             }
         }
@@ -449,58 +453,6 @@ impl<'p> Elab<'p> {
             }
         }
         Ok(hidden)
-    }
-
-    /// A type with the sizes of an existential known.
-    pub fn at_sizes(&mut self, ty: &RTy<'p>, slots: &[u32], witnesses: &[ValueId]) -> R<RTy<'p>> {
-        let dims = |this: &mut Self, dims: &[RDim]| -> R<Vec<RDim>> {
-            dims.iter().map(|d| this.dim_at(d, slots, witnesses)).collect()
-        };
-        Ok(match ty {
-            RTy::Never | RTy::Str | RTy::Rng | RTy::Fn => ty.clone(),
-            RTy::Tensor(d, shape) => RTy::Tensor(*d, dims(self, shape)?),
-            RTy::Stack(shape, elem) => {
-                let shape = dims(self, shape)?;
-                stack(shape, self.at_sizes(elem, slots, witnesses)?)
-            }
-            RTy::Tuple(items) => {
-                RTy::Tuple(items.iter().map(|t| self.at_sizes(t, slots, witnesses)).collect::<R<_>>()?)
-            }
-            RTy::Struct(id, args) => {
-                let mut out = Vec::with_capacity(args.len());
-                for a in args {
-                    out.push(match a {
-                        RArg::Size(d) => RArg::Size(self.dim_at(d, slots, witnesses)?),
-                        RArg::Shape(shape) => RArg::Shape(dims(self, shape)?),
-                        RArg::Ty(t) => RArg::Ty(self.at_sizes(t, slots, witnesses)?),
-                        RArg::Dtype(_) | RArg::Fn(_) => a.clone(),
-                    });
-                }
-                RTy::Struct(*id, out)
-            }
-            RTy::Exists(own, body) => RTy::Exists(own.clone(), Box::new(self.at_sizes(body, slots, witnesses)?)),
-        })
-    }
-
-    fn dim_at(&mut self, d: &RDim, slots: &[u32], witnesses: &[ValueId]) -> R<RDim> {
-        Ok(match d {
-            RDim::Known(_) => d.clone(),
-            RDim::Slot(k) => match slots.iter().position(|s| s == k) {
-                Some(i) => RDim::Known(self.b.dim(witnesses[i])),
-                None => d.clone(),
-            },
-            RDim::Expr(e) => {
-                let mut vars = Vec::with_capacity(e.vars.len());
-                for (v, d) in &e.vars {
-                    vars.push((*v, self.dim_at(d, slots, witnesses)?));
-                }
-                if vars.iter().all(|(_, d)| matches!(d, RDim::Known(_))) {
-                    RDim::Known(self.compute(&e.expr, &vars)?)
-                } else {
-                    RDim::Expr(Rc::new(RExpr { expr: e.expr.clone(), vars }))
-                }
-            }
-        })
     }
 
     /// How many witnesses an existential has, hidden ones included.

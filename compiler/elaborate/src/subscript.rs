@@ -93,7 +93,11 @@ impl<'p> Elab<'p> {
                     let extent = self.known(env, len)?;
                     if !proved {
                         let end = self.size_value(env, to)?;
-                        self.check_slice(start, end, n, axis);
+                        if *step < 0 {
+                            self.check_backward(start, end, n, axis);
+                        } else {
+                            self.check_slice(start, end, n, axis);
+                        }
                     }
                     items.push(Item::Range { start, extent, step: *step });
                     axis += 1;
@@ -152,6 +156,25 @@ impl<'p> Elab<'p> {
         self.assert(ok, AssertKind::Index, &message, &[from, to, n]);
     }
 
+    fn check_backward(&mut self, from: ValueId, to: ValueId, n: Dim, axis: usize) {
+        let n = self.b.dim_value(n);
+        // without an end it is -1; one that is computed is a position
+        let end = if self.b.as_i64(to) == Some(-1) { -1 } else { 0 };
+        let lowest = self.b.const_i64(end);
+        let low = self.compare_sizes(CompareOp::Ge, to, lowest);
+        let order = self.compare_sizes(CompareOp::Le, to, from);
+        let high = self.compare_sizes(CompareOp::Lt, from, n);
+        let ok = self.both(low, order);
+        let ok = self.both(ok, high);
+        if end < 0 {
+            let message = format!("slice {{}}::-1 is out of range: axis {axis} has size {{}}");
+            self.assert(ok, AssertKind::Index, &message, &[from, n]);
+        } else {
+            let message = format!("slice {{}}:{{}}, which goes down, is out of range: axis {axis} has size {{}}");
+            self.assert(ok, AssertKind::Index, &message, &[from, to, n]);
+        }
+    }
+
     fn check_ids(&mut self, ids: ValueId, n: Dim, axis: usize) {
         let axes: Vec<usize> = (0..self.b.rank(ids)).collect();
         let low = self.b.reduce(ReduceOp::Min, ids, axes.clone());
@@ -160,8 +183,10 @@ impl<'p> Elab<'p> {
         let above = self.b.compare(CompareOp::Ge, low, zero);
         let below = self.b.compare(CompareOp::Lt, high, n);
         let ok = self.both(above, below);
-        let message = format!("an index is out of range: they go from {{}} to {{}}, axis {axis} has size {{}}");
-        self.assert(ok, AssertKind::Index, &message, &[low, high, n]);
+        // the one that is out of range: too low, if there is such a one, else too high
+        let wrong = self.b.select(above, high, low);
+        let message = format!("index {{}} is out of range: axis {axis} has size {{}}");
+        self.assert(ok, AssertKind::Index, &message, &[wrong, n]);
     }
 
     // --- places
@@ -254,12 +279,44 @@ impl<'p> Elab<'p> {
                     let part = self.read_items(&old, items)?;
                     (self.written(part, rest, new, mode)?, Update::Set)
                 };
+                let new = self.selected(&old, items, new)?;
                 Val::zip(&[&old, &new], &mut |pair| {
                     let all = index::complete(&self.b, items, self.b.rank(pair[0]));
                     Ok(write::write(&mut self.b, pair[0], &all, pair[1], mode))
                 })
             }
         }
+    }
+
+    /// What is written to the places that a mask selects: as many values as there are places, checked, or one for all.
+    fn selected(&mut self, old: &Val<'p>, items: &[Item], new: Val<'p>) -> R<Val<'p>> {
+        let Some(at) = items.iter().position(|i| matches!(i, Item::Mask { .. })) else { return Ok(new) };
+        let Item::Mask { ids, .. } = items[at] else { return Ok(new) };
+        let kept = |items: &[Item]| items.iter().filter(|i| !matches!(i, Item::At(_))).count();
+        let axis = kept(&items[..at]);
+        let count = self.b.dims(ids)[0];
+        let new = new.unpacked();
+        if matches!(new, Val::Never) {
+            return Ok(new);
+        }
+        let mut checked = false;
+        Val::zip(&[old, &new], &mut |pair| {
+            let all = index::complete(&self.b, items, self.b.rank(pair[0]));
+            let mut dims = self.b.dims(pair[1]);
+            // the value's axes are the last of the part's
+            let Some(axis) = (axis + dims.len()).checked_sub(kept(&all)) else { return Ok(pair[1]) };
+            if dims[axis] == count || dims[axis] == Dim::Const(1) {
+                return Ok(pair[1]);
+            }
+            if !checked {
+                checked = true;
+                let (have, want) = (self.b.dim_value(dims[axis]), self.b.dim_value(count));
+                let ok = self.compare_sizes(CompareOp::Eq, have, want);
+                self.assert(ok, AssertKind::Index, "the mask selects {} places, there are {} values", &[want, have]);
+            }
+            dims[axis] = count;
+            Ok(self.b.reshape(pair[1], &dims))
+        })
     }
 
     pub fn assign(&mut self, env: &mut Env<'p>, target: &'p Target, value: Val<'p>) -> R<()> {

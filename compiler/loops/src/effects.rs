@@ -148,34 +148,6 @@ impl<'a> Lower<'a> {
         let path = |l: &mut Self| l.handle(inst.args[0]);
         let results = &inst.results;
         match io {
-            IoOp::ReadCsv { header } => {
-                let path = path(self);
-                let (rows, cols) = (self.new_scalar(results[0], Dtype::I64), self.new_scalar(results[1], Dtype::I64));
-                let data = self.host.named(RegTy::Ptr, None);
-                let dtype = self.dtype(results[2]);
-                self.runtime(RuntimeCall::ReadCsv { rows, cols, data, path, dtype, header: *header as i64 });
-                self.adopt(results[2], data);
-            }
-            IoOp::ReadNpy => {
-                let path = path(self);
-                let (tensor, sizes) = results.split_last().expect("a tensor");
-                let dims = sizes.iter().map(|v| self.new_scalar(*v, Dtype::I64)).collect();
-                let data = self.host.named(RegTy::Ptr, None);
-                let dtype = self.dtype(*tensor);
-                self.runtime(RuntimeCall::ReadNpy { dims, data, path, dtype });
-                if self.is_scalar(*tensor) {
-                    let buf = self.adopted(data, Size::constant(8), *tensor);
-                    self.load_scalar(*tensor, buf, dtype);
-                } else {
-                    self.adopt(*tensor, data);
-                }
-            }
-            IoOp::ReadText => {
-                let path = path(self);
-                let dst = self.host.named(RegTy::Str, None);
-                self.runtime(RuntimeCall::ReadText { dst, path });
-                self.scalars.insert(results[0], dst.into());
-            }
             IoOp::Save { names } => {
                 let path = path(self);
                 let entries = names
@@ -212,11 +184,6 @@ impl<'a> Lower<'a> {
                     self.load_scalar(r, buf, dtype);
                     self.release(buf);
                 }
-            }
-            IoOp::WriteNpy => {
-                let path = path(self);
-                let value = self.arg(inst.args[1]);
-                self.runtime(RuntimeCall::WriteNpy { path, value });
             }
             IoOp::Exists => {
                 let path = path(self);

@@ -415,14 +415,6 @@ impl Printer<'_> {
                 format!("{}, {} = stack_contents {}", r(ptr), r(bytes), r(stack))
             }
             RuntimeCall::StackFree { stack } => format!("stack_free {}", r(stack)),
-            RuntimeCall::ReadCsv { rows, cols, data, path, dtype, header } => {
-                format!("{}: {dtype}[{}, {}] = read_csv {} header {header}", r(data), r(rows), r(cols), r(path))
-            }
-            RuntimeCall::ReadNpy { dims, data, path, dtype } => {
-                let dims: Vec<String> = dims.iter().map(r).collect();
-                format!("{}: {dtype}[{}] = read_npy {}", r(data), dims.join(", "), r(path))
-            }
-            RuntimeCall::ReadText { dst, path } => format!("{} = read_text {}", r(dst), r(path)),
             RuntimeCall::Save { path, entries } => {
                 let entries: Vec<String> =
                     entries.iter().map(|e| format!("{:?}: {}", e.name, self.arg(&e.value))).collect();
@@ -437,7 +429,6 @@ impl Printer<'_> {
                 let extra = if *extra { " extra" } else { "" };
                 format!("load {} ({}){renamed}{extra}", r(path), entries.join(", "))
             }
-            RuntimeCall::WriteNpy { path, value } => format!("write_npy {} {}", r(path), self.arg(value)),
             RuntimeCall::Exists { dst, path } => format!("{} = exists {}", r(dst), r(path)),
             RuntimeCall::Host { func, args, results } => {
                 let results: Vec<String> = results.iter().map(r).collect();

@@ -113,10 +113,7 @@ impl RuntimeCall {
             RuntimeCall::StackContents { ptr: _, bytes: _, stack } | RuntimeCall::StackFree { stack } => {
                 f((*stack).into());
             }
-            RuntimeCall::ReadCsv { path, .. }
-            | RuntimeCall::ReadNpy { path, .. }
-            | RuntimeCall::ReadText { path, .. }
-            | RuntimeCall::Exists { path, .. } => f((*path).into()),
+            RuntimeCall::Exists { path, .. } => f((*path).into()),
             RuntimeCall::Save { path, entries } => {
                 f((*path).into());
                 entries.iter().for_each(|e| e.value.visit(f));
@@ -128,10 +125,6 @@ impl RuntimeCall {
                     f(e.dst.into());
                     e.dims.iter().copied().for_each(&mut *f);
                 }
-            }
-            RuntimeCall::WriteNpy { path, value } => {
-                f((*path).into());
-                value.visit(f);
             }
             RuntimeCall::Host { args, .. } => args.iter().for_each(|a| a.visit(f)),
             RuntimeCall::Progress { i, n } => {
@@ -147,20 +140,16 @@ impl RuntimeCall {
             RuntimeCall::CountTrue { dst, .. }
             | RuntimeCall::StackNew { dst }
             | RuntimeCall::StackGrow { dst, .. }
-            | RuntimeCall::ReadText { dst, .. }
             | RuntimeCall::Exists { dst, .. }
             | RuntimeCall::Clock { dst } => vec![*dst],
             RuntimeCall::StackContents { ptr, bytes, .. } => vec![*ptr, *bytes],
             RuntimeCall::Host { results, .. } => results.clone(),
-            RuntimeCall::ReadCsv { rows, cols, data, .. } => vec![*rows, *cols, *data],
-            RuntimeCall::ReadNpy { dims, data, .. } => dims.iter().copied().chain([*data]).collect(),
             RuntimeCall::Sort { .. }
             | RuntimeCall::Positions { .. }
             | RuntimeCall::Random { .. }
             | RuntimeCall::StackFree { .. }
             | RuntimeCall::Save { .. }
             | RuntimeCall::Load { .. }
-            | RuntimeCall::WriteNpy { .. }
             | RuntimeCall::Progress { .. } => vec![],
         }
     }

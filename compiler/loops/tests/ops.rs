@@ -376,7 +376,12 @@ func @order(%n: i64, %x: f32[4], %ids: i64[2]) {
   return %b
 }
 func @files(%n: i64, %p: str) {
-  %r: i64, %c: i64, %t: f32[%r, %c] = read_csv %p, header: 0
+  %zero: i64 = const 0
+  %half: f32 = const 0.5
+  %path: i64 = host intern, %p
+  %two: i64[2] = expand %zero, axes: [0]
+  %like: f32[0] = expand %half, axes: [0]
+  %r: i64, %c: i64, %t: f32[%r, %c] = host read_csv, %path, %zero, %two, %like
   %u: f32[2, 3] = load %p, names: ["a"]
   %s: f32[%r] = sum %t, axes: [1]
   %e: bool = exists %p

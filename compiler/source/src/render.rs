@@ -121,8 +121,13 @@ fn tidy(text: &str) -> String {
         let numbered = cells.iter().map(|c| c.0).find(|c| *c != ' ').is_some_and(|c| c.is_ascii_digit());
         if numbered {
             out.push_str(line.trim_end());
-        } else if let Some(head) = line.split_once("[ ").filter(|(h, _)| h.contains(['╭', '├', ',', '|'])) {
-            out.push_str(&format!("{}[{}", head.0, head.1.trim_end().replace(" ]", "]")));
+        } else if let Some(open) = head(&cells) {
+            let close = cells.iter().rposition(|c| c.0 == ']').unwrap_or(cells.len());
+            for (i, (_, whole)) in cells.iter().enumerate() {
+                // colours that stand around a blank stay
+                let blank = i == open + 1 || i + 1 == close;
+                out.push_str(&if blank { whole.replace(' ', "") } else { (*whole).to_owned() });
+            }
         } else {
             let drawn = |c: char| !matches!(c, ' ' | '│' | '|' | '┆' | '╯' | '─' | '\'' | '-');
             if !cells.iter().any(|c| drawn(c.0)) {
@@ -133,6 +138,12 @@ fn tidy(text: &str) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Where `[` stands in the first line of an excerpt, `╭─[ FILE:L:C ]`.
+fn head(cells: &[(char, &str)]) -> Option<usize> {
+    let open = cells.windows(2).position(|c| c[0].0 == '[' && c[1].0 == ' ')?;
+    cells[..open].iter().any(|c| matches!(c.0, '╭' | '├' | ',' | '|')).then_some(open)
 }
 
 /// `╰────────── text` becomes `╰── text`.
@@ -197,14 +208,14 @@ fn plain_excerpt(d: &Diagnostic, primary: Span, map: &SourceMap) -> String {
     let gutter = " ".repeat(line.to_string().len());
     let indent = " ".repeat(lead.chars().count() + before.chars().count());
     let mut out = format!(
-        "{gutter}   ╭─[{}]\n {line} │ {lead}{before}{after}{tail}\n{gutter}   │ {indent}^ {}\n",
+        "{gutter}  ╭─[{}]\n {line} │ {lead}{before}{after}{tail}\n{gutter}  │ {indent}^ {}\n",
         map.location(primary),
         d.primary.text
     );
     for label in &d.secondary {
-        out.push_str(&format!("{gutter}   │ {}: {}\n", map.location(clamp(label.span, map)), label.text));
+        out.push_str(&format!("{gutter}  │ {}: {}\n", map.location(clamp(label.span, map)), label.text));
     }
-    out + &remarks(d, &format!("{gutter}   "), Style::default())
+    out + &remarks(d, &format!("{gutter}  "), Style::default())
 }
 
 /// The span moved inside its file and onto character boundaries.
@@ -337,6 +348,33 @@ mod tests {
         assert!(text.contains("a.tdl:2:9"), "{text}");
         assert!(!text.contains('\x1b'));
         insta::assert_snapshot!(text);
+    }
+
+    /// Without the codes of colours.
+    fn plain(text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('\x1b') {
+            out.push_str(before);
+            rest = after.split_once('m').map_or("", |(_, rest)| rest);
+        }
+        out + rest
+    }
+
+    #[test]
+    fn colours_change_nothing_else() {
+        let text = "let é = 1\nlet y = [i for i]\nlet zz = y[3] + é\n";
+        for (start, end) in [(0, 3), (19, 28), (19, 46), (30, 45)] {
+            let (map, d) = sample(text, start, end);
+            let file = d.primary.span.file;
+            let d =
+                d.label(Span::new(file, 4, 6), "defined here").label(Span::new(file, 38, 42), "used").note("a note");
+            for ascii in [false, true] {
+                let drawn = |color| render(std::slice::from_ref(&d), &map, Style { color, ascii });
+                assert_eq!(plain(&drawn(true)), drawn(false));
+                assert!(drawn(true).contains('\x1b') && !drawn(true).contains("[ "), "{}", drawn(true));
+            }
+        }
     }
 
     #[test]

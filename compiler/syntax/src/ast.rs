@@ -165,12 +165,14 @@ pub struct Param {
     pub span: Span,
 }
 
-/// `test "name" { … }`, `test "name" expect error E0401 { … }`.
+/// `test "name" { … }`, `test "name" expect error E0401 "got 28" { … }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Test {
     pub name: Arc<str>,
     pub name_span: Span,
     pub expect: Option<Ident>,
+    /// A part of the message of the error that is expected.
+    pub message: Option<Arc<str>>,
     pub body: Block,
 }
 
@@ -266,6 +268,7 @@ pub enum StmtKind {
     /// `let [k] mut y: T = e`.
     Let {
         sizes: Vec<Ident>,
+        /// All names of the pattern are variables.
         mutable: bool,
         pattern: Pattern,
         ty: Option<Type>,

@@ -100,9 +100,10 @@ fn dump_block(b: &Block) -> String {
 
 fn dump_stmt(s: &Stmt) -> String {
     match &s.kind {
-        StmtKind::Let { pattern, ty, value, .. } => {
+        StmtKind::Let { mutable, pattern, ty, value, .. } => {
+            let all = if *mutable && matches!(pattern.kind, PatternKind::Tuple(_)) { "mut " } else { "" };
             let ty = ty.as_ref().map(|t| format!(": {}", dump_type(t))).unwrap_or_default();
-            format!("(let {}{ty} {})", dump_pattern(pattern), dump_expr(value))
+            format!("(let {all}{}{ty} {})", dump_pattern(pattern), dump_expr(value))
         }
         StmtKind::Assign { target, value } => format!("(= {} {})", dump_expr(target), dump_expr(value)),
         StmtKind::Update { target, op, value, .. } => {

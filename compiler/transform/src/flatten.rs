@@ -21,14 +21,7 @@ use crate::{Error, batch, cse, dce, hoist, simplify, vectorize};
 
 /// A copy of the function without calls and without derivative ops.
 pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
-    let mut cx = Flattener {
-        module,
-        done: FxHashMap::default(),
-        failed: FxHashMap::default(),
-        open: Vec::new(),
-        errors: Vec::new(),
-        internal: None,
-    };
+    let mut cx = Flattener::new(module);
     let f = cx.function(id, Purpose::Run)?;
     drop(cx);
     Ok(Rc::try_unwrap(f).unwrap_or_else(|f| (*f).clone()))
@@ -36,7 +29,7 @@ pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
 
 /// Makes the functions that ask for derivatives flat, one by one, for the errors alone.
 pub fn check(module: &Module) -> Result<(), Error> {
-    let mut cx = Flattener { module, done: FxHashMap::default(), open: Vec::new(), errors: Vec::new(), internal: None };
+    let mut cx = Flattener::new(module);
     let mut errors: Vec<Diagnostic> = Vec::new();
     for id in module.ids() {
         let mut asks = false;
@@ -95,6 +88,19 @@ struct Walk<'a> {
 struct Pulled {
     wrt: FxHashSet<usize>,
     wanted: FxHashSet<usize>,
+}
+
+impl<'a> Flattener<'a> {
+    fn new(module: &'a Module) -> Flattener<'a> {
+        Flattener {
+            module,
+            done: FxHashMap::default(),
+            failed: FxHashMap::default(),
+            open: Vec::new(),
+            errors: Vec::new(),
+            internal: None,
+        }
+    }
 }
 
 impl Flattener<'_> {

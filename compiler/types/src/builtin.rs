@@ -182,13 +182,11 @@ pub enum Builtin {
         rename: bool,
         extra: bool,
     },
-    /// args: path. Result `some n, m. E[n, m]`.
-    ReadCsv {
-        header: usize,
-    },
-    /// args: path. Result of the expression's (existential) type: dtype and rank are checked.
-    ReadNpy,
-    ReadText,
+    /// A reader of one array. args: path, and what else the function takes before it is told what is expected. Of the result's type, a
+    /// tensor, or one with sizes that the file decides: what the type says is checked.
+    Read(HostFn),
+    /// args: path, tree: an npz file.
+    WriteNpz,
     /// A function of the runtime, with its arguments; of the result's type, which may have sizes of its own.
     Host(HostFn),
     /// `unique(x)` of a vector of numbers or text: the distinct ones in order.
@@ -197,7 +195,6 @@ pub enum Builtin {
     SearchSorted {
         right: bool,
     },
-    WriteNpy,
     Exists,
     Clock,
     /// Fails unless the derivative rule of a function agrees with finite differences at a random place.

@@ -191,6 +191,8 @@ pub struct TestDef {
     pub name: Arc<str>,
     pub module: ModuleId,
     pub expect: Expect,
+    /// A part of the message of the error that is expected.
+    pub message: Option<Arc<str>>,
     /// None if the compiler reported the expected error, or if there are others.
     pub body: Option<Body>,
     pub span: Span,
@@ -584,7 +586,7 @@ pub enum TextPiece {
 pub enum Subscript {
     /// Removes the axis. Literal negatives are resolved to `n - k`.
     Index { index: Expr, proved: bool },
-    /// `from + step * k` for `k < len`; unless proved, `0 <= from <= to <= n` is checked.
+    /// `from + step * k` for `k < len`; unless proved, `0 <= from <= to <= n` is checked, or `-1 <= to <= from < n` where the step is negative.
     Slice { from: SizeExpr, to: SizeExpr, step: i64, len: SizeExpr, proved: bool },
     /// The axis as it is.
     Full,

@@ -353,56 +353,6 @@ fn give(ctx: &mut Ctx, bytes: &[u8]) -> Result<*mut u8> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_read_csv(
-    ctx: *mut Ctx,
-    path: *const c_void,
-    dtype: u32,
-    header: i64,
-    rows: *mut i64,
-    cols: *mut i64,
-    data: *mut *mut u8,
-    site: u32,
-) -> i32 {
-    guard(ctx, site, FailureKind::Io, |ctx| {
-        let dtype = Dtype::from_code(dtype).unwrap_or(Dtype::F32);
-        let table = files::read_csv(text_of(path), header as usize, dtype)?;
-        (*rows, *cols) = (table.rows as i64, table.cols as i64);
-        *data = give(ctx, &table.bytes)?;
-        Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_read_npy(
-    ctx: *mut Ctx,
-    path: *const c_void,
-    dtype: u32,
-    rank: u64,
-    dims: *mut i64,
-    data: *mut *mut u8,
-    site: u32,
-) -> i32 {
-    guard(ctx, site, FailureKind::Io, |ctx| {
-        let dtype = Dtype::from_code(dtype).unwrap_or(Dtype::F32);
-        let (shape, bytes) = files::read_npy(text_of(path), dtype, rank as usize)?;
-        for (i, d) in shape.iter().enumerate() {
-            *dims.add(i) = *d as i64;
-        }
-        *data = give(ctx, &bytes)?;
-        Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_read_text(ctx: *mut Ctx, path: *const c_void, out: *mut *const c_void, site: u32) -> i32 {
-    guard(ctx, site, FailureKind::Io, |ctx| {
-        let text = files::read_text(text_of(path))?;
-        *out = ctx.keep_text(text);
-        Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_save(ctx: *mut Ctx, path: *const c_void, entries: *const Entry, n: u64, site: u32) -> i32 {
     guard(ctx, site, FailureKind::Io, |ctx| {
         let entries = slice(entries, n);
@@ -451,14 +401,6 @@ pub unsafe extern "C" fn tdl_load(
             }
         }
         Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_write_npy(ctx: *mut Ctx, path: *const c_void, value: *const Arg, site: u32) -> i32 {
-    guard(ctx, site, FailureKind::Io, |ctx| match tensor(ctx, &*value)? {
-        Some((dtype, shape, bytes)) => files::write_npy(text_of(path), dtype, &shape, &bytes),
-        None => Err("a text cannot be written as npy".into()),
     })
 }
 

@@ -1,7 +1,11 @@
-//! NumPy's npy files (format 1.0 to 3.0, C order), read and written whole.
+//! NumPy's npy files (format 1.0 to 3.0). Headers are read through the crate `npyz`; elements are taken as they are, turned around where
+//! their byte order or the order of their axes is the other one.
 //!
-//! Source: NumPy's `numpy.lib.format`. The header is a Python dict literal with three known keys.
+//! Source: NumPy's `numpy.lib.format`.
 
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+
+use super::{Array, Bytes, Want, byte_count, check, holds, open, swap_bytes};
 use crate::abi::Dtype;
 use crate::fmt::type_name;
 
@@ -25,57 +29,143 @@ fn descr(dtype: Dtype) -> Option<&'static str> {
     })
 }
 
-/// A tensor of the given dtype and rank: extents and elements.
-pub fn read_npy(path: &str, dtype: Dtype, rank: usize) -> Result<(Vec<usize>, Vec<u8>), String> {
-    let file = super::read(path)?;
-    let damaged = |what: &str| format!("`{path}` is no npy file, or a damaged one: {what}");
-    let rest = file.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin with \\x93NUMPY"))?;
+/// What the header says.
+pub(super) struct Head {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    big_endian: bool,
+    fortran: bool,
+    /// Where the elements begin.
+    start: usize,
+    /// How many bytes they have.
+    pub bytes: usize,
+}
+
+/// How deep brackets of a header may be; those of arrays of numbers have one level inside the braces.
+const DEEPEST: usize = 16;
+
+/// The header at the beginning of `file`, which is an npy file or an entry of an npz file.
+pub(super) fn head(file: &[u8], path: &str, entry: &str) -> Result<Head, String> {
+    let name = if entry.is_empty() { format!("`{path}`") } else { format!("`{entry}` in `{path}`") };
+    let damaged = |what: &str| format!("{name} is no npy file, or a damaged one: {what}");
+    let rest = file
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| damaged(if file.is_empty() { "it is empty" } else { "it does not begin with \\x93NUMPY" }))?;
     let (version, rest) = rest.split_at_checked(2).ok_or_else(|| damaged("no version"))?;
     let width = if version[0] == 1 { 2 } else { 4 };
     let (len, rest) = rest.split_at_checked(width).ok_or_else(|| damaged("no header"))?;
     let len = len.iter().rev().fold(0usize, |n, b| n << 8 | usize::from(*b));
-    let (header, data) = rest.split_at_checked(len).ok_or_else(|| damaged("the header is cut off"))?;
-    let header = std::str::from_utf8(header).map_err(|_| damaged("the header is no text"))?;
-    let (found, shape) = parse(header).ok_or_else(|| damaged("the header cannot be read"))?;
-    if header.contains("'fortran_order': True") && shape.len() > 1 {
-        return Err(format!("`{path}` is in Fortran order; save it with numpy.ascontiguousarray"));
-    }
-    let known = Dtype::ALL.into_iter().find(|d| descr(*d).is_some_and(|s| s[1..] == found[1..]));
-    match known {
-        Some(d) if d == dtype && shape.len() == rank && !found.starts_with('>') => {}
-        Some(d) if !found.starts_with('>') => {
-            let dims = vec!["_"; rank].join(", ");
-            return Err(format!("`{path}` holds {}, not {}[{dims}]", type_name(d, &shape), dtype.name()));
+    let text = rest.get(..len).ok_or_else(|| damaged("the header is cut off"))?;
+    let mut depth = 0;
+    for b in text {
+        match b {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = usize::saturating_sub(depth, 1),
+            _ => {}
         }
-        Some(_) | None => {
-            return Err(format!("`{path}` holds elements of NumPy's dtype `{found}`, not {}", dtype.name()));
+        if depth > DEEPEST {
+            return Err(damaged("the header cannot be read"));
         }
     }
-    let bytes = shape.iter().try_fold(dtype.size(), |n, d| n.checked_mul(*d)).ok_or_else(|| damaged("its shape"))?;
+    let start = MAGIC.len() + 2 + width + len;
+    let header = NpyHeader::from_reader(&file[..start]).map_err(|_| damaged("the header cannot be read"))?;
+    let found = header.dtype();
+    let dtype = match &found {
+        DType::Plain(t) => {
+            let letter = match t.type_char() {
+                TypeChar::Bool => 'b',
+                TypeChar::Int => 'i',
+                TypeChar::Uint => 'u',
+                TypeChar::Float => 'f',
+                _ => '?',
+            };
+            let name = format!("{letter}{}", t.size_field());
+            Dtype::ALL.into_iter().find(|d| descr(*d).is_some_and(|s| s[1..] == name)).map(|d| (d, t.endianness()))
+        }
+        DType::Array(..) | DType::Record(_) => None,
+    };
+    let Some((dtype, order)) = dtype else {
+        return Err(format!("{} elements of NumPy's dtype {}, which tdl has not", holds(path, entry), found.descr()));
+    };
+    let shape: Option<Vec<usize>> = header.shape().iter().map(|d| usize::try_from(*d).ok()).collect();
+    let shape = shape.ok_or_else(|| damaged("its shape"))?;
+    let bytes = byte_count(dtype, &shape).ok_or_else(|| damaged("its shape"))?;
+    let (big_endian, fortran) = (order == Endianness::Big, header.order() == Order::Fortran);
+    Ok(Head { dtype, shape, big_endian, fortran, start, bytes })
+}
+
+/// The array of an npy file's contents.
+pub(super) fn array(file: &Bytes, path: &str, entry: &str) -> Result<Array, String> {
+    let head = head(file, path, entry)?;
+    elements(head, file, path, entry)
+}
+
+fn elements(head: Head, file: &Bytes, path: &str, entry: &str) -> Result<Array, String> {
+    let Head { dtype, shape, big_endian, fortran, start, bytes } = head;
+    let mut data = file.behind(start);
     if data.len() != bytes {
-        return Err(damaged(&format!("{} needs {bytes} bytes, it has {}", type_name(dtype, &shape), data.len())));
+        let name = if entry.is_empty() { format!("`{path}`") } else { format!("`{entry}` in `{path}`") };
+        let (of, has) = (type_name(dtype, &shape), data.len());
+        return Err(format!("{name} is a damaged npy file: {of} needs {bytes} bytes, it has {has}"));
     }
-    Ok((shape, data.to_vec()))
+    if big_endian && dtype.size() > 1 {
+        data = swap_bytes(&data, dtype.size()).into();
+    }
+    if fortran && shape.len() > 1 && !data.is_empty() {
+        data = row_major(&data, dtype.size(), &shape).into();
+    }
+    Ok(Array { dtype, shape, bytes: data })
 }
 
-/// The dtype's name and the shape.
-fn parse(header: &str) -> Option<(String, Vec<usize>)> {
-    let after = |key: &str| header.split_once(key).map(|(_, rest)| rest.trim_start_matches([':', ' ']));
-    let descr = after("'descr'")?.strip_prefix('\'')?.split_once('\'')?.0.to_owned();
-    let inside = after("'shape'")?.strip_prefix('(')?.split_once(')')?.0;
-    let shape =
-        inside.split(',').map(str::trim).filter(|s| !s.is_empty()).map(|s| s.parse().ok()).collect::<Option<_>>()?;
-    (descr.len() >= 2).then_some((descr, shape))
+/// Elements whose first axis varies fastest, with the last axis fastest.
+fn row_major(bytes: &[u8], width: usize, shape: &[usize]) -> Vec<u8> {
+    let mut strides = vec![width; shape.len()];
+    for i in 1..shape.len() {
+        strides[i] = strides[i - 1] * shape[i - 1];
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut index = vec![0; shape.len()];
+    while out.len() < bytes.len() {
+        let at: usize = index.iter().zip(&strides).map(|(i, s)| i * s).sum();
+        out.extend_from_slice(&bytes[at..at + width]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    out
 }
 
-/// Writes a tensor, format 1.0.
-pub fn write_npy(path: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> Result<(), String> {
-    let descr = descr(dtype).ok_or_else(|| format!("npy files have no {}", dtype.name()))?;
+/// The array of an npy file.
+pub fn read_npy(path: &str, want: &Want) -> Result<Array, String> {
+    let file = open(path)?;
+    let head = head(&file, path, "")?;
+    check(path, "", head.dtype, &head.shape, want)?;
+    elements(head, &file, path, "")
+}
+
+/// What stands before the elements, format 1.0.
+pub(super) fn header(path: &str, dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, String> {
+    let descr = descr(dtype).ok_or_else(|| {
+        let name = dtype.name();
+        format!("cannot write `{path}`: npy files have no {name}; write `f32(x)`, or `save` to a safetensors file")
+    })?;
     let dims: String = shape.iter().map(|d| format!("{d},")).collect();
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
-    let total = MAGIC.len() + 4 + header.len() + 1;
-    header.push_str(&" ".repeat(total.next_multiple_of(64) - total));
-    header.push('\n');
-    let len = (header.len() as u16).to_le_bytes();
-    super::write(path, &[MAGIC, &[1, 0], &len, header.as_bytes(), bytes])
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
+    let total = MAGIC.len() + 4 + text.len() + 1;
+    text.push_str(&" ".repeat(total.next_multiple_of(64) - total));
+    text.push('\n');
+    let mut out = MAGIC.to_vec();
+    out.extend([1, 0]);
+    out.extend((text.len() as u16).to_le_bytes());
+    out.extend(text.as_bytes());
+    Ok(out)
+}
+
+/// Writes a tensor.
+pub fn write_npy(path: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> Result<(), String> {
+    super::write(path, &[&header(path, dtype, shape)?, bytes])
 }

@@ -3,10 +3,12 @@
 //!
 //! A new one is a function here, its name in [`host_functions`], and a row of the compiler's `HostFn`.
 
+mod arrays;
 mod text;
 mod trees;
 
 use crate::abi::Dtype;
+use crate::files::Bytes;
 pub use text::{intern, text_of};
 
 /// An argument.
@@ -26,7 +28,7 @@ pub enum Out {
     Tensor {
         dtype: Dtype,
         shape: Vec<usize>,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
 }
 
@@ -49,7 +51,19 @@ macro_rules! host_functions {
             split_text text::split;
             list_dir text::list_dir;
             env text::env;
+            read_text text::read_text;
             write_text text::write_text;
+            read_csv arrays::read_csv;
+            read_npy arrays::read_npy;
+            read_npz arrays::read_npz;
+            read_idx arrays::read_idx;
+            read_image arrays::read_image;
+            check_array arrays::check_array;
+            write_csv arrays::write_csv;
+            write_npy arrays::write_npy;
+            write_npz arrays::write_npz;
+            write_idx arrays::write_idx;
+            write_image arrays::write_image;
             entry_names trees::names;
             entry_sizes trees::sizes;
         }
@@ -69,7 +83,7 @@ macro_rules! table {
 
         /// The functions by their names.
         pub(crate) mod all {
-            use super::{Outs, Value, text, trees};
+            use super::{Outs, Value, arrays, text, trees};
 
             $(pub fn $name(args: &[Value<'_>]) -> Outs { $path(args) })*
         }

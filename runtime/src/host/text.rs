@@ -63,7 +63,11 @@ pub(super) fn one(value: Option<&Value<'_>>) -> Option<Arc<str>> {
 }
 
 pub(super) fn i64s(values: impl IntoIterator<Item = i64>, shape: Vec<usize>) -> Out {
-    Out::Tensor { dtype: Dtype::I64, shape, bytes: values.into_iter().flat_map(i64::to_le_bytes).collect() }
+    Out::Tensor {
+        dtype: Dtype::I64,
+        shape,
+        bytes: values.into_iter().flat_map(i64::to_le_bytes).collect::<Vec<u8>>().into(),
+    }
 }
 
 /// A list of texts with its length before it.
@@ -134,7 +138,7 @@ pub(super) fn utf8(args: &[Value<'_>]) -> Outs {
     let text = one(args.first()).ok_or_else(|| wrong("utf8"))?;
     let bytes = text.as_bytes().to_vec();
     let n = bytes.len();
-    Ok(vec![Out::Int(n as i64), Out::Tensor { dtype: Dtype::U8, shape: vec![n], bytes }])
+    Ok(vec![Out::Int(n as i64), Out::Tensor { dtype: Dtype::U8, shape: vec![n], bytes: bytes.into() }])
 }
 
 pub(super) fn from_utf8(args: &[Value<'_>]) -> Outs {
@@ -172,6 +176,11 @@ pub(super) fn env(args: &[Value<'_>]) -> Outs {
     let (Some(name), Some(default)) = (one(args.first()), one(args.get(1))) else { return Err(wrong("env")) };
     let found = std::env::var_os(&*name).map(|v| v.to_string_lossy().into_owned());
     Ok(vec![Out::Int(intern(found.as_deref().unwrap_or(&default)))])
+}
+
+pub(super) fn read_text(args: &[Value<'_>]) -> Outs {
+    let path = one(args.first()).ok_or_else(|| wrong("read_text"))?;
+    Ok(vec![Out::Int(intern(&crate::files::read_text(&path)?))])
 }
 
 pub(super) fn write_text(args: &[Value<'_>]) -> Outs {

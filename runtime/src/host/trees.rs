@@ -7,7 +7,7 @@ use crate::files;
 pub(super) fn names(args: &[Value<'_>]) -> Outs {
     let path = one(args.first()).ok_or_else(|| wrong("entry_names"))?;
     let names = files::entries(&path)?;
-    Ok(list(names.iter().map(|(name, _)| name.as_str())))
+    Ok(list(names.iter().map(String::as_str)))
 }
 
 pub(super) fn sizes(args: &[Value<'_>]) -> Outs {

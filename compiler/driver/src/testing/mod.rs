@@ -135,10 +135,21 @@ impl Session {
                 },
                 (Expect::RuntimeError(code), Some(k)) => match self.block(&callable, k, &mut printed)? {
                     Outcome::Done(_) => Verdict::Failed(self.not_reported(code, test.span, "the test ran to its end")),
-                    Outcome::Failed { code: found, .. } if found == code.to_string() => Verdict::Passed,
                     Outcome::Failed { code: found, text } => {
-                        let what = format!("the test failed with {found} instead");
-                        Verdict::Failed(self.not_reported(code, test.span, &what) + &text)
+                        // the first line is the message
+                        let message = text.lines().next().unwrap_or_default();
+                        let says = test.message.as_ref().is_none_or(|m| message.contains(&**m));
+                        if found == code.to_string() && says {
+                            Verdict::Passed
+                        } else {
+                            let what = match (&test.message, says) {
+                                (Some(m), false) if found == code.to_string() => {
+                                    format!("its message does not say `{m}`")
+                                }
+                                _ => format!("the test failed with {found} instead"),
+                            };
+                            Verdict::Failed(self.not_reported(code, test.span, &what) + &text)
+                        }
                     }
                     Outcome::Interrupted => Verdict::Interrupted,
                 },

@@ -137,7 +137,12 @@ pub fn region(b: &mut Builder, x: ValueId, items: &[Item]) -> Region {
                 let last = b.size_binary(BinaryOp::Sub, n, one);
                 let step_value = b.const_i64(*step);
                 let way = b.size_binary(BinaryOp::Mul, last, step_value);
-                let low = b.size_binary(BinaryOp::Add, *start, way);
+                let mut low = b.size_binary(BinaryOp::Add, *start, way);
+                if !matches!(extent, Dim::Const(c) if *c > 0) {
+                    // of no elements the lowest would stand above the start
+                    let above = b.size_binary(BinaryOp::Add, *start, one);
+                    low = b.size_binary(BinaryOp::Min, low, above);
+                }
                 r.flips.push(axis);
                 (low, *extent, -step)
             }

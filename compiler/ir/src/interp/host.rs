@@ -21,11 +21,6 @@ pub enum Part<'a> {
 pub trait Host {
     fn format(&mut self, parts: &[Part<'_>]) -> String;
     fn print(&mut self, text: &str) -> Result<(), String>;
-    /// `[n, m]` in `dtype`; `header` lines are skipped.
-    fn read_csv(&mut self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String>;
-    fn read_npy(&mut self, path: &str, dtype: Dtype, rank: usize) -> Result<Tensor, String>;
-    fn write_npy(&mut self, path: &str, tensor: &Tensor) -> Result<(), String>;
-    fn read_text(&mut self, path: &str) -> Result<String, String>;
     fn save(&mut self, path: &str, leaves: &[(&str, &Tensor)]) -> Result<(), String>;
     /// One tensor of `(name, dtype, shape)` each; see [`crate::IoOp::Load`].
     fn load(
@@ -53,7 +48,7 @@ pub struct PlainHost {
     /// What the program has printed.
     pub out: String,
     pub texts: HashMap<String, String>,
-    /// Files of named tensors; an npy file has one, called "".
+    /// Files of named tensors.
     pub tensors: HashMap<String, Vec<(String, Tensor)>>,
     /// The texts that have a number.
     pub interned: Vec<Arc<str>>,
@@ -62,6 +57,30 @@ pub struct PlainHost {
 impl PlainHost {
     fn missing<T>(path: &str) -> Result<T, String> {
         Err(format!("cannot read `{path}`: no such file"))
+    }
+
+    /// The text of a number.
+    fn text(&self, number: &Tensor) -> Option<Arc<str>> {
+        match number.get(0) {
+            Scalar::Int(i) => usize::try_from(i).ok().and_then(|i| self.interned.get(i)).cloned(),
+            Scalar::Float(_) | Scalar::Bool(_) => None,
+        }
+    }
+
+    fn table(&self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String> {
+        let Some(text) = self.texts.get(path) else {
+            return PlainHost::missing(path);
+        };
+        let rows: Vec<Vec<f64>> = text
+            .lines()
+            .skip(header)
+            .map(|line| line.split(',').map(|x| x.trim().parse::<f64>().map_err(|e| format!("{path}: {e}"))).collect())
+            .collect::<Result<_, String>>()?;
+        let m = rows.first().map_or(0, Vec::len);
+        if rows.iter().any(|r| r.len() != m) {
+            return Err(format!("{path}: rows of different lengths"));
+        }
+        Ok(Tensor::from_floats(dtype, vec![rows.len(), m], rows.into_iter().flatten()))
     }
 }
 
@@ -79,39 +98,6 @@ impl Host for PlainHost {
     fn print(&mut self, text: &str) -> Result<(), String> {
         self.out.push_str(text);
         Ok(())
-    }
-
-    fn read_csv(&mut self, path: &str, header: usize, dtype: Dtype) -> Result<Tensor, String> {
-        let Some(text) = self.texts.get(path) else {
-            return PlainHost::missing(path);
-        };
-        let rows: Vec<Vec<f64>> = text
-            .lines()
-            .skip(header)
-            .map(|line| line.split(',').map(|x| x.trim().parse::<f64>().map_err(|e| format!("{path}: {e}"))).collect())
-            .collect::<Result<_, String>>()?;
-        let m = rows.first().map_or(0, Vec::len);
-        if rows.iter().any(|r| r.len() != m) {
-            return Err(format!("{path}: rows of different lengths"));
-        }
-        Ok(Tensor::from_floats(dtype, vec![rows.len(), m], rows.into_iter().flatten()))
-    }
-
-    fn read_npy(&mut self, path: &str, dtype: Dtype, rank: usize) -> Result<Tensor, String> {
-        match self.tensors.get(path).and_then(|f| f.first()) {
-            Some((_, t)) if t.dtype == dtype && t.shape.len() == rank => Ok(t.clone()),
-            Some((_, t)) => Err(format!("`{path}` holds {}{:?}", t.dtype, t.shape)),
-            None => PlainHost::missing(path),
-        }
-    }
-
-    fn write_npy(&mut self, path: &str, tensor: &Tensor) -> Result<(), String> {
-        self.tensors.insert(path.into(), vec![(String::new(), tensor.clone())]);
-        Ok(())
-    }
-
-    fn read_text(&mut self, path: &str) -> Result<String, String> {
-        self.texts.get(path).cloned().map_or_else(|| PlainHost::missing(path), Ok)
     }
 
     fn save(&mut self, path: &str, leaves: &[(&str, &Tensor)]) -> Result<(), String> {
@@ -142,7 +128,7 @@ impl Host for PlainHost {
         self.texts.contains_key(path) || self.tensors.contains_key(path)
     }
 
-    /// Constant and interpolated text; the rest needs the runtime.
+    /// Constant and interpolated text, tables of numbers; the rest needs the runtime.
     fn call(&mut self, func: HostFn, args: &[Value]) -> Result<Vec<Value>, String> {
         match (func, args) {
             (HostFn::Intern, [Value::Str(s)]) => {
@@ -152,12 +138,15 @@ impl Host for PlainHost {
                 });
                 Ok(vec![Value::int(at as i64)])
             }
-            (HostFn::TextOf, [Value::Tensor(t)]) => {
-                let text = match t.get(0) {
-                    Scalar::Int(i) => usize::try_from(i).ok().and_then(|i| self.interned.get(i)),
-                    Scalar::Float(_) | Scalar::Bool(_) => None,
+            (HostFn::TextOf, [Value::Tensor(t)]) => Ok(vec![Value::Str(self.text(t).unwrap_or_default())]),
+            (HostFn::ReadCsv, [Value::Tensor(path), Value::Tensor(header), _, Value::Tensor(like)]) => {
+                let path = self.text(path).unwrap_or_default();
+                let header = match header.get(0) {
+                    Scalar::Int(n) => n as usize,
+                    Scalar::Float(_) | Scalar::Bool(_) => 0,
                 };
-                Ok(vec![Value::Str(text.cloned().unwrap_or_else(|| "".into()))])
+                let t = self.table(&path, header, like.dtype)?;
+                Ok(vec![Value::int(t.shape[0] as i64), Value::int(t.shape[1] as i64), t.into()])
             }
             _ => Err(format!("`{}` needs the runtime", func.def().name)),
         }

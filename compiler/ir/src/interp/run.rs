@@ -307,24 +307,6 @@ impl<'a> Frame<'a> {
         };
         let dtype = |i: usize| self.func.ty(inst.results[i]).dtype().unwrap_or(Dtype::F64);
         match io {
-            IoOp::ReadCsv { header } => {
-                let t = self.host.read_csv(&path()?, *header, dtype(2)).map_err(io_error)?;
-                let [n, m] = t.shape[..] else {
-                    return internal("a table with other than two axes");
-                };
-                Ok(vec![Value::int(n as i64), Value::int(m as i64), t.into()])
-            }
-            IoOp::ReadNpy => {
-                let rank = inst.results.len() - 1;
-                let t = self.host.read_npy(&path()?, dtype(rank), rank).map_err(io_error)?;
-                let mut out: Vec<Value> = t.shape.iter().map(|n| Value::int(*n as i64)).collect();
-                out.push(t.into());
-                Ok(out)
-            }
-            IoOp::ReadText => {
-                let text = self.host.read_text(&path()?).map_err(io_error)?;
-                Ok(vec![Value::Str(text.into())])
-            }
             IoOp::Save { names } => {
                 let leaves: Vec<(&str, &Tensor)> =
                     names.iter().zip(&args[1..]).map(|(n, v)| Ok((&**n, tensor(v)?))).collect::<Eval<_>>()?;
@@ -342,10 +324,6 @@ impl<'a> Frame<'a> {
                 };
                 let tensors = self.host.load(&path()?, &leaves, renamed, *extra).map_err(io_error)?;
                 Ok(tensors.into_iter().map(Value::Tensor).collect())
-            }
-            IoOp::WriteNpy => {
-                self.host.write_npy(&path()?, tensor(&args[1])?).map_err(io_error)?;
-                Ok(Vec::new())
             }
             IoOp::Exists => {
                 let yes = self.host.exists(&path()?);

@@ -22,6 +22,18 @@ pub enum HostFn {
     WriteText,
     EntryNames,
     EntrySizes,
+    ReadText,
+    ReadCsv,
+    ReadNpy,
+    ReadNpz,
+    ReadIdx,
+    ReadImage,
+    CheckArray,
+    WriteCsv,
+    WriteNpy,
+    WriteNpz,
+    WriteIdx,
+    WriteImage,
 }
 
 /// What the compiler needs to know about one.
@@ -51,6 +63,18 @@ impl HostFn {
         HostFn::WriteText,
         HostFn::EntryNames,
         HostFn::EntrySizes,
+        HostFn::ReadText,
+        HostFn::ReadCsv,
+        HostFn::ReadNpy,
+        HostFn::ReadNpz,
+        HostFn::ReadIdx,
+        HostFn::ReadImage,
+        HostFn::CheckArray,
+        HostFn::WriteCsv,
+        HostFn::WriteNpy,
+        HostFn::WriteNpz,
+        HostFn::WriteIdx,
+        HostFn::WriteImage,
     ];
 
     pub fn def(self) -> &'static HostDef {
@@ -113,6 +137,60 @@ impl HostFn {
             HostFn::EntrySizes => &HostDef {
                 name: "entry_sizes",
                 doc: "`(path: i64, name: i64, renamed: i64[n], i64[r]) -> i64[r]`: extents of an entry of r axes; no names: those of the file.",
+                effect: true,
+            },
+            HostFn::ReadText => {
+                &HostDef { name: "read_text", doc: "`(path: i64) -> i64`: a file's text.", effect: true }
+            }
+            HostFn::ReadCsv => &HostDef {
+                name: "read_csv",
+                doc: "`(path: i64, header: i64, want: i64[2], T[0]) -> (i64, i64, T[n, m])`: a table of numbers behind some lines. `want` has an extent for each axis, negative where the file decides.",
+                effect: true,
+            },
+            HostFn::ReadNpy => &HostDef {
+                name: "read_npy",
+                doc: "`(path: i64, want: i64[r], T[0]) -> (i64…, T[..])`: NumPy's format, its extents first; one that is not wanted is an error.",
+                effect: true,
+            },
+            HostFn::ReadNpz => &HostDef {
+                name: "read_npz",
+                doc: "`(path: i64, entry: i64, want: i64[r], T[0]) -> (i64…, T[..])`: an entry of a zip archive of npy files.",
+                effect: true,
+            },
+            HostFn::ReadIdx => &HostDef {
+                name: "read_idx",
+                doc: "`(path: i64, want: i64[r], T[0]) -> (i64…, T[..])`: the format of the MNIST data sets.",
+                effect: true,
+            },
+            HostFn::ReadImage => &HostDef {
+                name: "read_image",
+                doc: "`(path: i64, want: i64[r], T[0]) -> (i64…, T[..])`: rows, columns and, of three axes, channels; T is u8 or, from 0 to 1, a float.",
+                effect: true,
+            },
+            HostFn::CheckArray => &HostDef {
+                name: "check_array",
+                doc: "`(path: i64, entry: i64, found: i64[r], want: i64[r], T[0])`: fails unless an array that was read has the extents wanted.",
+                effect: true,
+            },
+            HostFn::WriteCsv => &HostDef {
+                name: "write_csv",
+                doc: "`(path: i64, T[..], names: i64[n])`: a matrix, or a vector as a column, as text; names of columns in the first line.",
+                effect: true,
+            },
+            HostFn::WriteNpy => {
+                &HostDef { name: "write_npy", doc: "`(path: i64, T[..])`: a file in NumPy's format.", effect: true }
+            }
+            HostFn::WriteNpz => &HostDef {
+                name: "write_npz",
+                doc: "`(path: i64, names: i64[n], T[..]…)`: a zip archive of npy files.",
+                effect: true,
+            },
+            HostFn::WriteIdx => {
+                &HostDef { name: "write_idx", doc: "`(path: i64, T[..])`: a file like those of MNIST.", effect: true }
+            }
+            HostFn::WriteImage => &HostDef {
+                name: "write_image",
+                doc: "`(path: i64, T[h, w] or T[h, w, c])`: an image; its name's end says the format.",
                 effect: true,
             },
             HostFn::WriteText => {

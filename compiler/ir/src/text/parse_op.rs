@@ -109,12 +109,8 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
             let Some(func) = text("func") else { return p.error("`debug` needs `func`, a text") };
             Op::Debug { func, variable: text("variable") }
         }
-        "read_csv" => Op::Io(IoOp::ReadCsv { header: number(p, items, "header")? }),
-        "read_npy" => Op::Io(IoOp::ReadNpy),
-        "read_text" => Op::Io(IoOp::ReadText),
         "save" => Op::Io(IoOp::Save { names: names(p, items)? }),
         "load" => Op::Io(IoOp::Load { names: names(p, items)?, extra: has(items, "extra") }),
-        "write_npy" => Op::Io(IoOp::WriteNpy),
         "exists" => Op::Io(IoOp::Exists),
         "clock" => Op::Io(IoOp::Clock),
         "progress" => Op::Io(IoOp::Progress),

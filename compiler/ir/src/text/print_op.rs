@@ -96,7 +96,6 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
         }
         Op::Host(f) => items.insert(0, f.def().name.into()),
         Op::Io(io) => match io {
-            IoOp::ReadCsv { header } => items.push(format!("header: {header}")),
             IoOp::Save { names } => items.push(format!("names: [{}]", strings(names))),
             IoOp::Load { names, extra } => {
                 items.push(format!("names: [{}]", strings(names)));
@@ -104,7 +103,7 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
                     items.push("extra".into());
                 }
             }
-            IoOp::ReadNpy | IoOp::ReadText | IoOp::WriteNpy | IoOp::Exists | IoOp::Clock | IoOp::Progress => {}
+            IoOp::Exists | IoOp::Clock | IoOp::Progress => {}
         },
     }
     if items.is_empty() { name.into() } else { format!("{name} {}", items.join(", ")) }

@@ -119,7 +119,7 @@ fn every_other_op() {
   %15: stack<f32[%n, 8]> = stack_new
   %16: stack<f32[%n, 8]> = stack_push %15, %x
   %17: i64, %18: f32[%17, %n, 8] = stack_tensor %16
-  %19: i64, %20: i64, %21: f64[%19, %20] = read_csv %path, header: 1
+  %19: i64, %20: i64[%19] = host entry_names, %6
   save %path, %x, %ids, names: ["a.b", "c"]
   %22: f32[%n, 8] = load %path, names: ["x"]
   %23: str = format "{}: {.3}", %n, %x

@@ -162,26 +162,6 @@ impl<'m> Scope<'m> {
         };
         let results = |n: usize| count("results", inst.results.len(), n);
         match io {
-            IoOp::ReadCsv { .. } => {
-                path(1)?;
-                results(3)?;
-                self.i64_scalars(&inst.results[..2])?;
-                let (_, dims) = self.outcome(inst, 2)?;
-                count("axes", dims.len(), 2)
-            }
-            IoOp::ReadNpy => {
-                path(1)?;
-                let Some((tensor, sizes)) = inst.results.split_last() else {
-                    return Err("no result".into());
-                };
-                self.i64_scalars(sizes)?;
-                count("axes", self.ty(*tensor).rank(), sizes.len())
-            }
-            IoOp::ReadText => {
-                path(1)?;
-                results(1)?;
-                same("the result", self.result(inst, 0), &Type::Str)
-            }
             IoOp::Save { names } => {
                 path(1 + names.len())?;
                 results(0)?;
@@ -191,11 +171,6 @@ impl<'m> Scope<'m> {
                 path(inst.args.len().clamp(1, 2))?;
                 results(names.len())?;
                 inst.results.iter().try_for_each(|r| self.tensor("a leaf", self.ty(*r)).map(drop))
-            }
-            IoOp::WriteNpy => {
-                path(2)?;
-                results(0)?;
-                self.operand(inst, 1).map(drop)
             }
             IoOp::Exists => {
                 path(1)?;

@@ -311,47 +311,6 @@ impl Emit<'_> {
                 let s = self.reg(*stack).to_owned();
                 self.line(&format!("call void @tdl_stack_free(ptr %ctx, ptr {s})"));
             }
-            RuntimeCall::ReadCsv { rows, cols, data, path, dtype, header } => {
-                let (n, m, p) = (self.output("i64"), self.output("i64"), self.output("ptr"));
-                let text = format!(
-                    "ptr {}, i32 {}, i64 {header}, ptr {n}, ptr {m}, ptr {p}, i32 {site})",
-                    self.reg(*path),
-                    code(*dtype)
-                );
-                let status = self.tmp("call i32 @tdl_read_csv(ptr %ctx, ", &text);
-                self.check_status(&status);
-                for (reg, slot, ty) in [(rows, n, "i64"), (cols, m, "i64"), (data, p, "ptr")] {
-                    let v = self.tmp(&format!("load {ty}, ptr "), &slot);
-                    self.set(*reg, v);
-                }
-            }
-            RuntimeCall::ReadNpy { dims, data, path, dtype } => {
-                let sizes = self.slot(&format!("[{} x i64]", dims.len().max(1)));
-                let p = self.output("ptr");
-                let text = format!(
-                    "ptr {}, i32 {}, i64 {}, ptr {sizes}, ptr {p}, i32 {site})",
-                    self.reg(*path),
-                    code(*dtype),
-                    dims.len()
-                );
-                let status = self.tmp("call i32 @tdl_read_npy(ptr %ctx, ", &text);
-                self.check_status(&status);
-                for (i, d) in dims.iter().enumerate() {
-                    let at = self.tmp("getelementptr i64, ptr ", &format!("{sizes}, i64 {i}"));
-                    let v = self.tmp("load i64, ptr ", &at);
-                    self.set(*d, v);
-                }
-                let v = self.tmp("load ptr, ptr ", &p);
-                self.set(*data, v);
-            }
-            RuntimeCall::ReadText { dst, path } => {
-                let out = self.output("ptr");
-                let text = format!("ptr {}, ptr {out}, i32 {site})", self.reg(*path));
-                let status = self.tmp("call i32 @tdl_read_text(ptr %ctx, ", &text);
-                self.check_status(&status);
-                let v = self.tmp("load ptr, ptr ", &out);
-                self.set(*dst, v);
-            }
             RuntimeCall::Save { path, entries } => {
                 let all: Vec<(&str, Arg)> = entries.iter().map(|e| (&*e.name, e.value.clone())).collect();
                 let list = self.entries(&all);
@@ -376,12 +335,6 @@ impl Emit<'_> {
                     u32::from(*extra)
                 );
                 let status = self.tmp("call i32 @tdl_load(ptr %ctx, ", &text);
-                self.check_status(&status);
-            }
-            RuntimeCall::WriteNpy { path, value } => {
-                let (a, _) = self.args(std::slice::from_ref(value));
-                let text = format!("ptr {}, ptr {a}, i32 {site})", self.reg(*path));
-                let status = self.tmp("call i32 @tdl_write_npy(ptr %ctx, ", &text);
                 self.check_status(&status);
             }
             RuntimeCall::Exists { dst, path } => {

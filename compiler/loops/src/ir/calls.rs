@@ -104,26 +104,6 @@ pub enum RuntimeCall {
         stack: Reg,
     },
 
-    /// Allocates `data`.
-    ReadCsv {
-        rows: Reg,
-        cols: Reg,
-        data: Reg,
-        path: Reg,
-        dtype: Dtype,
-        header: i64,
-    },
-    /// Allocates `data`; another dtype or rank is an error.
-    ReadNpy {
-        dims: Vec<Reg>,
-        data: Reg,
-        path: Reg,
-        dtype: Dtype,
-    },
-    ReadText {
-        dst: Reg,
-        path: Reg,
-    },
     Save {
         path: Reg,
         entries: Vec<SaveEntry>,
@@ -134,10 +114,6 @@ pub enum RuntimeCall {
         /// Own names of the file's entries: numbers of texts.
         renamed: Option<Arg>,
         extra: bool,
-    },
-    WriteNpy {
-        path: Reg,
-        value: Arg,
     },
     Exists {
         dst: Reg,

@@ -126,25 +126,6 @@ impl Machine<'_> {
                     self.mem.free_unchecked(super::memory::Pointer { block: block as usize, offset: 0 });
                 }
             }
-            RuntimeCall::ReadCsv { rows, cols, data, path, dtype, header } => {
-                let t = self.host.read_csv(&self.path(f, *path), *header as usize, *dtype)?;
-                f.set(*rows, V::Scalar(Scalar::Int(t.shape[0] as i64)));
-                f.set(*cols, V::Scalar(Scalar::Int(t.shape[1] as i64)));
-                let p = self.mem.alloc_with(t.data.to_vec(), false);
-                f.set(*data, V::Ptr(p));
-            }
-            RuntimeCall::ReadNpy { dims, data, path, dtype } => {
-                let t = self.host.read_npy(&self.path(f, *path), *dtype, dims.len())?;
-                for (r, d) in dims.iter().zip(&t.shape) {
-                    f.set(*r, V::Scalar(Scalar::Int(*d as i64)));
-                }
-                let p = self.mem.alloc_with(t.data.to_vec(), false);
-                f.set(*data, V::Ptr(p));
-            }
-            RuntimeCall::ReadText { dst, path } => {
-                let text = self.host.read_text(&self.path(f, *path))?;
-                f.set(*dst, V::Str(text.into()));
-            }
             RuntimeCall::Save { path, entries } => {
                 let path = self.path(f, *path);
                 let tensors: Vec<Tensor> = entries
@@ -171,13 +152,6 @@ impl Machine<'_> {
                 let tensors = self.host.load(&path, &wanted, renamed, *extra)?;
                 for (e, t) in entries.iter().zip(tensors) {
                     self.mem.bytes_mut(self.ptr(f, e.dst), t.data.len())?.copy_from_slice(&t.data);
-                }
-            }
-            RuntimeCall::WriteNpy { path, value } => {
-                let path = self.path(f, *path);
-                match self.value(f, value)? {
-                    Value::Tensor(t) => self.host.write_npy(&path, &t)?,
-                    other => panic!("{other:?} is written"),
                 }
             }
             RuntimeCall::Exists { dst, path } => {

@@ -222,12 +222,14 @@ impl Cx<'_> {
         let mut parts = inner(pair);
         take(&mut parts, Rule::k_test);
         let (name, name_span) = self.title(next(&mut parts));
-        let mut expect = None;
+        let (mut expect, mut message) = (None, None);
         if take(&mut parts, Rule::k_expect).is_some() {
             take(&mut parts, Rule::k_error);
             expect = take(&mut parts, Rule::word).map(|w| self.ident(&w));
+            let plain = |s: P<'_>| self.title(s).0.replace("\\\"", "\"").replace("{{", "{").replace("}}", "}").into();
+            message = take(&mut parts, Rule::string).map(plain);
         }
-        Test { name, name_span, expect, body: self.block(next(&mut parts)) }
+        Test { name, name_span, expect, message, body: self.block(next(&mut parts)) }
     }
 
     fn prop(&self, pair: P<'_>) -> Prop {

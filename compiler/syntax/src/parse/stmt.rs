@@ -29,9 +29,11 @@ impl Cx<'_> {
                 let sizes = take(&mut parts, Rule::sizes)
                     .map(|s| s.into_inner().map(|i| self.ident(&i)).collect())
                     .unwrap_or_default();
-                let pattern = self.pattern(next(&mut parts));
+                let mut whole = inner(next(&mut parts));
+                let all = take(&mut whole, Rule::k_mut).is_some();
+                let pattern = self.pattern(next(&mut whole));
                 let ty = take(&mut parts, Rule::ty).map(|t| self.ty(t));
-                let mutable = matches!(pattern.kind, PatternKind::Name { mutable: true, .. });
+                let mutable = all || matches!(pattern.kind, PatternKind::Name { mutable: true, .. });
                 StmtKind::Let { sizes, mutable, pattern, ty, value: self.expr(next(&mut parts)) }
             }
             Rule::for_stmt => {

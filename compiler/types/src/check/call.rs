@@ -75,6 +75,15 @@ impl Checker<'_> {
             self.body.piped.pop();
             return e;
         }
+        if let A::Call { args, .. } = &target.kind
+            && let Some(at) = args.iter().find_map(|a| hole_in(&a.value))
+        {
+            self.error(
+                Diagnostic::error(code::E0303, "`_` stands for a whole argument only", at, "a part of one")
+                    .help("name the value: `x |> (|v| f(v + 1, 3))`, or bind it with `let` before"),
+            );
+            return error_expr(span);
+        }
         self.call(target, vec![CallArg { label: None, value: ArgValue::Ready(Box::new(v)) }], hint, span)
     }
 
@@ -93,10 +102,16 @@ impl Checker<'_> {
                     self.apply(f, args, hint, span)
                 }
                 None => match self.def_of(&name.name) {
-                    Some(Def::Fn(id)) => match self.logsumexp_of(id, &args, span, callee.span) {
-                        Some(e) => e,
-                        None => self.call_fn(id, None, None, args, hint, span, callee.span),
-                    },
+                    Some(Def::Fn(id)) => {
+                        if let Some(e) = self.logsumexp_of(id, &args, span, callee.span) {
+                            return e;
+                        }
+                        let mut args = args;
+                        match self.along_axis(id, &mut args, span, callee.span) {
+                            Some(e) => e,
+                            None => self.call_fn(id, None, None, args, hint, span, callee.span),
+                        }
+                    }
                     Some(_) => {
                         let f = self.expr(callee, None);
                         self.apply(f, args, hint, span)
@@ -452,5 +467,28 @@ impl Checker<'_> {
         let e = mk(ExprKind::Call { callee: Callee::Fn(id), generics: inst.args, args }, ty, span);
         let e = self.guard_sizes(e, &result_sizes, span);
         self.open(e, &format!("`{name}`"))
+    }
+}
+
+/// Where `_` stands inside of an expression that is computed with it.
+fn hole_in(e: &ast::Expr) -> Option<Span> {
+    match &e.kind {
+        A::Placeholder => Some(e.span),
+        A::Unary { operand: e, .. }
+        | A::As { value: e, .. }
+        | A::Field { base: e, .. }
+        | A::TupleField { base: e, .. } => hole_in(e),
+        A::Binary { left, right, .. } | A::Compare { left, right, .. } | A::And(left, right) | A::Or(left, right) => {
+            hole_in(left).or_else(|| hole_in(right))
+        }
+        A::Array(items) | A::Tuple(items) => items.iter().find_map(hole_in),
+        A::Call { callee, args, .. } => hole_in(callee).or_else(|| args.iter().find_map(|a| hole_in(&a.value))),
+        A::Index { base, items, .. } => hole_in(base).or_else(|| {
+            items.iter().find_map(|i| match i {
+                ast::IndexItem::Expr(e) => hole_in(e),
+                _ => None,
+            })
+        }),
+        _ => None,
     }
 }

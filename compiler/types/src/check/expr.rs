@@ -249,6 +249,14 @@ impl Checker<'_> {
                     if let Some(value) = self.builtin_value(other, hint, span) {
                         return value;
                     }
+                    if super::builtin::find(other).is_some() {
+                        let text = format!("the built-in `{other}` is called, it is no value");
+                        self.error(
+                            Diagnostic::error(code::E0308, text, span, "without arguments")
+                                .help(format!("write a lambda: `|x| {other}(x)`")),
+                        );
+                        return error_expr(span);
+                    }
                     self.unknown_name(name, "name");
                     self.hush(name);
                     error_expr(span)

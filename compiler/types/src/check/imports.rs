@@ -22,6 +22,14 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn define(&mut self, module: ModuleId, name: &ast::Ident, def: Def) -> bool {
+        if crate::ty::Dtype::from_name(&name.name).is_some() || matches!(&*name.name, "str" | "Rng") {
+            let text = format!("`{}` is a type of the language", name.name);
+            self.errors.push(
+                Diagnostic::error(code::E0202, text, name.span, "defined again here")
+                    .help("give the item another name: it would hide the type from the whole file"),
+            );
+            return false;
+        }
         let scope = &mut self.scopes[module.index()];
         if let Some(first) = scope.get(&*name.name).copied() {
             let at = self.def_span(first);

@@ -192,22 +192,19 @@ impl Checker<'_> {
                 None
             }
             IndexItem::Slice { from, to, step, span } => {
-                let step = match step.as_ref().map(|s| (&s.kind, s.span)) {
-                    None => 1,
-                    Some((A::Int(v), _)) if *v >= 1 && *v < i128::from(i64::MAX) => *v as i64,
-                    Some((_, span)) => {
-                        self.error(
-                            Diagnostic::error(
-                                code::E0405,
-                                "a slice's step is a literal of at least 1",
-                                span,
-                                "not one",
-                            )
-                            .help("to go backwards write `flip(x, axis: 0)`"),
-                        );
-                        return None;
-                    }
-                };
+                let step =
+                    match step.as_ref().map(|s| literal_int(s).unwrap_or(0)) {
+                        None => 1,
+                        Some(v) if (-i64::MAX..i64::MAX).contains(&v) && v != 0 => v,
+                        Some(_) => {
+                            let at = step.as_ref().map_or(*span, |s| s.span);
+                            let text = "a slice's step is a literal other than 0";
+                            self.error(Diagnostic::error(code::E0405, text, at, "no such literal").help(
+                                "for a step that is computed, index with its places: `x[arange(i64[n], step: k)]`",
+                            ));
+                            return None;
+                        }
+                    };
                 let from = match from {
                     Some(e) => Some(self.bound(e)?),
                     None => None,
@@ -317,6 +314,12 @@ impl Checker<'_> {
                 }
             }
         };
+        if step < 0 {
+            let one = SizeExpr::constant(1);
+            let from = end(self, from, n.sub(&one));
+            let to = end(self, to, SizeExpr::constant(-1));
+            return self.backward(from, to, step, n, span);
+        }
         let from = end(self, from, SizeExpr::default());
         let to = end(self, to, n.clone());
         let len = to.sub(&from);
@@ -344,6 +347,41 @@ impl Checker<'_> {
         }
         let count =
             if step == 1 { len } else { len.add(&SizeExpr::constant(step - 1)).floor_div(&SizeExpr::constant(step)) };
+        Some((Subscript::Slice { from, to, step, len: count.clone(), proved }, count))
+    }
+
+    /// `x[from:to:step]` with a negative step: from `from` down to the one after `to`.
+    fn backward(
+        &mut self,
+        from: SizeExpr,
+        to: SizeExpr,
+        step: i64,
+        n: &SizeExpr,
+        span: Span,
+    ) -> Option<(Subscript, SizeExpr)> {
+        let one = SizeExpr::constant(1);
+        let (after, above) = (from.add(&one), to.add(&one));
+        let proved = self.facts.nonneg(&above) && self.facts.le(&to, &from) && self.facts.le(&after, n);
+        if !proved {
+            let wrong = if self.facts.le(&n.add(&one), &after) {
+                Some(format!("it starts at {}", self.show().size(&from)))
+            } else if self.facts.le(&after, &to) {
+                Some(format!("it starts at {}, below its end at {}", self.show().size(&from), self.show().size(&to)))
+            } else {
+                None
+            };
+            if let Some(why) = wrong {
+                let text = format!("this slice leaves an axis of size {}: {why}", self.show().size(n));
+                self.error(
+                    Diagnostic::error(code::E0405, text, span, "out of range")
+                        .note("with a negative step a slice goes down: `x[3:0:-1]` is x[3], x[2], x[1]"),
+                );
+                return None;
+            }
+        }
+        let width = SizeExpr::constant(step.saturating_neg());
+        let len = from.sub(&to);
+        let count = if step == -1 { len } else { len.add(&width).sub(&one).floor_div(&width) };
         Some((Subscript::Slice { from, to, step, len: count.clone(), proved }, count))
     }
 }

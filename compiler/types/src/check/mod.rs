@@ -3,7 +3,9 @@
 //! Order: [`collect`] enters all items of all modules, lowers structs and signatures; then each body is checked once, for
 //! all sizes. Expected types flow inwards as hints; what is unknown is solved within the statement ([`store`]).
 
+mod along;
 mod arguments;
+mod assign;
 mod blame;
 mod body;
 mod builtin;

@@ -33,7 +33,7 @@ impl Checker<'_> {
         let op = Builtin::CheckRule(target);
         let value = mk(ExprKind::Builtin { op, args: Vec::new() }, Ty::unit(), span);
         let body = Some(Body { locals: Vec::new(), opens: Vec::new(), lambdas: Vec::new(), value });
-        self.program.tests.push(TestDef { name, module, expect: Expect::Success, body, span });
+        self.program.tests.push(TestDef { name, module, expect: Expect::Success, message: None, body, span });
     }
 
     /// The function that the annotation names, if it can have a rule, and whether `tdl test` tests it.

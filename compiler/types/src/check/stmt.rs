@@ -6,7 +6,7 @@ use tdl_syntax::ast::{self, ExprKind as A, PatternKind, StmtKind as S};
 use super::errors::mk;
 use super::{Checker, Entry};
 use crate::size::{SizeExpr, SizeVar};
-use crate::thir::{Block, Builtin, Expr, ExprKind, Pattern, Projection, Stmt, StmtKind, Subscript, Target, TextPiece};
+use crate::thir::{Block, Expr, ExprKind, Pattern, Projection, Stmt, StmtKind, Target, TextPiece};
 use crate::ty::Ty;
 
 const ASSIGNED: &str = "the value assigned";
@@ -105,7 +105,15 @@ impl Checker<'_> {
                     matches!(&target, Target::Place(p) if matches!(p.path.last(), Some(Projection::Index(_))));
                 let value = self.statement(|cx| {
                     if indexed && errors == cx.errors.len() {
-                        let v = cx.expr(value, Some(&ty));
+                        // a hint gives numbers their dtype
+                        let hint = match &ty {
+                            Ty::Exists(_, inner) => match &**inner {
+                                Ty::Tensor(e, _) => Ty::scalar(*e),
+                                other => other.clone(),
+                            },
+                            other => other.clone(),
+                        };
+                        let v = cx.expr(value, Some(&hint));
                         cx.fill(v, &ty)
                     } else {
                         let end = match &target {
@@ -431,66 +439,5 @@ impl Checker<'_> {
                 }
             },
         }
-    }
-
-    /// The left side of an assignment and the type of what it takes.
-    fn target(&mut self, e: &ast::Expr) -> Option<(Target, Ty)> {
-        match &e.kind {
-            A::Tuple(items) => {
-                let mut targets = Vec::new();
-                let mut types = Vec::new();
-                for item in items {
-                    let (t, ty) = self.target(item)?;
-                    targets.push(t);
-                    types.push(ty);
-                }
-                let places: Vec<_> = targets
-                    .iter()
-                    .filter_map(|t| match t {
-                        Target::Place(p) => Some(p.clone()),
-                        Target::Tuple(_) | Target::Ignore => None,
-                    })
-                    .collect();
-                self.overlaps(&places);
-                Some((Target::Tuple(targets), Ty::tuple(types)))
-            }
-            A::Placeholder => {
-                let t = self.body.store.new_ty();
-                Some((Target::Ignore, t))
-            }
-            _ => {
-                let place = self.assignable(e)?;
-                let mut ty = place.ty.clone();
-                if let Some(Projection::Index(subs)) = place.path.last()
-                    && subs.iter().any(|s| matches!(s, Subscript::Mask { .. }))
-                {
-                    // what a mask selects is filled with one value per row
-                    if let Ty::Exists(_, inner) = &ty
-                        && let Ty::Tensor(e, _) = &**inner
-                    {
-                        ty = Ty::scalar(*e);
-                    }
-                }
-                Some((Target::Place(place), ty))
-            }
-        }
-    }
-
-    /// A value for an indexed place: of its type, or broadcast to it.
-    fn fill(&mut self, v: Expr, place: &Ty) -> Expr {
-        let t = self.zonk(&v.ty);
-        if let (Ty::Tensor(e, want), Ty::Tensor(f, have)) = (place, &t)
-            && have.len() < want.len()
-            && self.unify_elem(*e, *f).is_ok()
-        {
-            let shape = self.broadcast_shapes(want, have);
-            if let Ok(shape) = shape
-                && self.unify_shape(want, &shape).is_ok()
-            {
-                let span = v.span;
-                return mk(ExprKind::Builtin { op: Builtin::BroadcastTo, args: vec![v] }, place.clone(), span);
-            }
-        }
-        self.coerce(v, place, "the value assigned")
     }
 }

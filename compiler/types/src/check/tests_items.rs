@@ -41,7 +41,14 @@ impl Checker<'_> {
         let ty = self.block_type(&block, &Ty::unit());
         let value = mk(ExprKind::Block(block), ty, t.body.span);
         let body = self.finish(value);
-        let mut def = TestDef { name: t.name.clone(), module, expect: Expect::Success, body, span: t.name_span };
+        let mut def = TestDef {
+            name: t.name.clone(),
+            module,
+            expect: Expect::Success,
+            message: t.message.clone(),
+            body,
+            span: t.name_span,
+        };
         match expect {
             None => {}
             Some((at, None)) => {
@@ -51,7 +58,8 @@ impl Checker<'_> {
             Some((_, Some(n))) if n >= 700 => def.expect = Expect::RuntimeError(Code(n)),
             Some((at, Some(n))) => {
                 let mine = self.errors.split_off(before);
-                let found = mine.iter().any(|d| d.code == Code(n));
+                let says = |d: &Diagnostic| t.message.as_ref().is_none_or(|m| d.message.contains(&**m));
+                let found = mine.iter().any(|d| d.code == Code(n) && says(d));
                 def.expect = Expect::CompileError { code: Code(n), found };
                 def.body = None;
                 if !found && !mine.is_empty() {

@@ -77,6 +77,19 @@ impl Facts {
 
     /// `a % m == 0`.
     pub fn assume_divides(&mut self, m: &SizeExpr, a: &SizeExpr) {
+        if let Some(c) = self.reduce(a).as_const() {
+            // no variable to replace: `m * (c // m)` is `c`
+            let c = SizeExpr::constant(c);
+            if self.nonneg(m) {
+                self.assume_le(&SizeExpr::constant(1), m);
+                if self.at_least(&c, 1) {
+                    self.assume_le(m, &c);
+                    self.nonneg.push(c.floor_div(m));
+                }
+            }
+            self.assume_eq(&c, &m.mul(&c.floor_div(m)));
+            return;
+        }
         let quotient = SizeExpr::var(SizeVar::Quotient(self.quotients));
         self.quotients += 1;
         if self.nonneg(m) {

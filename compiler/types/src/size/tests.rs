@@ -88,6 +88,18 @@ fn divisibility_gives_a_product() {
 }
 
 #[test]
+fn a_number_may_be_divided() {
+    let h = p(0);
+    let mut facts = Facts::default();
+    facts.assume_le(&k(0), &h);
+    facts.assume_divides(&h, &k(4));
+    assert!(facts.equal(&h.mul(&k(4).floor_div(&h)), &k(4)));
+    assert!(facts.divides(&h, &k(4)));
+    assert!(facts.le(&h, &k(4)) && !facts.le(&h, &k(3)));
+    assert!(!facts.divides(&h, &k(6)));
+}
+
+#[test]
 fn equations_are_used_everywhere() {
     let (n, m, d) = (p(0), p(1), p(2));
     let mut facts = Facts::default();

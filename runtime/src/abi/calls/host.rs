@@ -29,6 +29,11 @@ unsafe fn run(
                 Out::Text(t) => ctx.keep_text(t) as u64,
                 Out::Int(i) => i as u64,
                 Out::Bool(b) => u64::from(b),
+                Out::Tensor { shape, bytes, .. } if shape.is_empty() => {
+                    let mut bits = [0; 8];
+                    bits[..bytes.len()].copy_from_slice(&bytes);
+                    u64::from_le_bytes(bits)
+                }
                 Out::Tensor { bytes, .. } => give(ctx, &bytes)? as u64,
             };
         }

@@ -4,6 +4,7 @@
 
 mod einops;
 mod einsum;
+mod files;
 mod make;
 mod math;
 mod pattern;
@@ -99,12 +100,18 @@ const ROWS: &[Named] = rows! {
     "tree.clip" ("tree", "norm") 2 false tree::clip;
     "tree.count" ("tree") 1 false tree::total;
     "print" ("end") 0 true world::print;
-    "save" ("path", "value") 2 false world::save;
-    "load" ("path", "rename", "extra") 1 false world::load;
-    "read_csv" ("path", "header") 1 false world::read;
-    "read_npy" ("path") 1 false world::read;
-    "read_text" ("path") 1 false world::read;
-    "write_npy" ("path", "x") 2 false world::write;
+    "save" ("path", "value") 2 false files::save;
+    "load" ("path", "rename", "extra") 1 false files::load;
+    "read_csv" ("path", "header") 1 false files::read;
+    "read_npy" ("path") 1 false files::read;
+    "read_npz" ("path", "entry") 1 false files::read;
+    "read_idx" ("path") 1 false files::read;
+    "read_image" ("path") 1 false files::read;
+    "write_csv" ("path", "x", "header") 2 false files::write;
+    "write_npy" ("path", "x") 2 false files::write;
+    "write_npz" ("path", "value") 2 false files::save;
+    "write_idx" ("path", "x") 2 false files::write;
+    "write_image" ("path", "x") 2 false files::write;
     "exists" ("path") 1 false world::exists;
     "clock" () 0 false world::clock;
     "grad" ("f", "wrt", "aux") 1 true later;
@@ -119,9 +126,6 @@ const ROWS: &[Named] = rows! {
     "rearrange" ("x") 0 true later;
     "reduce" ("x") 0 true later;
     "repeat" ("x") 0 true later;
-    "read_npz" ("path") 0 true later;
-    "read_idx" ("path") 0 true later;
-    "read_image" ("path") 0 true later;
     "unique" ("x") 1 false text::unique;
     "searchsorted" ("sorted", "x", "right") 2 false text::search;
     "list_dir" ("path") 1 false text::host;
@@ -130,6 +134,7 @@ const ROWS: &[Named] = rows! {
     "utf8" ("text") 1 false text::host;
     "text" ("bytes") 1 false text::host;
     "env" ("name", "default") 1 false text::host;
+    "read_text" ("path") 1 false text::host;
     "write_text" ("path", "text") 2 false text::host;
 };
 

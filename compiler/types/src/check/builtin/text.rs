@@ -27,6 +27,7 @@ pub(super) fn host(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         "utf8" => (HostFn::Utf8, false),
         "text" => (HostFn::TextFromUtf8, false),
         "env" => (HostFn::Env, true),
+        "read_text" => (HostFn::ReadText, true),
         _ => (HostFn::WriteText, true),
     };
     if io {
@@ -56,7 +57,7 @@ pub(super) fn host(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     }
     let ty = match func {
         HostFn::Utf8 => list(cx, Ty::scalar(Elem::Dtype(Dtype::U8))),
-        HostFn::TextFromUtf8 | HostFn::Env => Ty::Str,
+        HostFn::TextFromUtf8 | HostFn::Env | HostFn::ReadText => Ty::Str,
         HostFn::WriteText => Ty::unit(),
         _ => list(cx, Ty::Str),
     };
