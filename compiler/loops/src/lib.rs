@@ -30,6 +30,7 @@ mod tiles;
 mod values;
 mod verify;
 mod visit;
+mod windows;
 
 use tdl_ir::{FuncId, Function, Module, Op, Type};
 use tdl_source::InternalError;

@@ -23,9 +23,9 @@ pub fn prepare(module: &Module, func: &Function) -> Function {
 
 type Map = FxHashMap<ValueId, ValueId>;
 
-struct Preparer<'a> {
+pub struct Preparer<'a> {
     module: &'a Module,
-    b: Builder,
+    pub b: Builder,
 }
 
 impl Preparer<'_> {
@@ -130,6 +130,7 @@ impl Preparer<'_> {
                 Some(self.b.inst1(Op::ArgReduce { max: *max, axis: rank - 1 }, vec![x], ty.clone()))
             }
             Op::Contract { lhs, rhs, out } => self.contract(args[0], args[1], lhs, rhs, out),
+            Op::Window { lhs, rhs, out, windows } => Some(self.window([lhs, rhs, out], windows, args, ty)),
             _ => None,
         }
     }
@@ -151,7 +152,7 @@ impl Preparer<'_> {
     }
 
     /// Products without a matrix in them: elementwise, dot, matrix × vector, integers.
-    fn contract(&mut self, a: ValueId, b: ValueId, lhs: &[u8], rhs: &[u8], out: &[u8]) -> Option<ValueId> {
+    pub fn contract(&mut self, a: ValueId, b: ValueId, lhs: &[u8], rhs: &[u8], out: &[u8]) -> Option<ValueId> {
         let (da, db) = (self.b.dims(a), self.b.dims(b));
         let extent = |l: &u8| match lhs.iter().position(|x| x == l) {
             Some(i) => da[i],

@@ -230,7 +230,7 @@ thread_local! {
 }
 
 /// Calls `f` with room for `len` elements, which hold anything.
-fn scratch<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
+pub fn scratch<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
     let mut memory = SCRATCH.take();
     // aligned to 64 bytes
     let words = (len * size_of::<T>()).div_ceil(8) + 8;

@@ -151,6 +151,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Scan { .. }
             | Op::Sort { .. }
             | Op::Nonzero
+            | Op::Shear { .. }
+            | Op::Window { .. }
             | Op::Contract { .. }
             | Op::Gather
             | Op::Scatter { .. }

@@ -20,6 +20,11 @@ impl Simplifier {
         if axes.iter().all(|a| dims[*a] == Dim::Const(1)) {
             return Some(self.emit(b, Op::Reshape, vec![x], ty.clone()));
         }
+        if op == ReduceOp::Sum
+            && let Some(v) = self.sum_of_windows(b, axes, x, ty)
+        {
+            return Some(v);
+        }
         match self.def(x)? {
             // one reduction over all axes
             (Op::Reduce { op: inner, axes: first }, from) if *inner == op => {
