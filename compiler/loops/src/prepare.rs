@@ -141,6 +141,9 @@ impl Preparer<'_> {
             return Some(x);
         }
         let rank = self.b.rank(x);
+        if let Some(v) = self.few(op, x, axes) {
+            return Some(v);
+        }
         let trailing = axes.iter().enumerate().all(|(i, a)| *a == rank - axes.len() + i);
         if trailing || !axes.contains(&(rank - 1)) {
             return None;
@@ -149,6 +152,43 @@ impl Preparer<'_> {
         let x = self.b.permute(x, perm);
         let axes = (rank - axes.len()..rank).collect();
         Some(self.b.reduce(op, x, axes))
+    }
+
+    /// A reduction over a few elements that keeps the last axis: they are combined one by one, in the loops of whoever reads the
+    /// result.
+    fn few(&mut self, op: ReduceOp, x: ValueId, axes: &[usize]) -> Option<ValueId> {
+        const MOST: i64 = 9;
+        let (dims, dtype) = (self.b.dims(x), self.b.dtype(x));
+        let extents = axes.iter().map(|a| match dims[*a] {
+            Dim::Const(n) => Some(n),
+            Dim::Val(_) => None,
+        });
+        let extents: Vec<i64> = extents.collect::<Option<_>>()?;
+        let count: i64 = extents.iter().fold(1, |n, e| n.saturating_mul(*e));
+        // sums of the narrow floats are rounded once
+        let narrow = matches!(dtype, Dtype::F16 | Dtype::Bf16);
+        if !(2..=MOST).contains(&count) || axes.contains(&(dims.len() - 1)) || narrow {
+            return None;
+        }
+        let kept: Vec<Dim> = (0..dims.len()).filter(|k| !axes.contains(k)).map(|k| dims[k]).collect();
+        let mut part = dims;
+        axes.iter().for_each(|a| part[*a] = Dim::Const(1));
+        let zero = self.b.const_i64(0);
+        let mut acc = None;
+        for k in 0..count {
+            let (mut rest, mut starts) = (k, vec![zero; part.len()]);
+            for (a, e) in axes.iter().zip(&extents).rev() {
+                starts[*a] = self.b.const_i64(rest % e);
+                rest /= e;
+            }
+            let one = self.b.slice(x, starts, &part);
+            let one = self.b.reshape(one, &kept);
+            acc = Some(match acc {
+                None => one,
+                Some(sum) => self.b.binary(crate::cols::combine(op), sum, one),
+            });
+        }
+        acc
     }
 
     /// Products without a matrix in them: elementwise, dot, matrix × vector, integers.

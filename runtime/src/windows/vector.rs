@@ -26,19 +26,22 @@ macro_rules! vector {
 
             #[inline(always)]
             unsafe fn splat(x: $elem) -> Self {
-                // SAFETY: the caller's contract, here and below
+                // SAFETY: the caller's contract
                 unsafe { $splat(x) }
             }
             #[inline(always)]
             unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller's contract
                 unsafe { $load(from) }
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller's contract
                 unsafe { $store(to, self) }
             }
             #[inline(always)]
             unsafe fn add_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: the caller's contract
                 unsafe { $fma(a, b, self) }
             }
         }
@@ -73,11 +76,12 @@ macro_rules! plain {
             }
             #[inline(always)]
             unsafe fn load(from: *const $elem) -> Self {
-                // SAFETY: the caller's contract, here and below
+                // SAFETY: the caller's contract
                 Plain(unsafe { from.cast::<[$elem; 4]>().read_unaligned() })
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller's contract
                 unsafe { to.cast::<[$elem; 4]>().write_unaligned(self.0) }
             }
             #[inline(always)]

@@ -8,6 +8,7 @@
 
 mod control;
 mod elementwise;
+mod identity;
 mod movement;
 mod products;
 mod windows;

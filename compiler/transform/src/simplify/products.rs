@@ -168,6 +168,12 @@ impl Simplifier {
                 return self.contract_stretched(b, &stretched, x, mine, other, others, out, ty);
             }
         }
+        for k in 0..2 {
+            let (mine, others) = if k == 0 { (&lhs, &rhs) } else { (&rhs, &lhs) };
+            if let Some(v) = self.unit_contract(b, [mine, others], out, [new[k], new[1 - k]], ty) {
+                return Some(v);
+            }
+        }
         // no axis is summed: a product of stretched operands
         if lhs.iter().chain(&rhs).all(|l| out.contains(l)) {
             let mut wide = Vec::new();
@@ -218,7 +224,7 @@ impl Simplifier {
     }
 
     /// `x`, whose axes are called `labels`, in the shape `ty` with the axes `out`.
-    fn stretch_to(&mut self, b: &mut Builder, labels: &[u8], out: &[u8], x: ValueId, ty: &Type) -> ValueId {
+    pub(super) fn stretch_to(&mut self, b: &mut Builder, labels: &[u8], out: &[u8], x: ValueId, ty: &Type) -> ValueId {
         let order: Vec<usize> = out.iter().filter_map(|l| labels.iter().position(|k| k == l)).collect();
         let dims = b.dims(x);
         let moved = Type::tensor(b.dtype(x), order.iter().map(|k| dims[*k]).collect::<Vec<_>>());
