@@ -157,6 +157,38 @@ pub struct Gemm {
     pub c: Matrix,
 }
 
+/// A convolution, or one of its derivatives: see `product::windows`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Windows {
+    pub dtype: u32,
+    /// What is computed: 0 `x`, 1 `w`, 2 `y`.
+    pub result: u32,
+    /// `[n, whole…, g, c]`.
+    pub x: *mut c_void,
+    /// `[g, tap…, c, o]`.
+    pub w: *mut c_void,
+    /// `[n, place…, g, o]`.
+    pub y: *mut c_void,
+    pub n: i64,
+    pub g: i64,
+    pub c: i64,
+    pub o: i64,
+    pub windows: [Window; 3],
+}
+
+/// `whole = stride * place + dilation * tap - padding`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub whole: i64,
+    pub place: i64,
+    pub tap: i64,
+    pub stride: i64,
+    pub dilation: i64,
+    pub padding: i64,
+}
+
 /// A place in the source; `file` is empty where there is none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -247,6 +279,8 @@ symbols!(
     tdl_gemm_f32,
     tdl_gemm_f64,
     tdl_gemm_int,
+    tdl_windows_f32,
+    tdl_windows_f64,
     tdl_interrupted,
     tdl_fail,
     tdl_print,

@@ -25,6 +25,7 @@ mod simd;
 pub mod sort;
 mod special;
 pub mod start;
+mod windows;
 
 pub use context::{Ctx, Failure, FailureKind, Output};
 pub use memory::Counters;

@@ -11,6 +11,7 @@ use crate::Failure;
 pub const STDLIB: &[(&str, &str)] = &[
     ("prelude", include_str!("../../../stdlib/prelude.tdl")),
     ("nn", include_str!("../../../stdlib/nn.tdl")),
+    ("conv", include_str!("../../../stdlib/conv.tdl")),
     ("optim", include_str!("../../../stdlib/optim.tdl")),
     ("data", include_str!("../../../stdlib/data.tdl")),
     ("linalg", include_str!("../../../stdlib/linalg.tdl")),

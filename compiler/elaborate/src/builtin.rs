@@ -1,6 +1,6 @@
 //! Builtin functions.
 
-use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, HostFn, IoOp, Op, ReduceOp, Type, ValueId};
+use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, HostFn, IoOp, Op, ReduceOp, Type, ValueId, Window};
 use tdl_types::thir::{Axis, Builtin, EinsumAxis, Expr, Reduction, Ty};
 
 use crate::elab::Elab;
@@ -8,7 +8,7 @@ use crate::env::Env;
 use crate::expr::is_text;
 use crate::rty::{RTy, known_all};
 use crate::tensor::reduce::{self, Axes};
-use crate::tensor::{broadcast, index, random};
+use crate::tensor::{broadcast, index, random, window};
 use crate::val::{Argument, Val};
 use crate::{R, internal};
 
@@ -178,6 +178,27 @@ impl<'p> Elab<'p> {
                 })
             }
             Builtin::Einsum { operands, result } => self.einsum(&args, operands, result).map(Val::Leaf),
+            Builtin::Window { operands, result, windows } => {
+                let (dtype, dims) = self.tensor_ty(env, ty)?;
+                let values: Vec<ValueId> = (0..args.len()).map(leaf).collect::<R<_>>()?;
+                let (operands, result) = self.labels(&values, operands, result);
+                let windows: Vec<Window> = windows
+                    .iter()
+                    .map(|[whole, place, tap]| Window { whole: *whole, place: *place, tap: *tap })
+                    .collect();
+                let (values, steps) = values.split_at(operands.len());
+                for (k, s) in steps.iter().enumerate().filter(|(k, _)| k % 3 < 2) {
+                    let one = self.b.const_i64(1);
+                    let ok = self.b.compare(CompareOp::Ge, *s, one);
+                    let what = if k % 3 == 0 { "stride" } else { "dilation" };
+                    let text = format!("the {what} of a window is at least 1, got {{}}");
+                    self.assert(ok, AssertKind::Shape, &text, &[*s]);
+                }
+                let ty = Type::tensor(dtype, dims);
+                window::window(&mut self.b, values, &operands, &result, &windows, steps, &ty)
+                    .map(Val::Leaf)
+                    .ok_or_else(|| internal("a pattern of `window` that fits nothing"))
+            }
             Builtin::BroadcastTo => {
                 let ty = self.ty(env, ty)?;
                 let mut leaves = self.leaves(&ty)?.into_iter();
@@ -262,10 +283,24 @@ impl<'p> Elab<'p> {
     }
 
     fn einsum(&mut self, args: &[Argument<'p>], operands: &[Vec<EinsumAxis>], result: &[EinsumAxis]) -> R<ValueId> {
+        let values: Vec<ValueId> = args.iter().map(|a| a.val.leaf()).collect::<R<_>>()?;
+        let (labels, result) = self.labels(&values, operands, result);
+        let values: Vec<(ValueId, Vec<u8>)> = values.into_iter().zip(labels).collect();
+        crate::tensor::einsum::einsum(&mut self.b, &values, &result)
+            .ok_or_else(|| internal("`einsum` without operands"))
+    }
+
+    /// The labels of operands and result, those of `...` among them.
+    fn labels(
+        &self,
+        values: &[ValueId],
+        operands: &[Vec<EinsumAxis>],
+        result: &[EinsumAxis],
+    ) -> (Vec<Vec<u8>>, Vec<u8>) {
         // labels of the axes of `...`: after those with names
         let named = |axes: &[EinsumAxis]| axes.iter().filter(|a| **a != EinsumAxis::Rest).count();
         let first = 128;
-        let mut values = Vec::with_capacity(args.len());
+        let mut lists = Vec::with_capacity(operands.len());
         let mut rest = 0;
         let expand = |axes: &[EinsumAxis], rest: usize| -> Vec<u8> {
             let one = |a: &EinsumAxis| match a {
@@ -274,17 +309,14 @@ impl<'p> Elab<'p> {
             };
             axes.iter().flat_map(one).collect()
         };
-        for (a, axes) in args.iter().zip(operands) {
-            let x = a.val.leaf()?;
-            let hidden = self.b.rank(x).saturating_sub(named(axes));
+        for (x, axes) in values.iter().zip(operands) {
+            let hidden = self.b.rank(*x).saturating_sub(named(axes));
             if axes.contains(&EinsumAxis::Rest) {
                 rest = hidden;
             }
-            values.push((x, expand(axes, hidden)));
+            lists.push(expand(axes, hidden));
         }
-        let result = expand(result, rest);
-        crate::tensor::einsum::einsum(&mut self.b, &values, &result)
-            .ok_or_else(|| internal("`einsum` without operands"))
+        (lists, expand(result, rest))
     }
 
     fn axes(&self, axes: Option<&[Axis]>, x: ValueId, keepdims: bool) -> Axes {

@@ -47,7 +47,7 @@ use tdl_types::thir::{FnDef, Ty};
 pub use roots::{Elaborated, Entry, MainParam, Roots, elaborate, stands_alone};
 
 /// Modules whose functions keep their names until fusion.
-const STDLIB: &[&str] = &["prelude", "nn", "optim", "data", "train", "random", "linalg", "math"];
+const STDLIB: &[&str] = &["prelude", "nn", "conv", "optim", "data", "train", "random", "linalg", "math"];
 
 /// Why there is no IR.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use tdl_ir::interp::{Interp, PlainHost};
 use tdl_source::{SourceMap, Style, render};
 use tdl_types::{Module, check};
 
-const STDLIB: [&str; 8] = ["prelude", "nn", "optim", "data", "linalg", "math", "random", "train"];
+const STDLIB: [&str; 9] = ["prelude", "nn", "conv", "optim", "data", "linalg", "math", "random", "train"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

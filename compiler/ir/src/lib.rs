@@ -15,7 +15,7 @@ mod verify;
 pub use builder::Builder;
 pub use module::{Attrs, Block, Function, Inst, Module, ValueData};
 pub use op::{
-    AssertKind, BinaryOp, CompareOp, Dist, HostFn, IoOp, Op, Piece, ReduceOp, Scalar, ScanOp, UnaryOp, Update,
+    AssertKind, BinaryOp, CompareOp, Dist, HostFn, IoOp, Op, Piece, ReduceOp, Scalar, ScanOp, UnaryOp, Update, Window,
 };
 pub use text::{ParseError, parse, print, print_function, print_type, print_with_spans};
 pub use types::{Dim, Dtype, DtypeClass, FuncId, Type, ValueId};

@@ -19,7 +19,7 @@ const NARROW: i64 = 64;
 const ROWS: i64 = 256;
 
 /// The elementwise operation of a reduction. `Max` and `Min` propagate NaN in both.
-fn combine(op: ReduceOp) -> BinaryOp {
+pub fn combine(op: ReduceOp) -> BinaryOp {
     match op {
         ReduceOp::Sum => BinaryOp::Add,
         ReduceOp::Prod => BinaryOp::Mul,

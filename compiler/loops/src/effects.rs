@@ -46,6 +46,7 @@ impl<'a> Lower<'a> {
             Op::Sort { axis: _, descending } => self.sort(inst, *descending, n),
             Op::Nonzero => self.nonzero(inst, n),
             Op::Contract { lhs, rhs, out } => self.contract(inst, lhs, rhs, out, n),
+            Op::Window { lhs, rhs, out, windows } => self.window(inst, [lhs, rhs, out], windows, n),
             Op::Random { dist } => self.random(inst, *dist, n),
             Op::If => self.if_else(inst, n),
             Op::For => self.for_loop(inst, n),
@@ -97,6 +98,7 @@ impl<'a> Lower<'a> {
             | Op::Permute { .. }
             | Op::Slice { .. }
             | Op::Flip { .. }
+            | Op::Shear { .. }
             | Op::Gather => self.point(inst),
             Op::Reduce { .. } => unreachable!("reductions are in groups"),
             Op::Call { .. } => unreachable!("calls have been inlined"),

@@ -98,6 +98,7 @@ impl Lower<'_> {
                     .collect();
                 self.eval(x(0), &inner)
             }
+            Op::Shear { axis, spread } => self.shear(v, *axis, *spread, idx),
             Op::Flip { axes } => {
                 let dims = self.sizes_of(v);
                 let inner: Vec<Idx> = (0..idx.len())

@@ -31,6 +31,7 @@ mod tiles;
 mod values;
 mod verify;
 mod visit;
+mod windows;
 
 use tdl_ir::{FuncId, Function, Module, Op, Type};
 use tdl_source::InternalError;
@@ -61,7 +62,7 @@ pub fn lower(module: &Module, options: &Options) -> Result<Program, InternalErro
     let mut shared = Shared::default();
     shared.program.target = options.target;
     for id in &roots {
-        let func = prepare::prepare(module, module.func(*id));
+        let func = prepare::prepare(module, module.func(*id), options.target);
         refuse_derivatives(&func)?;
         lower_function(&func, &mut shared);
     }

@@ -4,9 +4,11 @@
 use rustc_hash::FxHashMap;
 use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Module, Op, ReduceOp, Type, ValueId};
 
+use crate::ir::Target;
+
 /// `func` with every call inlined and its operations normalised.
-pub fn prepare(module: &Module, func: &Function) -> Function {
-    let mut p = Preparer { module, b: Builder::new(func.name.clone(), func.span) };
+pub fn prepare(module: &Module, func: &Function, target: Target) -> Function {
+    let mut p = Preparer { module, target, b: Builder::new(func.name.clone(), func.span) };
     let mut map = FxHashMap::default();
     for v in func.params() {
         let data = func.value(*v);
@@ -23,9 +25,10 @@ pub fn prepare(module: &Module, func: &Function) -> Function {
 
 type Map = FxHashMap<ValueId, ValueId>;
 
-struct Preparer<'a> {
+pub struct Preparer<'a> {
     module: &'a Module,
-    b: Builder,
+    pub target: Target,
+    pub b: Builder,
 }
 
 impl Preparer<'_> {
@@ -130,6 +133,7 @@ impl Preparer<'_> {
                 Some(self.b.inst1(Op::ArgReduce { max: *max, axis: rank - 1 }, vec![x], ty.clone()))
             }
             Op::Contract { lhs, rhs, out } => self.contract(args[0], args[1], lhs, rhs, out),
+            Op::Window { lhs, rhs, out, windows } => Some(self.window([lhs, rhs, out], windows, args, ty)),
             _ => None,
         }
     }
@@ -140,6 +144,9 @@ impl Preparer<'_> {
             return Some(x);
         }
         let rank = self.b.rank(x);
+        if let Some(v) = self.few(op, x, axes) {
+            return Some(v);
+        }
         let trailing = axes.iter().enumerate().all(|(i, a)| *a == rank - axes.len() + i);
         if trailing || !axes.contains(&(rank - 1)) {
             return None;
@@ -150,8 +157,45 @@ impl Preparer<'_> {
         Some(self.b.reduce(op, x, axes))
     }
 
+    /// A reduction over a few elements that keeps the last axis: they are combined one by one, in the loops of whoever reads the
+    /// result.
+    fn few(&mut self, op: ReduceOp, x: ValueId, axes: &[usize]) -> Option<ValueId> {
+        const MOST: i64 = 9;
+        let (dims, dtype) = (self.b.dims(x), self.b.dtype(x));
+        let extents = axes.iter().map(|a| match dims[*a] {
+            Dim::Const(n) => Some(n),
+            Dim::Val(_) => None,
+        });
+        let extents: Vec<i64> = extents.collect::<Option<_>>()?;
+        let count: i64 = extents.iter().fold(1, |n, e| n.saturating_mul(*e));
+        // sums of the narrow floats are rounded once
+        let narrow = matches!(dtype, Dtype::F16 | Dtype::Bf16);
+        if !(2..=MOST).contains(&count) || axes.contains(&(dims.len() - 1)) || narrow {
+            return None;
+        }
+        let kept: Vec<Dim> = (0..dims.len()).filter(|k| !axes.contains(k)).map(|k| dims[k]).collect();
+        let mut part = dims;
+        axes.iter().for_each(|a| part[*a] = Dim::Const(1));
+        let zero = self.b.const_i64(0);
+        let mut acc = None;
+        for k in 0..count {
+            let (mut rest, mut starts) = (k, vec![zero; part.len()]);
+            for (a, e) in axes.iter().zip(&extents).rev() {
+                starts[*a] = self.b.const_i64(rest % e);
+                rest /= e;
+            }
+            let one = self.b.slice(x, starts, &part);
+            let one = self.b.reshape(one, &kept);
+            acc = Some(match acc {
+                None => one,
+                Some(sum) => self.b.binary(crate::cols::combine(op), sum, one),
+            });
+        }
+        acc
+    }
+
     /// Products without a matrix in them: elementwise, dot, matrix × vector, integers.
-    fn contract(&mut self, a: ValueId, b: ValueId, lhs: &[u8], rhs: &[u8], out: &[u8]) -> Option<ValueId> {
+    pub fn contract(&mut self, a: ValueId, b: ValueId, lhs: &[u8], rhs: &[u8], out: &[u8]) -> Option<ValueId> {
         let (da, db) = (self.b.dims(a), self.b.dims(b));
         let extent = |l: &u8| match lhs.iter().position(|x| x == l) {
             Some(i) => da[i],

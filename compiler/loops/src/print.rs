@@ -399,6 +399,17 @@ impl Printer<'_> {
             RuntimeCall::Positions { dst, mask, len } => {
                 format!("positions {} <- {}[{}]", r(dst), r(mask), self.o(*len))
             }
+            RuntimeCall::Windows(w) => {
+                let list = |l: &[Operand]| l.iter().map(|o| self.o(*o)).collect::<Vec<_>>().join(" ");
+                let steps: Vec<String> = w.steps.iter().map(|s| format!("[{}]", list(&s.all()))).collect();
+                let [x, f, y] = [w.x, w.w, w.y].map(|r| self.r(r));
+                let product = match w.result {
+                    Role::X => format!("{x} = {y} * {f}"),
+                    Role::W => format!("{f} = {x} * {y}"),
+                    Role::Y => format!("{y} = {x} * {f}"),
+                };
+                format!("windows.{} {product} n g c o: {} {}", w.dtype, list(&w.counts), steps.join(" "))
+            }
             RuntimeCall::Random { dst, dist, dtype, key, counter, len } => format!(
                 "random.{} {}: {dtype}[{}] key {} counter {}",
                 lower(dist),

@@ -171,6 +171,16 @@ impl Tracer<'_, '_> {
                     .collect();
                 self.value(x(0), ax);
             }
+            Op::Shear { axis, .. } => {
+                let mut inner = ax.clone();
+                inner[*axis] = Ax::Mixed(mask(&ax[*axis]) | mask(&ax[*axis + 1]));
+                // what is outside depends on the position
+                let sizes = self.values.sizes(v);
+                for k in [*axis, axis + 1] {
+                    self.out.push(Leaf { storage: None, dims: vec![sizes[k].clone()], ax: vec![ax[k].clone()] });
+                }
+                self.value(x(0), inner);
+            }
             Op::Flip { axes } => {
                 let ax = ax.iter().enumerate();
                 let ax = ax.map(|(i, a)| if axes.contains(&i) { Ax::Mixed(mask(a)) } else { a.clone() }).collect();

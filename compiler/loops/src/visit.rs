@@ -105,6 +105,11 @@ impl RuntimeCall {
                 f(*counter);
                 f(*len);
             }
+            RuntimeCall::Windows(w) => {
+                [w.x, w.w, w.y].into_iter().for_each(|r| f(r.into()));
+                w.counts.into_iter().for_each(&mut *f);
+                w.steps.iter().flat_map(|s| s.all()).for_each(f);
+            }
             RuntimeCall::StackNew { dst: _ } | RuntimeCall::Clock { dst: _ } => {}
             RuntimeCall::StackGrow { dst: _, stack, bytes } => {
                 f((*stack).into());
@@ -147,6 +152,7 @@ impl RuntimeCall {
             RuntimeCall::Sort { .. }
             | RuntimeCall::Positions { .. }
             | RuntimeCall::Random { .. }
+            | RuntimeCall::Windows(_)
             | RuntimeCall::StackFree { .. }
             | RuntimeCall::Save { .. }
             | RuntimeCall::Load { .. }

@@ -95,6 +95,8 @@ impl Hoister<'_> {
             | Op::Reshape
             | Op::Permute { .. }
             | Op::Flip { .. } => Motion::Along,
+            // a stride may be checked only inside of the loop
+            Op::Shear { .. } | Op::Window { .. } => Motion::Never,
             Op::Binary(BinaryOp::FloorDiv | BinaryOp::Rem) => {
                 let float = self.values[i.results[0].0 as usize].ty.dtype().is_some_and(tdl_ir::Dtype::is_float);
                 let divisor = self.constants.get(&i.args[1]);

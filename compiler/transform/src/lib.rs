@@ -11,6 +11,7 @@ mod dce;
 mod flatten;
 mod grad;
 mod hoist;
+mod layout;
 mod simplify;
 mod trap_nan;
 mod vectorize;
@@ -38,11 +39,12 @@ pub struct Pass {
 
 const SIMPLIFY: Pass = Pass { name: "simplify", about: "fold constants, cheaper equal forms", run: simplify::derived };
 const CSE: Pass = Pass { name: "cse", about: "compute equal values once", run: cse::function };
+const LAYOUT: Pass = Pass { name: "layout", about: "images in the order of their kernels", run: layout::function };
 const HOIST: Pass = Pass { name: "hoist", about: "move invariant values out of loops", run: hoist::function };
 const DCE: Pass = Pass { name: "dce", about: "drop unused pure values", run: dce::function };
 
 /// What runs after differentiation, in order.
-pub const PASSES: &[Pass] = &[DCE, SIMPLIFY, CSE, HOIST, DCE, SIMPLIFY, CSE, DCE];
+pub const PASSES: &[Pass] = &[DCE, LAYOUT, SIMPLIFY, CSE, HOIST, DCE, SIMPLIFY, CSE, DCE];
 
 /// Name of a pass and how long it took.
 pub type Timing = (&'static str, Duration);

@@ -154,6 +154,13 @@ pub enum Builtin {
         operands: Vec<Vec<EinsumAxis>>,
         result: Vec<EinsumAxis>,
     },
+    /// The same over windows, of the result's type: of each window the labels of the axis that it moves over, of its place and of its
+    /// element. args: one or two operands, then stride, dilation and padding of each window (i64).
+    Window {
+        operands: Vec<Vec<EinsumAxis>>,
+        result: Vec<EinsumAxis>,
+        windows: Vec<[u8; 3]>,
+    },
     /// Broadcast to the result's shape.
     BroadcastTo,
     /// `i64[k, rank]` for a tensor, `i64[k]` for a vector: positions of true, in row-major order. Existential.

@@ -8,13 +8,14 @@
 use std::borrow::Cow;
 use std::ffi::c_void;
 
-use super::{Arg, Dtype, Entry, FAILED, Gemm, OK, Text};
+use super::{Arg, Dtype, Entry, FAILED, Gemm, OK, Text, Windows};
 use crate::context::{Ctx, Failure, FailureKind};
 use crate::draw::Dist;
 use crate::files;
 use crate::fmt::{self, Piece};
 use crate::product;
 use crate::sort;
+use crate::windows;
 
 pub mod device;
 pub mod host;
@@ -107,6 +108,18 @@ pub unsafe extern "C" fn tdl_gemm_f64(ctx: *mut Ctx, g: *const Gemm) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_gemm_int(ctx: *mut Ctx, g: *const Gemm) {
     product::int(&(*ctx).pool, &*g);
+}
+
+/// A convolution of f32, or a derivative of one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_windows_f32(ctx: *mut Ctx, w: *const Windows) {
+    windows::f32(&(*ctx).pool, &*w);
+}
+
+/// A convolution of f64, or a derivative of one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_windows_f64(ctx: *mut Ctx, w: *const Windows) {
+    windows::f64(&(*ctx).pool, &*w);
 }
 
 /// The user asked to stop.

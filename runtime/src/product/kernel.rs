@@ -62,12 +62,12 @@ macro_rules! kernel {
             /// By vectors across, less one, and rows, less one.
             const PACKED: [[Kernel; 14]; 2] = [
         versions!(packed, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-                versions!(packed, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-    ];
+        versions!(packed, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            ];
             const IN_PLACE: [[Kernel; 8]; 3] = [
-                versions!(in_place, 1: 1 2 3 4 5 6 7 8),
-                versions!(in_place, 2: 1 2 3 4 5 6 7 8),
-                versions!(in_place, 3: 1 2 3 4 5 6 7 8),
+        versions!(in_place, 1: 1 2 3 4 5 6 7 8),
+        versions!(in_place, 2: 1 2 3 4 5 6 7 8),
+        versions!(in_place, 3: 1 2 3 4 5 6 7 8),
             ];
 
             /// A tile of the form's size at most. An element is the same whatever tile it is in.

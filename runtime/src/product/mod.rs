@@ -255,7 +255,7 @@ thread_local! {
 }
 
 /// Calls `f` with room for `len` elements, which hold anything.
-fn scratch<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
+pub fn scratch<T: Copy, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
     room(&SCRATCH, len, f)
 }
 

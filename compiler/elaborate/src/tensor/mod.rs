@@ -8,4 +8,5 @@ pub mod index;
 pub mod matmul;
 pub mod random;
 pub mod reduce;
+pub mod window;
 pub mod write;

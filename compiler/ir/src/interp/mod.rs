@@ -13,6 +13,7 @@ mod plan;
 mod reduce;
 mod run;
 mod tensor;
+mod window;
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use super::plan::{InstPlan, Plan};
 use super::tensor::bytes_of;
 use super::{
     Eval, Host, Interp, Part, RunError, RunErrorKind, Tensor, Value, contract, elementwise, index, internal, movement,
-    reduce,
+    reduce, window,
 };
 use crate::{Block, Dim, Dtype, FuncId, Function, Inst, IoOp, Op, Piece, Scalar, Type, ValueId};
 
@@ -204,6 +204,11 @@ impl<'a> Frame<'a> {
                 one(movement::update_slice(x, tensor(&args[0])?, &starts, steps, *mode)?)
             }
             Op::Flip { axes } => one(movement::flip(tensor(&args[0])?, axes)),
+            Op::Shear { axis, spread } => {
+                let (steps, shape) = (scalars(&args[1..])?, self.shape(out(0))?);
+                let [stride, dilation, padding] = steps[..] else { return internal("a window without its steps") };
+                one(window::shear(tensor(&args[0])?, *axis, *spread, [stride, dilation, padding], shape)?)
+            }
             Op::Concat { axis } => {
                 let parts: Vec<&Tensor> = args.iter().map(tensor).collect::<Eval<_>>()?;
                 one(movement::concat(&parts, *axis)?)
@@ -221,6 +226,12 @@ impl<'a> Frame<'a> {
             }
             Op::Contract { lhs, rhs, out } => {
                 one(contract::contract(tensor(&args[0])?, tensor(&args[1])?, lhs, rhs, out)?)
+            }
+            Op::Window { lhs, rhs, out: labels, windows } => {
+                let steps: Vec<window::Steps> =
+                    scalars(&args[2..])?.chunks_exact(3).map(|s| [s[0], s[1], s[2]]).collect();
+                let (a, b, shape) = (tensor(&args[0])?, tensor(&args[1])?, self.shape(out(0))?);
+                one(window::product(a, b, [lhs, rhs, labels], windows, &steps, shape)?)
             }
             Op::Gather => one(index::gather(tensor(&args[0])?, tensor(&args[1])?)?),
             Op::Scatter { mode } => {

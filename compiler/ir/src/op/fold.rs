@@ -156,6 +156,7 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         | Op::Slice { .. }
         | Op::UpdateSlice { .. }
         | Op::Flip { .. }
+        | Op::Shear { .. }
         | Op::Concat { .. }
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
@@ -163,6 +164,7 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         | Op::Sort { .. }
         | Op::Nonzero
         | Op::Contract { .. }
+        | Op::Window { .. }
         | Op::Gather
         | Op::Scatter { .. }
         | Op::Random { .. }

@@ -15,6 +15,7 @@ mod special;
 #[cfg(test)]
 mod tests;
 mod unary;
+mod window;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use host::{HostDef, HostFn};
 pub use io::IoOp;
 pub use reduce::{ReduceDef, ReduceDerivative, ReduceOp, ScanDef, ScanDerivative, ScanOp};
 pub use unary::{UnaryDef, UnaryOp};
+pub use window::Window;
 
 use crate::FuncId;
 
@@ -85,6 +87,14 @@ pub enum Op {
     Flip {
         axes: Vec<usize>,
     },
+    /// `(x, stride, dilation, padding)`: windows along `axis`, whose taps are the next axis. With `at(p, t) = stride * p +
+    /// dilation * t - padding`, element `[p, t]` of the result is element `[at(p, t), t]` of the operand, or zero outside of it. With
+    /// `spread` the other way round, which is the transpose: element `[at(p, t), t]` of the result is element `[p, t]` of the
+    /// operand, and zero where no window is. Stride and dilation are ≥ 1, proved or asserted.
+    Shear {
+        axis: usize,
+        spread: bool,
+    },
     /// `(x…)` along `axis`; at least one operand.
     Concat {
         axis: usize,
@@ -122,6 +132,17 @@ pub enum Op {
         lhs: Vec<u8>,
         rhs: Vec<u8>,
         out: Vec<u8>,
+    },
+
+    /// `(a, b, (stride, dilation, padding) of each window…)`: a sum of products as `contract`, in which the labels of a window stand
+    /// for indices with `whole = stride * place + dilation * tap - padding`. What is outside of its axis counts as zero. One of the
+    /// three tensors has the wholes, another the places, the third the taps: so convolutions are windows, and so are their
+    /// derivatives, with the tensors in other roles. Up to three windows.
+    Window {
+        lhs: Vec<u8>,
+        rhs: Vec<u8>,
+        out: Vec<u8>,
+        windows: Vec<Window>,
     },
 
     // --- indexed access along axis 0
@@ -292,6 +313,7 @@ impl Op {
             | Op::Slice { .. }
             | Op::UpdateSlice { .. }
             | Op::Flip { .. }
+            | Op::Shear { .. }
             | Op::Concat { .. }
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
@@ -299,6 +321,7 @@ impl Op {
             | Op::Sort { .. }
             | Op::Nonzero
             | Op::Contract { .. }
+            | Op::Window { .. }
             | Op::Gather
             | Op::Scatter { .. }
             | Op::Random { .. }

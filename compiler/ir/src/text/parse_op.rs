@@ -8,7 +8,7 @@ use super::parse::{ParseError, Parser, resolve};
 use crate::op::Dist;
 use crate::{
     AssertKind, BinaryOp, CompareOp, Dtype, HostFn, IoOp, Op, Piece, ReduceOp, ScanOp, UnaryOp, Update, ValueId,
-    element,
+    Window, element,
 };
 
 type Parsed<T> = Result<T, ParseError>;
@@ -71,12 +71,14 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
         "slice" => Op::Slice { steps: steps(p, items, 1)? },
         "update_slice" => Op::UpdateSlice { steps: steps(p, items, 2)?, mode: mode(p, items)? },
         "flip" => Op::Flip { axes: numbers(p, items, "axes")? },
+        "shear" => Op::Shear { axis: number(p, items, "axis")?, spread: has(items, "spread") },
         "concat" => Op::Concat { axis: number(p, items, "axis")? },
         "argmax" => Op::ArgReduce { max: true, axis: number(p, items, "axis")? },
         "argmin" => Op::ArgReduce { max: false, axis: number(p, items, "axis")? },
         "sort" => Op::Sort { axis: number(p, items, "axis")?, descending: has(items, "descending") },
         "nonzero" => Op::Nonzero,
         "contract" => contract(p, items)?,
+        "window" => window(p, items)?,
         "gather" => Op::Gather,
         "scatter" => Op::Scatter { mode: mode(p, items)? },
         "random_bits" => Op::Random { dist: Dist::Bits },
@@ -223,14 +225,40 @@ fn contract(p: &Parser, items: &Items) -> Parsed<Op> {
         let (lhs, rhs, out) = (numbers(p, items, "lhs")?, numbers(p, items, "rhs")?, numbers(p, items, "out")?);
         return Ok(Op::Contract { lhs, rhs, out });
     }
+    match labels(&text(p, items)?) {
+        Some([lhs, rhs, out]) => Ok(Op::Contract { lhs, rhs, out }),
+        None => p.error("expected a pattern like \"ij,jk->ik\""),
+    }
+}
+
+/// The three lists of a pattern like `ij,jk->ik`.
+fn labels(pattern: &str) -> Option<[Vec<u8>; 3]> {
+    let (operands, out) = pattern.split_once("->")?;
+    let (lhs, rhs) = operands.split_once(',')?;
+    let lists = [lhs, rhs, out];
+    lists.iter().all(|s| s.bytes().all(|b| b.is_ascii_alphabetic())).then(|| lists.map(|s| s.as_bytes().to_vec()))
+}
+
+fn window(p: &Parser, items: &Items) -> Parsed<Op> {
+    let triples = |list: &[u8]| {
+        let of = |w: &[u8]| Window { whole: w[0], place: w[1], tap: w[2] };
+        (list.len() % 3 == 0).then(|| list.chunks_exact(3).map(of).collect::<Vec<_>>())
+    };
+    if items.texts.is_empty() {
+        let (lhs, rhs, out) = (numbers(p, items, "lhs")?, numbers(p, items, "rhs")?, numbers(p, items, "out")?);
+        return match triples(&numbers(p, items, "windows")?) {
+            Some(windows) => Ok(Op::Window { lhs, rhs, out, windows }),
+            None => p.error("a window has three labels"),
+        };
+    }
     let pattern = text(p, items)?;
-    let parts = pattern.split_once("->").and_then(|(l, out)| l.split_once(',').map(|(a, b)| [a, b, out]));
+    let parts = pattern.split_once(';').and_then(|(product, windows)| {
+        let words = windows.split_whitespace().map(|w| triples(w.as_bytes()).filter(|w| w.len() == 1));
+        Some((labels(product)?, words.collect::<Option<Vec<_>>>()?.concat()))
+    });
     match parts {
-        Some(parts) if parts.iter().all(|s| s.bytes().all(|b| b.is_ascii_alphabetic())) => {
-            let [lhs, rhs, out] = parts.map(|s| s.as_bytes().to_vec());
-            Ok(Op::Contract { lhs, rhs, out })
-        }
-        Some(_) | None => p.error("expected a pattern like \"ij,jk->ik\""),
+        Some(([lhs, rhs, out], windows)) => Ok(Op::Window { lhs, rhs, out, windows }),
+        None => p.error("expected a pattern like \"ncw,ock->noy; wyk\""),
     }
 }
 

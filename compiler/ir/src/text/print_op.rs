@@ -67,6 +67,23 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
                 items.push(format!("lhs: {lhs:?}, rhs: {rhs:?}, out: {out:?}"));
             }
         }
+        Op::Window { lhs, rhs, out, windows } => {
+            let labels: Vec<u8> = windows.iter().flat_map(|w| w.labels()).collect();
+            if [lhs, rhs, out].iter().all(|l| l.iter().all(u8::is_ascii_alphabetic)) {
+                let text = |l: &[u8]| l.iter().map(|b| char::from(*b)).collect::<String>();
+                let windows: Vec<String> = windows.iter().map(|w| text(&w.labels())).collect();
+                let windows = windows.join(" ");
+                items.push(format!("\"{},{}->{}; {windows}\"", text(lhs), text(rhs), text(out)));
+            } else {
+                items.push(format!("lhs: {lhs:?}, rhs: {rhs:?}, out: {out:?}, windows: {labels:?}"));
+            }
+        }
+        Op::Shear { axis, spread } => {
+            items.push(format!("axis: {axis}"));
+            if *spread {
+                items.push("spread".into());
+            }
+        }
         Op::Scatter { mode } => items.push(update(*mode)),
         Op::For | Op::While => items.clear(),
         Op::Call { func } => return format!("call {}({})", p.func_name(*func), p.list(&inst.args)),

@@ -2,7 +2,7 @@
 
 use super::Scope;
 use super::ops::{Check, I64, ascending, axis_in, count, dim_agrees, dims_agree, ensure, same};
-use crate::op::DtypeRule;
+use crate::op::{DtypeRule, Window};
 use crate::{Dim, Dtype, Inst, ReduceOp, ScanOp, Type, Update};
 
 impl<'m> Scope<'m> {
@@ -75,6 +75,16 @@ impl<'m> Scope<'m> {
         self.shape(inst, 1, 1)?;
         ascending(axes, dims.len())?;
         ensure(dims_agree(dims, out), || "the shape changes".into())
+    }
+
+    pub(super) fn shear(&self, inst: &'m Inst, axis: usize) -> Check {
+        let (dtype, dims, out) = self.moved(inst)?;
+        self.shape(inst, 4, 1)?;
+        self.i64_scalars(&inst.args[1..])?;
+        ensure(dtype.is_num(), || "bools have no zero".into())?;
+        axis_in(axis + 1, dims.len())?;
+        let kept = dims.len() == out.len() && (0..dims.len()).all(|i| i == axis || dim_agrees(dims[i], out[i]));
+        ensure(kept, || "the other axes change".into())
     }
 
     pub(super) fn concat(&self, inst: &'m Inst, axis: usize) -> Check {
@@ -163,6 +173,22 @@ impl<'m> Scope<'m> {
 
     pub(super) fn contract(&self, inst: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8]) -> Check {
         self.shape(inst, 2, 1)?;
+        self.product(inst, lhs, rhs, out, &[])
+    }
+
+    pub(super) fn window(&self, inst: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8], windows: &[Window]) -> Check {
+        self.shape(inst, 2 + 3 * windows.len(), 1)?;
+        self.i64_scalars(&inst.args[2..])?;
+        ensure((1..=3).contains(&windows.len()), || format!("{} windows", windows.len()))?;
+        let mut labels: Vec<u8> = windows.iter().flat_map(|w| w.labels()).collect();
+        labels.sort_unstable();
+        ensure(labels.windows(2).all(|w| w[0] != w[1]), || "two windows share a label".into())?;
+        let roles = Window::roles(windows, [lhs, rhs, out]);
+        ensure(roles.is_some(), || "the parts of the windows are not in three tensors".into())?;
+        self.product(inst, lhs, rhs, out, windows)
+    }
+
+    fn product(&self, inst: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8], windows: &[Window]) -> Check {
         let ((da, a), (db, b), (dy, y)) = (self.operand(inst, 0)?, self.operand(inst, 1)?, self.outcome(inst, 0)?);
         ensure(da == db && da == dy, || format!("{da} with {db} gives {dy}"))?;
         self.takes(DtypeRule::Num, da)?;
@@ -172,13 +198,14 @@ impl<'m> Scope<'m> {
             ensure(!repeats, || format!("a {what} label repeats"))?;
         }
         let at = |labels: &[u8], dims: &[Dim], l: u8| labels.iter().position(|x| *x == l).map(|i| dims[i]);
-        for l in lhs.iter().chain(rhs) {
+        for l in lhs.iter().chain(rhs).filter(|l| !Window::any(windows, **l)) {
             let places = [at(lhs, a, *l), at(rhs, b, *l), at(out, y, *l)];
             ensure(places.iter().flatten().count() >= 2, || format!("label {l} is alone"))?;
             let known: Vec<Dim> = places.into_iter().flatten().collect();
             let fits = known.iter().all(|p| known.iter().all(|q| dim_agrees(*p, *q)));
             ensure(fits, || format!("the extents of label {l} differ"))?;
         }
-        ensure(out.iter().all(|l| lhs.contains(l) || rhs.contains(l)), || "a result label is in no operand".into())
+        let known = |l: &u8| lhs.contains(l) || rhs.contains(l) || Window::any(windows, *l);
+        ensure(out.iter().all(known), || "a result label is in no operand".into())
     }
 }

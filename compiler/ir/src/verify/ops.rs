@@ -169,6 +169,7 @@ impl<'m> Scope<'m> {
             Op::Slice { steps } => self.slice(inst, steps),
             Op::UpdateSlice { steps, mode } => self.update_slice(inst, steps, *mode),
             Op::Flip { axes } => self.flip(inst, axes),
+            Op::Shear { axis, spread: _ } => self.shear(inst, *axis),
             Op::Concat { axis } => self.concat(inst, *axis),
             Op::Reduce { op, axes } => self.reduce(inst, *op, axes),
             Op::ArgReduce { max: _, axis } => self.arg_reduce(inst, *axis),
@@ -176,6 +177,7 @@ impl<'m> Scope<'m> {
             Op::Sort { axis, descending: _ } => self.sort(inst, *axis),
             Op::Nonzero => self.nonzero(inst),
             Op::Contract { lhs, rhs, out } => self.contract(inst, lhs, rhs, out),
+            Op::Window { lhs, rhs, out, windows } => self.window(inst, lhs, rhs, out, windows),
             Op::Gather => self.gather(inst),
             Op::Scatter { mode } => self.scatter(inst, *mode),
             Op::Random { dist } => {

@@ -77,12 +77,15 @@ const PRELUDE: &str = "%Arg = type { i32, i32, i64, ptr }
 %Site = type { %Text, i32, i32, i32, i32, %Text }
 %Param = type { %Text, i32, i32, ptr }
 %Program = type { i32, i32, ptr, ptr, ptr, i64, %Text, %Text }
+%Windows = type { i32, i32, ptr, ptr, ptr, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }
 declare ptr @tdl_alloc(ptr, i64, i32)
 declare void @tdl_free(ptr, ptr)
 declare void @tdl_parallel(ptr, ptr, ptr, i64, i64)
 declare void @tdl_gemm_f32(ptr, ptr)
 declare void @tdl_gemm_f64(ptr, ptr)
 declare void @tdl_gemm_int(ptr, ptr)
+declare void @tdl_windows_f32(ptr, ptr)
+declare void @tdl_windows_f64(ptr, ptr)
 declare void @tdl_interrupted(ptr)
 declare void @tdl_fail(ptr, i32, i32, ptr, i64, ptr, i64)
 declare i32 @tdl_print(ptr, ptr, i64, ptr, i64, ptr, i64)

@@ -1,7 +1,7 @@
 //! Statements that call the runtime; the structures they pass stand in the entry block's stack slots.
 
 use tdl_ir::{AssertKind, Dist, Dtype, Piece};
-use tdl_loops::ir::{Arg, Gemm, Matrix, RuntimeCall, Stmt};
+use tdl_loops::ir::{Arg, Gemm, Matrix, Role, RuntimeCall, Stmt, Windows};
 
 use super::func::Emit;
 use super::gpu::Machine;
@@ -215,6 +215,27 @@ impl Emit<'_> {
         self.line(&format!("call void @tdl_gemm_{class}(ptr %ctx, ptr {slot})"));
     }
 
+    fn windows(&mut self, w: &Windows) {
+        let slot = self.slot("%Windows");
+        self.put(&slot, "%Windows", 0, &format!("i32 {}", code(w.dtype)));
+        let result = match w.result {
+            Role::X => 0,
+            Role::W => 1,
+            Role::Y => 2,
+        };
+        self.put(&slot, "%Windows", 1, &format!("i32 {result}"));
+        for (k, r) in [(2, w.x), (3, w.w), (4, w.y)] {
+            let v = format!("ptr {}", self.reg(r));
+            self.put(&slot, "%Windows", k, &v);
+        }
+        for (k, o) in w.counts.into_iter().chain(w.steps.iter().flat_map(|s| s.all())).enumerate() {
+            let v = format!("i64 {}", self.op(o));
+            self.put(&slot, "%Windows", 5 + k, &v);
+        }
+        let class = if w.dtype == Dtype::F64 { "f64" } else { "f32" };
+        self.line(&format!("call void @tdl_windows_{class}(ptr %ctx, ptr {slot})"));
+    }
+
     fn matrix(&mut self, at: &str, g: &Gemm, m: &Matrix) {
         let p = self.address(m.ptr, g.dtype, &m.offset);
         self.put(at, "%Matrix", 0, &format!("ptr {p}"));
@@ -251,6 +272,7 @@ impl Emit<'_> {
                 let status = self.tmp("call i32 @tdl_sort(ptr %ctx, ", &format!("{text}, i32 {site})"));
                 self.check_status(&status);
             }
+            RuntimeCall::Windows(w) => self.windows(w),
             RuntimeCall::CountTrue { dst, mask, len } => {
                 if self.machine == Machine::HostOfGpu {
                     let count = self.output("i64");

@@ -34,6 +34,46 @@ pub struct Gemm {
     pub accumulate: bool,
 }
 
+/// A convolution or one of its derivatives, by dense operands `x: [n, whole…, g, c]`, `w: [g, tap…, c, o]` and `y: [n, place…, g, o]`,
+/// one of which is computed from the others: sums of `x * w * y` over all places and taps with `whole = stride * place + dilation *
+/// tap - padding`. There are three windows; those that a program does not have have one place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Windows {
+    /// f32 or f64.
+    pub dtype: Dtype,
+    pub result: Role,
+    pub x: Reg,
+    pub w: Reg,
+    pub y: Reg,
+    /// `n`, `g`, `c`, `o`.
+    pub counts: [Operand; 4],
+    pub steps: [WindowSteps; 3],
+}
+
+/// One of the tensors of [`Windows`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    X,
+    W,
+    Y,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WindowSteps {
+    pub whole: Operand,
+    pub place: Operand,
+    pub tap: Operand,
+    pub stride: Operand,
+    pub dilation: Operand,
+    pub padding: Operand,
+}
+
+impl WindowSteps {
+    pub fn all(self) -> [Operand; 6] {
+        [self.whole, self.place, self.tap, self.stride, self.dilation, self.padding]
+    }
+}
+
 /// An argument that is printed, formatted, saved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Arg {
@@ -84,6 +124,8 @@ pub enum RuntimeCall {
         counter: Operand,
         len: Operand,
     },
+
+    Windows(Box<Windows>),
 
     StackNew {
         dst: Reg,

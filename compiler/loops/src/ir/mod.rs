@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dtype, Piece, ReduceOp, Scalar, UnaryOp};
 
-pub use calls::{Arg, Gemm, LoadEntry, Matrix, RuntimeCall, SaveEntry};
+pub use calls::{Arg, Gemm, LoadEntry, Matrix, Role, RuntimeCall, SaveEntry, WindowSteps, Windows};
 use tdl_source::Span;
 
 /// An SSA register of one function or kernel: an index into its `regs`.

@@ -22,6 +22,7 @@ pub fn inlinable(op: &Op) -> bool {
             | Op::Permute { .. }
             | Op::Slice { .. }
             | Op::Flip { .. }
+            | Op::Shear { .. }
             | Op::Gather
     )
 }
@@ -64,7 +65,7 @@ pub fn op_cost(op: &Op) -> u32 {
             _ => 1,
         },
         Op::Compare(_) | Op::Select | Op::Convert => 1,
-        Op::Gather => 2,
+        Op::Gather | Op::Shear { .. } => 2,
         _ => 0,
     }
 }

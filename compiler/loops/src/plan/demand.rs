@@ -186,6 +186,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Scan { .. }
             | Op::Sort { .. }
             | Op::Nonzero
+            | Op::Shear { .. }
+            | Op::Window { .. }
             | Op::Contract { .. }
             | Op::Gather
             | Op::Scatter { .. }
@@ -302,7 +304,7 @@ impl<'a> Planner<'_, 'a> {
         } else {
             d.view
                 || d.capture && (cost > 0 || loads > 0)
-                || d.roots.len() > 1 && (cost > 3 || loads > 1)
+                || d.roots.len() > 1 && (cost > 3 || loads > 1) && !self.flags(inst)
                 || d.amplified && cost > 3
         };
         if stored {
@@ -321,6 +323,26 @@ impl<'a> Planner<'_, 'a> {
                     self.need(*a).amplified = true;
                 }
             }
+        }
+    }
+
+    /// A choice between two constants: what it depends on is smaller to keep.
+    fn flags(&self, inst: &Inst) -> bool {
+        let constant = |v: &ValueId| {
+            let mut v = *v;
+            while let Some((inst, _)) = self.values.graph.inst(v) {
+                match &inst.op {
+                    Op::Const(_) => return true,
+                    Op::Expand { .. } => v = inst.args[0],
+                    _ => return false,
+                }
+            }
+            false
+        };
+        match &inst.op {
+            Op::Select => inst.args[1..].iter().all(constant),
+            Op::Convert => self.values.graph.dtype(inst.args[0]) == tdl_ir::Dtype::Bool,
+            _ => false,
         }
     }
 

@@ -138,9 +138,14 @@ fn describe(rule: Rule) -> Option<&'static str> {
         | Rule::boolean => Some("an expression"),
         Rule::string => Some("a text"),
         Rule::ty | Rule::path_ty | Rule::tuple_ty | Rule::fn_ty | Rule::some_ty | Rule::path => Some("a type"),
-        Rule::ident | Rule::word | Rule::fn_name | Rule::name_pat | Rule::pattern | Rule::let_pattern | Rule::field | Rule::param => {
-            Some("a name")
-        }
+        Rule::ident
+        | Rule::word
+        | Rule::fn_name
+        | Rule::name_pat
+        | Rule::pattern
+        | Rule::let_pattern
+        | Rule::field
+        | Rule::param => Some("a name"),
         Rule::item | Rule::function | Rule::import | Rule::structure => Some("an item"),
         Rule::block => Some("`{`"),
         Rule::params => Some("`(`"),

@@ -47,6 +47,8 @@ impl<'a> Lanes<'a> {
         match &i.op {
             Op::If | Op::For if self.differs(i.args[0]) => return true,
             Op::While if self.differs(i.regions[0].results[0]) => return true,
+            Op::Shear { .. } if i.args[1..].iter().any(|s| self.differs(*s)) => return true,
+            Op::Window { .. } if i.args[2..].iter().any(|s| self.differs(*s)) => return true,
             Op::Nonzero | Op::Random { .. } | Op::Print { .. } if self.touches(i) => return true,
             Op::Assert { .. } if i.args.iter().any(|a| *self.f.ty(*a) == Type::Str) => return self.touches(i),
             Op::Io(_) | Op::Host(_) | Op::Format { .. } | Op::Vmap { .. } if self.touches(i) => return true,

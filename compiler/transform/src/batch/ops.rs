@@ -21,12 +21,23 @@ impl Batcher<'_> {
                 Op::Permute { perm: std::iter::once(0).chain(perm.iter().map(|p| p + 1)).collect() }
             }
             Op::Flip { axes } => Op::Flip { axes: axes.iter().map(|a| a + 1).collect() },
+            Op::Shear { axis, spread } => {
+                let mut all = vec![self.laned(args[0])];
+                all.extend(self.map.all(&args[1..]));
+                return self.emit(i, Op::Shear { axis: axis + 1, spread: *spread }, all);
+            }
             Op::Concat { axis } => Op::Concat { axis: axis + 1 },
             Op::Reduce { op, axes } => Op::Reduce { op: *op, axes: axes.iter().map(|a| a + 1).collect() },
             Op::ArgReduce { max, axis } => Op::ArgReduce { max: *max, axis: axis + 1 },
             Op::Scan { op, axis, reverse } => Op::Scan { op: *op, axis: axis + 1, reverse: *reverse },
             Op::Sort { axis, descending } => Op::Sort { axis: axis + 1, descending: *descending },
-            Op::Contract { lhs, rhs, out } => return self.contract(i, lhs, rhs, out),
+            Op::Contract { lhs, rhs, out } => {
+                return self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Contract { lhs, rhs, out });
+            }
+            Op::Window { lhs, rhs, out, windows } => {
+                let windows = windows.clone();
+                return self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Window { lhs, rhs, out, windows });
+            }
             Op::Slice { steps } => return self.slice(i, steps),
             Op::UpdateSlice { steps, mode } => return self.update_slice(i, steps, *mode),
             Op::Gather => return self.gather(i),
@@ -71,7 +82,7 @@ impl Batcher<'_> {
     }
 
     /// The lanes are one more label.
-    fn contract(&mut self, i: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8]) {
+    fn product(&mut self, i: &Inst, [lhs, rhs, out]: [&[u8]; 3], op: impl FnOnce([Vec<u8>; 3]) -> Op) {
         let taken = |l: &u8| lhs.contains(l) || rhs.contains(l) || out.contains(l);
         let label = (b'a'..=b'z').chain(0..=255).find(|l| !taken(l)).unwrap_or_default();
         let with = |labels: &[u8], lane: bool| {
@@ -79,7 +90,7 @@ impl Batcher<'_> {
             front.into_iter().chain(labels.iter().copied()).collect::<Vec<u8>>()
         };
         let (a, b) = (self.lanes.differs(i.args[0]), self.lanes.differs(i.args[1]));
-        let op = Op::Contract { lhs: with(lhs, a), rhs: with(rhs, b), out: with(out, true) };
+        let op = op([with(lhs, a), with(rhs, b), with(out, true)]);
         let args = self.map.all(&i.args);
         self.emit(i, op, args);
     }

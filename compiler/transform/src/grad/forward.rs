@@ -64,6 +64,15 @@ pub(super) fn step(b: &mut Builder, kind: &Kind, ins: &[Option<ValueId>], ty: &T
             let op = Op::Scan { op: tdl_ir::ScanOp::Sum, axis: *axis, reverse: *reverse };
             b.inst1(op, vec![x], ty.clone())
         }
+        Kind::Shear { axis, spread, steps } => {
+            let args = [x].into_iter().chain(steps.iter().copied()).collect();
+            b.inst1(Op::Shear { axis: *axis, spread: *spread }, args, ty.clone())
+        }
+        Kind::Window { other, lhs, rhs, out, windows, steps } => {
+            let args = [x, *other].into_iter().chain(steps.iter().copied()).collect();
+            let (lhs, rhs, out) = (lhs.clone(), rhs.clone(), out.clone());
+            b.inst1(Op::Window { lhs, rhs, out, windows: windows.clone() }, args, ty.clone())
+        }
         Kind::Contract { other, lhs, rhs, out } => b.contract(x, *other, lhs, rhs, out),
         Kind::Gather(ids) => b.inst1(Op::Gather, vec![x, *ids], ty.clone()),
         Kind::Scatter { ids, mode, .. } => {

@@ -196,6 +196,7 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Permute { .. }
         | Op::Slice { .. }
         | Op::Flip { .. }
+        | Op::Shear { .. }
         | Op::Gather => true,
         Op::Unary(op) => match op {
             UnaryOp::Neg
@@ -242,6 +243,7 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Sort { .. }
         | Op::Nonzero
         | Op::Contract { .. }
+        | Op::Window { .. }
         | Op::Scatter { .. }
         | Op::Random { .. }
         | Op::If

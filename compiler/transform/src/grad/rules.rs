@@ -57,25 +57,23 @@ impl Linearizer<'_> {
             Op::Scan { op: ScanOp::Prod | ScanOp::Max | ScanOp::Min, .. } => {}
             Op::Sort { axis, .. } => self.sort(*axis, &ins, i),
             Op::Contract { lhs, rhs, out: labels } => {
-                let mut sum = None;
-                let ty = self.b.ty(self.map.get(out)).clone();
-                if ins[0].is_some() {
-                    let kind =
-                        Kind::Contract { other: args[1], lhs: lhs.clone(), rhs: rhs.clone(), out: labels.clone() };
-                    sum = Some(self.between(kind, vec![ins[0]], ty.clone()));
-                }
-                if ins[1].is_some() {
-                    let kind =
-                        Kind::Contract { other: args[0], lhs: rhs.clone(), rhs: lhs.clone(), out: labels.clone() };
-                    let t = self.between(kind, vec![ins[1]], ty.clone());
-                    sum = Some(match sum {
-                        Some(s) => self.between(Kind::Add, vec![Some(s), Some(t)], ty),
-                        None => t,
-                    });
-                }
-                if let Some(t) = sum {
-                    self.set_tan(out, t);
-                }
+                self.bilinear(&ins, &args, [lhs, rhs], out, |other, lhs, rhs| Kind::Contract {
+                    other,
+                    lhs,
+                    rhs,
+                    out: labels.clone(),
+                });
+            }
+            Op::Window { lhs, rhs, out: labels, windows } => {
+                let steps = args[2..].to_vec();
+                self.bilinear(&ins, &args, [lhs, rhs], out, |other, lhs, rhs| {
+                    let (out, windows, steps) = (labels.clone(), windows.clone(), steps.clone());
+                    Kind::Window { other, lhs, rhs, out, windows, steps }
+                });
+            }
+            Op::Shear { axis, spread } => {
+                let kind = Kind::Shear { axis: *axis, spread: *spread, steps: args[1..].to_vec() };
+                self.record(kind, first(), out);
             }
             Op::Gather => self.record(Kind::Gather(args[1]), first(), out),
             Op::Scatter { mode } => {
@@ -106,6 +104,34 @@ impl Linearizer<'_> {
             | Op::Host(_) => {}
             // handled before, or gone
             Op::If | Op::For | Op::While | Op::Call { .. } | Op::Vjp { .. } | Op::Jvp { .. } | Op::Vmap { .. } => {}
+        }
+    }
+
+    /// A product: linear in each operand with the other. `kind` makes the step of the other operand, the tangent's labels and the
+    /// other's.
+    fn bilinear(
+        &mut self,
+        ins: &[Option<Tan>],
+        args: &[ValueId],
+        labels: [&Vec<u8>; 2],
+        out: ValueId,
+        kind: impl Fn(ValueId, Vec<u8>, Vec<u8>) -> Kind,
+    ) {
+        let ty = self.b.ty(self.map.get(out)).clone();
+        let mut sum = None;
+        for k in 0..2 {
+            if ins[k].is_none() {
+                continue;
+            }
+            let step = kind(args[1 - k], labels[k].clone(), labels[1 - k].clone());
+            let t = self.between(step, vec![ins[k]], ty.clone());
+            sum = Some(match sum {
+                Some(s) => self.between(Kind::Add, vec![Some(s), Some(t)], ty.clone()),
+                None => t,
+            });
+        }
+        if let Some(t) = sum {
+            self.set_tan(out, t);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A step's coefficients are primal values. A tape belongs to a block: inside a branch or loop its coefficients first are
 //! values of that region; whoever leaves the region renames them to what carries them out ([`Tape::rename`]).
 
-use tdl_ir::{Dim, FuncId, Type, Update, ValueId};
+use tdl_ir::{Dim, FuncId, Type, Update, ValueId, Window};
 use tdl_source::Span;
 
 /// A tangent variable: an index into [`Tape::types`].
@@ -65,6 +65,21 @@ pub enum Kind {
     CumSum {
         axis: usize,
         reverse: bool,
+    },
+    /// See `Op::Shear`; `steps` are its scalars.
+    Shear {
+        axis: usize,
+        spread: bool,
+        steps: Vec<ValueId>,
+    },
+    /// A product over windows with a primal operand; `lhs` are the tangent's labels, `steps` the scalars of `Op::Window`.
+    Window {
+        other: ValueId,
+        lhs: Vec<u8>,
+        rhs: Vec<u8>,
+        out: Vec<u8>,
+        windows: Vec<Window>,
+        steps: Vec<ValueId>,
     },
     /// Einsum with a primal operand; `lhs` are the tangent's labels.
     Contract {
@@ -223,6 +238,11 @@ impl Kind {
                 visit_type(update, f);
             }
             Kind::Contract { other, .. } => f(other),
+            Kind::Shear { steps, .. } => steps.iter_mut().for_each(f),
+            Kind::Window { other, steps, .. } => {
+                f(other);
+                steps.iter_mut().for_each(f);
+            }
             Kind::Scatter { ids, winners, .. } => {
                 f(ids);
                 if let Some(w) = winners {

@@ -214,6 +214,16 @@ impl Transpose<'_> {
             Kind::Contract { other, lhs, rhs, out } => {
                 self.add_to(first, |b, ty| contract_adjoint(b, ct, *other, lhs, rhs, out, ty));
             }
+            Kind::Shear { axis, spread, steps } => self.add_to(first, |b, ty| {
+                let args = [ct].into_iter().chain(steps.iter().copied()).collect();
+                b.inst1(Op::Shear { axis: *axis, spread: !*spread }, args, ty.clone())
+            }),
+            // the same product with the tensors in other roles
+            Kind::Window { other, lhs, rhs, out, windows, steps } => self.add_to(first, |b, ty| {
+                let args = [ct, *other].into_iter().chain(steps.iter().copied()).collect();
+                let op = Op::Window { lhs: out.clone(), rhs: rhs.clone(), out: lhs.clone(), windows: windows.clone() };
+                b.inst1(op, args, ty.clone())
+            }),
             Kind::Gather(ids) => {
                 let Some(t) = first else { return };
                 let sum = self.sum_so_far(t);

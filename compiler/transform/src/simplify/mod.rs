@@ -8,8 +8,10 @@
 
 mod control;
 mod elementwise;
+mod identity;
 mod movement;
 mod products;
+mod windows;
 
 use tdl_ir::op::fold;
 use tdl_ir::{Block, Builder, Function, Inst, Op, Scalar, Type, ValueId};
@@ -116,6 +118,7 @@ impl Simplifier {
             | Op::UpdateSlice { .. }
             | Op::Flip { .. }
             | Op::Concat { .. } => self.movement(b, op, args, ty),
+            Op::Shear { axis, spread } => self.shear(b, *axis, *spread, args, ty),
             Op::Reduce { op, axes } => self.reduce(b, *op, axes, args[0], ty),
             Op::Contract { lhs, rhs, out } => self.contract(b, lhs, rhs, out, args, ty),
             Op::Barrier
@@ -127,6 +130,7 @@ impl Simplifier {
             | Op::Scan { .. }
             | Op::Sort { .. }
             | Op::Nonzero
+            | Op::Window { .. }
             | Op::Gather
             | Op::Scatter { .. }
             | Op::Random { .. }

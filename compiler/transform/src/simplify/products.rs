@@ -20,6 +20,11 @@ impl Simplifier {
         if axes.iter().all(|a| dims[*a] == Dim::Const(1)) {
             return Some(self.emit(b, Op::Reshape, vec![x], ty.clone()));
         }
+        if op == ReduceOp::Sum
+            && let Some(v) = self.sum_of_windows(b, axes, x, ty)
+        {
+            return Some(v);
+        }
         match self.def(x)? {
             // one reduction over all axes
             (Op::Reduce { op: inner, axes: first }, from) if *inner == op => {
@@ -206,6 +211,12 @@ impl Simplifier {
                 return self.contract_stretched(b, &stretched, x, mine, other, others, out, ty);
             }
         }
+        for k in 0..2 {
+            let (mine, others) = if k == 0 { (&lhs, &rhs) } else { (&rhs, &lhs) };
+            if let Some(v) = self.unit_contract(b, [mine, others], out, [new[k], new[1 - k]], ty) {
+                return Some(v);
+            }
+        }
         // no axis is summed: a product of stretched operands
         if lhs.iter().chain(&rhs).all(|l| out.contains(l)) {
             let mut wide = Vec::new();
@@ -256,7 +267,7 @@ impl Simplifier {
     }
 
     /// `x`, whose axes are called `labels`, in the shape `ty` with the axes `out`.
-    fn stretch_to(&mut self, b: &mut Builder, labels: &[u8], out: &[u8], x: ValueId, ty: &Type) -> ValueId {
+    pub(super) fn stretch_to(&mut self, b: &mut Builder, labels: &[u8], out: &[u8], x: ValueId, ty: &Type) -> ValueId {
         let order: Vec<usize> = out.iter().filter_map(|l| labels.iter().position(|k| k == l)).collect();
         let dims = b.dims(x);
         let moved = Type::tensor(b.dtype(x), order.iter().map(|k| dims[*k]).collect::<Vec<_>>());

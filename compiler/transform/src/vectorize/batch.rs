@@ -186,6 +186,13 @@ impl Batch<'_> {
                 let args = vec![self.lift(i.args[0])];
                 self.emit(i, Op::Flip { axes: axes.iter().map(|a| a + 1).collect() }, args)
             }
+            Op::Shear { axis, spread } => {
+                let mut args = vec![self.lift(i.args[0])];
+                for s in &i.args[1..] {
+                    args.push(self.same(*s)?);
+                }
+                self.emit(i, Op::Shear { axis: axis + 1, spread: *spread }, args)
+            }
             Op::Concat { axis } => {
                 let args = i.args.iter().map(|a| self.lift(*a)).collect();
                 self.emit(i, Op::Concat { axis: axis + 1 }, args)
@@ -206,7 +213,13 @@ impl Batch<'_> {
                 let args = vec![self.lift(i.args[0])];
                 self.emit(i, Op::Sort { axis: axis + 1, descending: *descending }, args)
             }
-            Op::Contract { lhs, rhs, out } => self.contract(i, lhs, rhs, out),
+            Op::Contract { lhs, rhs, out } => {
+                self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Contract { lhs, rhs, out })
+            }
+            Op::Window { lhs, rhs, out, windows } => {
+                let windows = windows.clone();
+                self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Window { lhs, rhs, out, windows })
+            }
             Op::Slice { steps } => self.slice(i, steps),
             Op::UpdateSlice { steps, mode } => {
                 let mut args = vec![self.lift(i.args[0]), self.lift(i.args[1]), self.b.const_i64(0)];
@@ -282,8 +295,8 @@ impl Batch<'_> {
         Some(())
     }
 
-    fn contract(&mut self, i: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8]) -> Option<()> {
-        let label = lhs.iter().chain(rhs).max().map_or(0, |l| l + 1);
+    fn product(&mut self, i: &Inst, [lhs, rhs, out]: [&[u8]; 3], op: impl FnOnce([Vec<u8>; 3]) -> Op) -> Option<()> {
+        let label = lhs.iter().chain(rhs).chain(out).max().map_or(0, |l| l + 1);
         let side = |this: &mut Self, v: ValueId, labels: &[u8]| match this.same(v) {
             Some(v) => (v, labels.to_vec()),
             None => (this.lift(v), std::iter::once(label).chain(labels.iter().copied()).collect()),
@@ -291,7 +304,11 @@ impl Batch<'_> {
         let (x, lhs) = side(self, i.args[0], lhs);
         let (y, rhs) = side(self, i.args[1], rhs);
         let out = std::iter::once(label).chain(out.iter().copied()).collect();
-        self.emit(i, Op::Contract { lhs, rhs, out }, vec![x, y])
+        let mut args = vec![x, y];
+        for s in &i.args[2..] {
+            args.push(self.same(*s)?);
+        }
+        self.emit(i, op([lhs, rhs, out]), args)
     }
 
     /// All iterations are checked at once; the message is that of the first that fails.
@@ -399,6 +416,7 @@ fn harmless(block: &Block) -> bool {
             | Op::Permute { .. }
             | Op::Slice { .. }
             | Op::Flip { .. }
+            | Op::Shear { .. }
             | Op::Concat { .. }
             | Op::Reduce { .. }
             | Op::Gather => true,
@@ -412,6 +430,7 @@ fn harmless(block: &Block) -> bool {
             | Op::Sort { .. }
             | Op::Nonzero
             | Op::Contract { .. }
+            | Op::Window { .. }
             | Op::Scatter { .. }
             | Op::Random { .. }
             | Op::For

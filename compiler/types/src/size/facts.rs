@@ -164,7 +164,20 @@ impl Facts {
         }
         facts.retain(|f| f.as_const().is_none());
         let mut fuel = FUEL;
-        self.search(e, &facts, DEPTH, &mut fuel)
+        self.search(e, &facts, DEPTH, &mut fuel) || self.prove_quotient(e)
+    }
+
+    /// `a // b + c`: the quotient is at least 0 if `a` is, and at least -1 if `a + b` is.
+    fn prove_quotient(&self, e: &SizeExpr) -> bool {
+        e.terms().iter().any(|(m, c)| {
+            let ([(atom @ Atom::Div(a, b), 1)], 1) = (m.0.as_slice(), *c) else { return false };
+            let rest = e.sub(&SizeExpr::atom(atom.clone()));
+            if !self.positive(b) {
+                return false;
+            }
+            (self.prove(a) && self.prove(&rest))
+                || (self.prove(&a.add(b)) && self.prove(&rest.sub(&SizeExpr::constant(1))))
+        })
     }
 
     fn positive(&self, e: &SizeExpr) -> bool {

@@ -71,53 +71,7 @@ impl Checker<'_> {
                     }
                 }
             }
-            let axes = self.axes_of_pattern("einsum", side, &shape, x)?;
-            for (item, dims) in side.items.iter().zip(axes) {
-                match &item.kind {
-                    ItemKind::Rest => match &rest {
-                        None => rest = Some((dims, item.span)),
-                        Some((first, at)) => {
-                            let (first, at) = (first.clone(), *at);
-                            if self.unify_shape(&first, &dims).is_err() {
-                                let (a, b) = (self.show().shape(&first), self.show().shape(&dims));
-                                let d = self.wrong_pattern(
-                                    format!("`einsum`: `...` is {a} here and {b} there"),
-                                    item.span,
-                                    format!("stands for {b}"),
-                                );
-                                self.error(d.label(at, format!("stands for {a}")));
-                                return None;
-                            }
-                        }
-                    },
-                    ItemKind::Atom(Atom::Name(a)) => {
-                        let Some(Dim::Size(n)) = dims.first() else { return None };
-                        let n = self.zonk_size(n);
-                        match sizes.iter().find(|k| k.name == *a).map(|k| (k.size.clone(), k.span)) {
-                            None => sizes.push(Known { name: a.clone(), size: n, span: item.span }),
-                            Some((size, at)) => {
-                                if self.unify_size(&size, &n).is_err() {
-                                    let (p, q) = (self.show().size(&size), self.show().size(&n));
-                                    let mut d = self.wrong_pattern(
-                                        format!("`einsum`: axis `{a}` has size {p} in one operand and {q} in another"),
-                                        item.span,
-                                        format!("`{a}` is {q}"),
-                                    );
-                                    d = d
-                                        .label(at, format!("`{a}` is {p}"))
-                                        .label(x.span, format!("this is {}", self.show_ty(&x.ty)));
-                                    if self.facts.reduce(&size.sub(&n)).as_const().is_none() {
-                                        d = d.note(format!("cannot show that {p} == {q}"));
-                                    }
-                                    self.error(d);
-                                    return None;
-                                }
-                            }
-                        }
-                    }
-                    ItemKind::Atom(Atom::Size(_)) | ItemKind::Group(_) => return None,
-                }
-            }
+            self.axis_sizes("einsum", side, &shape, x, &mut sizes, &mut rest)?;
         }
         let mut dims: Shape = Vec::new();
         for item in &pattern.result.items {
@@ -167,5 +121,66 @@ impl Checker<'_> {
         }
         let (elem, _) = elem?;
         Some(mk(ExprKind::Builtin { op, args: operands }, Ty::Tensor(self.zonk_elem(elem), dims), span))
+    }
+
+    /// Compares the sizes of a tensor's axes with those of the same names before it, and adds the new ones.
+    pub(super) fn axis_sizes(
+        &mut self,
+        name: &str,
+        side: &Side,
+        shape: &Shape,
+        x: &Expr,
+        sizes: &mut Vec<Known>,
+        rest: &mut Option<(Shape, Span)>,
+    ) -> Option<()> {
+        let axes = self.axes_of_pattern(name, side, shape, x)?;
+        for (item, dims) in side.items.iter().zip(axes) {
+            match &item.kind {
+                ItemKind::Rest => match rest {
+                    None => *rest = Some((dims, item.span)),
+                    Some((first, at)) => {
+                        let (first, at) = (first.clone(), *at);
+                        if self.unify_shape(&first, &dims).is_err() {
+                            let (a, b) = (self.show().shape(&first), self.show().shape(&dims));
+                            let d = self.wrong_pattern(
+                                format!("`{name}`: `...` is {a} here and {b} there"),
+                                item.span,
+                                format!("stands for {b}"),
+                            );
+                            self.error(d.label(at, format!("stands for {a}")));
+                            return None;
+                        }
+                    }
+                },
+                ItemKind::Atom(Atom::Name(a)) => {
+                    let Some(Dim::Size(n)) = dims.first() else { return None };
+                    let n = self.zonk_size(n);
+                    match sizes.iter().find(|k| k.name == *a).map(|k| (k.size.clone(), k.span)) {
+                        None => sizes.push(Known { name: a.clone(), size: n, span: item.span }),
+                        Some((size, at)) => {
+                            if self.unify_size(&size, &n).is_err() {
+                                let (p, q) = (self.show().size(&size), self.show().size(&n));
+                                let mut d = self.wrong_pattern(
+                                    format!("`{name}`: axis `{a}` has size {p} in one operand and {q} in another"),
+                                    item.span,
+                                    format!("`{a}` is {q}"),
+                                );
+                                d = d
+                                    .label(at, format!("`{a}` is {p}"))
+                                    .label(x.span, format!("this is {}", self.show_ty(&x.ty)));
+                                if self.facts.reduce(&size.sub(&n)).as_const().is_none() {
+                                    d = d.note(format!("cannot show that {p} == {q}"));
+                                }
+                                self.error(d);
+                                return None;
+                            }
+                        }
+                    }
+                }
+                // what a window moves over has a size of its own
+                ItemKind::Atom(Atom::Size(_)) | ItemKind::Group(_) => {}
+            }
+        }
+        Some(())
     }
 }

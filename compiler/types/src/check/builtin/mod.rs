@@ -12,6 +12,7 @@ mod random;
 mod shape;
 mod text;
 mod tree;
+mod window;
 mod world;
 
 use tdl_ir::op::{BinaryOp, DtypeRule, UnaryOp};
@@ -123,6 +124,7 @@ const ROWS: &[Named] = rows! {
     "hvp" ("f", "wrt") 1 true later;
     "vmap" ("f", "in", "out") 1 true later;
     "einsum" ("pattern") 0 true later;
+    "window" ("T", "pattern") 0 true later;
     "rearrange" ("x") 0 true later;
     "reduce" ("x") 0 true later;
     "repeat" ("x") 0 true later;
@@ -190,6 +192,7 @@ impl Checker<'_> {
                     "vjp" => return self.vjp(args, span),
                     "jvp" => return self.jvp(args, span),
                     "einsum" => return self.einsum(args, span),
+                    "window" => return self.window(args, span),
                     "rearrange" | "reduce" | "repeat" => return self.einops(row.name, args, span),
                     "hvp" => return self.hvp(args, span),
                     "vmap" => return self.vmap(args, span),
