@@ -46,6 +46,50 @@ impl Machine<'_> {
         }
     }
 
+    /// Every place and every tap of a convolution.
+    fn windows(&mut self, f: &Frame<'_>, w: &Windows) -> Run<()> {
+        let [n, g, c, o] = w.counts.map(|k| self.int(f, k));
+        let steps = w.steps.map(|s| s.all().map(|k| self.int(f, k)));
+        let tensors = [w.x, w.w, w.y].map(|r| self.ptr(f, r));
+        let axis = |k: usize| steps.map(|s| s[k]);
+        let all =
+            |e: [i64; 3]| (0..e[0]).flat_map(move |i| (0..e[1]).flat_map(move |j| (0..e[2]).map(move |k| [i, j, k])));
+        let flat = |e: [i64; 3], i: [i64; 3]| (i[0] * e[1] + i[1]) * e[2] + i[2];
+        let size = |e: [i64; 3]| e.iter().product::<i64>();
+        let (whole, place, tap) = (axis(0), axis(1), axis(2));
+        let to = match w.result {
+            Role::X => (0, n * size(whole) * g * c),
+            Role::W => (1, g * size(tap) * c * o),
+            Role::Y => (2, n * size(place) * g * o),
+        };
+        let mut sums = vec![0.0; to.1 as usize];
+        for (p, t) in all(place).flat_map(|p| all(tap).map(move |t| (p, t))) {
+            let at = [0, 1, 2].map(|k| steps[k][3] * p[k] + steps[k][4] * t[k] - steps[k][5]);
+            if (0..3).any(|k| !(0..whole[k]).contains(&at[k])) {
+                continue;
+            }
+            let (fx, ft, fp) = (flat(whole, at), flat(tap, t), flat(place, p));
+            for (i, k) in (0..n).flat_map(|i| (0..g).map(move |k| (i, k))) {
+                for (a, b) in (0..c).flat_map(|a| (0..o).map(move |b| (a, b))) {
+                    let index = [
+                        ((i * size(whole) + fx) * g + k) * c + a,
+                        ((k * size(tap) + ft) * c + a) * o + b,
+                        ((i * size(place) + fp) * g + k) * o + b,
+                    ];
+                    let mut product = 1.0;
+                    for k in (0..3).filter(|k| *k != to.0) {
+                        product *= float(self.mem.load(tensors[k], index[k], w.dtype)?);
+                    }
+                    sums[index[to.0] as usize] += product;
+                }
+            }
+        }
+        for (i, sum) in sums.into_iter().enumerate() {
+            self.mem.store(tensors[to.0], i as i64, w.dtype, element::canonical(Scalar::float(sum), w.dtype))?;
+        }
+        Ok(())
+    }
+
     /// A stack's bytes are in one block, so that addresses stay valid.
     pub(super) fn runtime(&mut self, f: &mut Frame<'_>, call: &RuntimeCall) -> Run<()> {
         match call {
@@ -96,6 +140,7 @@ impl Machine<'_> {
                     self.mem.store(dst, i, *dtype, x)?;
                 }
             }
+            RuntimeCall::Windows(w) => self.windows(f, w)?,
             RuntimeCall::StackNew { dst } => {
                 self.stacks.push(Vec::new());
                 f.set(*dst, V::Stack(self.stacks.len() - 1));
