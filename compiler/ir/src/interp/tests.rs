@@ -300,7 +300,7 @@ fn failed_checks_stop_with_their_message() {
         "index 2 out of range for size 2",
     );
     fails(
-        "func @f(%p: str) {\n  %0: str = read_text %p\n}",
+        "func @f(%p: str) {\n  %0: f32[2] = load %p, names: [\"a\"]\n}",
         vec![Value::Str("no.txt".into())],
         RunErrorKind::Io,
         "cannot read `no.txt`: no such file",

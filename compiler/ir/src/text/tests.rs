@@ -121,14 +121,14 @@ fn every_other_op() {
   %17: i64, %18: f32[%17, %n, 8] = stack_tensor %16
   %19: i64, %20: i64[%19] = host entry_names, %6
   save %path, %x, %ids, names: ["a.b", "c"]
-  %22: f32[%n, 8] = load %path, names: ["x"]
-  %23: str = format "{}: {.3}", %n, %x
-  %24: f64 = clock
+  %21: f32[%n, 8] = load %path, names: ["x"]
+  %22: str = format "{}: {.3}", %n, %x
+  %23: f64 = clock
   progress %n, %n
   %"odd name": i64[%n] = iota
   %"3": f32[%n, 8] = stop_grad %x
-  %25: f32[%n, 8] = reshape %x
-  %26: f32[%n, 8] = barrier %x
+  %24: f32[%n, 8] = reshape %x
+  %25: f32[%n, 8] = barrier %x
   return %"odd name", %"3"
 }
 "#,

@@ -66,7 +66,7 @@ fn each_family_checks_its_shapes() {
     inst("%z: i64[2] = random_normal %n, %n", "%z (value 7) = random_normal: cannot draw i64");
     inst("print \"{}\", %n, %n", "print: 2 operands, not 1");
     inst("assert %n, user, \"no\"", "assert: the condition is i64, not bool");
-    inst("%z: str = read_text %s", "%z (value 7) = read_text: the path is f32, not str");
+    inst("%z: bool = exists %s", "%z (value 7) = exists: the path is f32, not str");
 }
 
 #[test]
