@@ -63,6 +63,17 @@ fn every_example_runs_in_both_ways() {
 }
 
 #[test]
+fn what_the_examples_test_holds() {
+    for device in ["cpu", "interp"] {
+        for example in programs(&root().join("examples")) {
+            let file = example.to_string_lossy().into_owned();
+            let out = output(&mut tdl(&["test", "--device", device, &file], &root()));
+            assert!(out.status.success(), "{file} ({device}): {}{}", stdout(&out), stderr(&out));
+        }
+    }
+}
+
+#[test]
 fn digits_reach_their_accuracy_with_several_seeds() {
     let example = root().join("examples/digits.tdl");
     for seed in ["0", "1", "2"] {

@@ -66,6 +66,7 @@ fn dce_drops_what_only_feeds_itself() {
 /// A loop whose results nobody needs: dropped if it surely ends.
 #[track_caller]
 fn unused_loop(start: &str, cond: &str, step: &str, dropped: bool) {
+    let step = step.replace("%a", "%d");
     let loops = format!(
         "
         %c: i64 = const 1
@@ -73,9 +74,9 @@ fn unused_loop(start: &str, cond: &str, step: &str, dropped: bool) {
         %i: i64, %y: f64 = while %a: i64 = {start}, %b: f64 = %x {{
           {cond}
           yield %go
-        }} do {{
+        }} do %d: i64, %e: f64 {{
           {step}
-          %s: f64 = sin %b
+          %s: f64 = sin %e
           yield %next, %s
         }}
         return %x
@@ -84,6 +85,7 @@ fn unused_loop(start: &str, cond: &str, step: &str, dropped: bool) {
     let signature = "%n: i64, %x: f64";
     let text = format!("func @f({signature}) {{{loops}}}\n");
     let mut module = tdl_ir::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    tdl_ir::verify(&module).unwrap_or_else(|e| panic!("{}\n{text}", e.message));
     let pass = PASSES.iter().find(|p| p.name == "dce").expect("a pass");
     module.funcs.iter_mut().for_each(pass.run);
     tdl_ir::verify(&module).unwrap_or_else(|e| panic!("{}", e.message));

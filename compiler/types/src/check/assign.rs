@@ -28,7 +28,7 @@ impl Checker<'_> {
                         Target::Tuple(_) | Target::Ignore => None,
                     })
                     .collect();
-                self.overlaps(&places);
+                self.same_targets(&places);
                 Some((Target::Tuple(targets), Ty::tuple(types)))
             }
             A::Placeholder => {

@@ -186,25 +186,37 @@ impl Checker<'_> {
 
     /// Two `mut` arguments of one call may not share anything.
     pub(super) fn overlaps(&mut self, places: &[Place]) {
-        for (i, a) in places.iter().enumerate() {
-            for b in &places[..i] {
-                if a.root == b.root && paths_meet(&a.path, &b.path) {
-                    let name = self.body.locals[a.root.index()].name.clone();
-                    self.error(
-                        Diagnostic::error(
-                            code::E0315,
-                            format!("`{name}` is passed twice to be changed"),
-                            a.span,
-                            "here again",
-                        )
-                        .label(b.span, "first here")
-                        .help("work on a copy of one of them, or merge the two parameters"),
-                    );
-                    return;
-                }
-            }
-        }
+        let Some((a, b)) = meeting(places) else { return };
+        let name = self.body.locals[a.root.index()].name.clone();
+        let text = format!("`{name}` is passed twice to be changed");
+        self.error(
+            Diagnostic::error(code::E0315, text, a.span, "here again")
+                .label(b.span, "first here")
+                .help("work on a copy of one of them, or merge the two parameters"),
+        );
     }
+
+    /// Two targets of one assignment may not be one place. Elements may: `(x[i], x[j]) = (x[j], x[i])` sets one after the
+    /// other.
+    pub(super) fn same_targets(&mut self, places: &[Place]) {
+        let whole = |p: &&Place| !p.path.iter().any(|s| matches!(s, Projection::Index(_)));
+        let places: Vec<Place> = places.iter().filter(whole).cloned().collect();
+        let Some((a, b)) = meeting(&places) else { return };
+        let name = self.body.locals[a.root.index()].name.clone();
+        let text = format!("`{name}` is set twice by one assignment");
+        self.error(
+            Diagnostic::error(code::E0315, text, a.span, "here again")
+                .label(b.span, "first here")
+                .help("write `_` where a value is not wanted"),
+        );
+    }
+}
+
+/// Two places that share something, the later one first.
+fn meeting(places: &[Place]) -> Option<(&Place, &Place)> {
+    places.iter().enumerate().find_map(|(i, a)| {
+        places[..i].iter().find(|b| a.root == b.root && paths_meet(&a.path, &b.path)).map(|b| (a, b))
+    })
 }
 
 fn paths_meet(a: &[Projection], b: &[Projection]) -> bool {

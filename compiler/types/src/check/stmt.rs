@@ -39,15 +39,24 @@ impl Checker<'_> {
         if matches!(e.kind, A::Return(_) | A::Break | A::Continue) {
             return self.flow(e);
         }
-        self.statement(|cx| match expected {
-            Some(t) => cx.check_as(e, t, what),
-            None => cx.expr(e, None),
-        })
+        match expected {
+            Some(t) => self.statement(|cx| cx.check_as(e, t, what)),
+            // its literals belong to the statement around: `if c { 0.0 } else { x }`
+            None => self.open_statement(|cx| cx.expr(e, None)),
+        }
     }
 
     /// Runs what belongs to one statement: its temporaries go before it, its literals get their dtypes after it.
     pub(super) fn statement(&mut self, f: impl FnOnce(&mut Self) -> Expr) -> Expr {
         let (elems, defaults) = (self.body.store.elems.len(), self.body.store.defaults.len());
+        let e = self.open_statement(f);
+        self.default_unknowns(elems, defaults);
+        self.run_later(false);
+        e
+    }
+
+    /// As [`Self::statement`], but its literals get their dtypes from what stands around it.
+    fn open_statement(&mut self, f: impl FnOnce(&mut Self) -> Expr) -> Expr {
         let start = self.body.opened.start_statement();
         let e = self.with_temps(f);
         self.body.opened.end_statement(start);
@@ -58,8 +67,6 @@ impl Checker<'_> {
             let t = e.ty.clone();
             self.mismatch(&t, &t, &why, e.span, "sizes");
         }
-        self.default_unknowns(elems, defaults);
-        self.run_later(false);
         e
     }
 

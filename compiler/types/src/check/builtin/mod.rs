@@ -398,9 +398,13 @@ impl Checker<'_> {
             _ => None,
         };
         let Some(k) = value else {
+            let help = match name {
+                "max" => "the larger one of two values is `maximum(a, b)`; an axis is for example `axis: -1`",
+                "min" => "the smaller one of two values is `minimum(a, b)`; an axis is for example `axis: -1`",
+                _ => "for example `axis: -1`, or `axis: (0, 1)`",
+            };
             self.error(
-                Diagnostic::error(code::E0406, "an axis is a written number", e.span, "not a literal")
-                    .help("for example `axis: -1`, or `axis: (0, 1)`"),
+                Diagnostic::error(code::E0406, "an axis is a written number", e.span, "not a literal").help(help),
             );
             return None;
         };
