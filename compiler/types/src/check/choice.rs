@@ -48,7 +48,12 @@ impl Checker<'_> {
         let before = Before { opens: self.body.opens.len(), locals: self.body.locals.len() };
         let facts = self.facts.mark();
         let opened = self.body.opened.clone();
+        let literals = (self.body.store.elems.len(), self.body.store.defaults.len());
         let then_block = self.apart(|cx| cx.block(then, if els.is_some() { expected } else { None }, what));
+        if els.is_none() {
+            // nothing more is known of a value that nobody takes
+            self.default_unknowns(literals.0, literals.1);
+        }
         self.facts.reset(facts.clone());
         let Some(els) = els else {
             let ty = self.block_type(&then_block, &Ty::unit());

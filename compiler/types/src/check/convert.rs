@@ -3,7 +3,7 @@
 use tdl_source::{Diagnostic, Span, code};
 
 use super::Checker;
-use super::errors::{error_expr, mk};
+use super::errors::{error_expr, fact_help, mk};
 use crate::ids::*;
 use crate::size::{SizeExpr, SizeVar};
 use crate::subst::Bindings;
@@ -174,7 +174,7 @@ impl Checker<'_> {
                     span,
                     "not shown to be at least 0",
                 )
-                .help(format!("add `where 0 <= {text}` to the function, or `assert 0 <= {text}` before"))
+                .help(fact_help(&format!("0 <= {text}")))
             };
             self.errors.push(d);
         }

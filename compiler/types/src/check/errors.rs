@@ -285,6 +285,16 @@ pub(super) fn writable(text: &str) -> Option<String> {
     (!unnamed).then_some(out)
 }
 
+/// How to say a fact about sizes that the compiler cannot show.
+pub(super) fn fact_help(fact: &str) -> String {
+    match writable(fact) {
+        Some(fact) => format!("add `where {fact}` to the function, or `assert {fact}` before"),
+        None => "name the sizes where the value is made: `let [n, k] x = …`, then `assert` it; or say its type there: \
+                 `… as some n. f32[n, 2]`"
+            .into(),
+    }
+}
+
 pub(super) fn has_error(t: &Ty) -> bool {
     match t {
         Ty::Error => true,

@@ -455,8 +455,12 @@ impl Checker<'_> {
             _ => {
                 let text = format!("a condition is a bool, got {}", self.show_ty(&t));
                 let mut d = Diagnostic::error(code::E0301, text, e.span, format!("this is {}", self.show_ty(&t)));
-                if matches!(t, Ty::Tensor(..)) {
-                    d = d.help(format!("compare it: `{} != 0`", self.quoted(e.span, true)));
+                if let Ty::Tensor(_, dims) = &t {
+                    let test = format!("{} != 0", self.quoted(e.span, true));
+                    d = d.help(match dims.is_empty() {
+                        true => format!("compare it: `{test}`"),
+                        false => format!("compare it: `any({test})` or `all({test})`"),
+                    });
                 }
                 self.error(d);
             }

@@ -30,8 +30,10 @@ impl Checker<'_> {
             other => {
                 let text = format!("{} cannot be indexed", self.show_ty(other));
                 let mut d = Diagnostic::error(code::E0308, text, base_span, format!("this is {}", self.show_ty(other)));
-                if let Ty::Tuple(_) = other {
-                    d = d.help("fields of a tuple are `t.0`, `t.1`");
+                match other {
+                    Ty::Tuple(_) => d = d.help("fields of a tuple are `t.0`, `t.1`"),
+                    Ty::Str => d = d.help("`utf8(s)` gives its bytes, `split(s, \" \")` its words"),
+                    _ => {}
                 }
                 self.error(d);
                 return error_expr(span);

@@ -95,6 +95,8 @@ impl Checker<'_> {
             d = d.help(help);
         } else if &*name.name == "self" {
             d = d.help("a method of an `impl` takes it as its first parameter: `fn f(self)`");
+        } else if let Some(m) = self.asts.iter().find(|m| m.name.rsplit('.').next() == Some(&*name.name)) {
+            d = d.help(format!("it is a module: `import {}` makes its name known", m.name));
         } else if let Some(near) = nearest(&name.name, known.iter().map(|n| &**n)) {
             d = d.fix(format!("did you mean `{near}`?"), name.span, near);
         } else if what == "size" {

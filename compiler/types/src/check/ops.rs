@@ -5,7 +5,7 @@ use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, BinaryOp, CompareOp, UnaryOp};
 
 use super::Checker;
-use super::errors::{error_expr, mk};
+use super::errors::{error_expr, fact_help, mk};
 use crate::size::SizeExpr;
 use crate::thir::{Expr, ExprKind};
 use crate::ty::{Dim, Dtype, DtypeBound, Elem, Shape, Ty};
@@ -325,8 +325,8 @@ impl Checker<'_> {
                         } else if known {
                             d.note(format!("shapes are compared from the last axis: {x} and {y} differ"))
                         } else {
-                            d.note(format!("cannot show that {x} == {y}"))
-                                .help(format!("add `where {x} == {y}` to the function, or `assert {x} == {y}` before"))
+                            let fact = format!("{x} == {y}");
+                            d.note(format!("cannot show that {fact}")).help(fact_help(&fact))
                         }
                     }
                     Trap::Spread => d.help("shapes with `..` must agree in it; give the other operand the same `..`"),
@@ -500,9 +500,7 @@ impl Checker<'_> {
             let (a, b) = (self.quoted(l.span, true), self.quoted(r.span, true));
             d = d.help(format!("the left side is transposed: `{a}.T @ {b}` fits"));
         } else if self.facts.reduce(&x.sub(&y)).as_const().is_none() {
-            d = d.help(format!(
-                "add `where {x_text} == {y_text}` to the function, or `assert {x_text} == {y_text}` before"
-            ));
+            d = d.help(fact_help(&format!("{x_text} == {y_text}")));
         }
         self.error(d);
     }

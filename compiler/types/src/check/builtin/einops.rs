@@ -8,7 +8,7 @@ use super::math::reduction;
 use super::pattern::{self, Atom, ItemKind, Pattern, Side};
 use crate::check::Checker;
 use crate::check::call::{ArgValue, Args, CallArg};
-use crate::check::errors::{error_expr, mk};
+use crate::check::errors::{error_expr, fact_help, mk};
 use crate::check::lower::count;
 use crate::size::SizeExpr;
 use crate::thir::{Axis, Builtin, Expr, ExprKind, Reduction};
@@ -319,9 +319,7 @@ impl Checker<'_> {
             }
         }
         if self.facts.reduce(&want.sub(have)).as_const().is_none() {
-            d = d
-                .note(format!("cannot show that {h} == {w}"))
-                .help(format!("add `where {h} == {w}`, or `assert {h} == {w}` before"));
+            d = d.note(format!("cannot show that {h} == {w}")).help(fact_help(&format!("{h} == {w}")));
         }
         self.error(d);
     }
@@ -337,11 +335,7 @@ impl Checker<'_> {
             format!("`{name}`: cannot show that {n_text} is a multiple of {b}, so `{one}` has no size")
         };
         let d = self.wrong_pattern(text, at, format!("the axis has size {n_text}"));
-        self.error(if decided {
-            d
-        } else {
-            d.help(format!("add `where {n_text} % {b} == 0`, or `assert {n_text} % {b} == 0` before"))
-        });
+        self.error(if decided { d } else { d.help(fact_help(&format!("{n_text} % {b} == 0"))) });
     }
 
     /// Which names may stand on one side alone.
