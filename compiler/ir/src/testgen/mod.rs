@@ -15,7 +15,8 @@ use crate::{Builder, Dim, Dtype, FuncId, Function, Module, Op, Scalar, Type, Una
 pub enum Kind {
     /// Anything; floats are `f32` or `f64`.
     Any,
-    /// One smooth `f64` scalar of float inputs: for gradients against finite differences.
+    /// One smooth `f64` scalar of float inputs, of ranks 0 to 4 and with extents 0 and 1 among them: for gradients against
+    /// finite differences.
     Smooth,
 }
 
@@ -122,21 +123,26 @@ impl<'r> Gen<'r> {
         let n = 3 + self.rng.below(4) as i64;
         let mut args = vec![Value::int(n)];
         let sym = Dim::Val(self.n);
-        let shapes: Vec<Vec<Dim>> = vec![
+        let mut shapes: Vec<Vec<Dim>> = vec![
             vec![sym],
             vec![sym, Dim::Const(4)],
             vec![Dim::Const(4), Dim::Const(3)],
             vec![],
             vec![Dim::Const(2), sym, Dim::Const(3)],
         ];
-        let keep = 2 + self.rng.below(4);
-        for (k, dims) in shapes.into_iter().take(keep).enumerate() {
+        shapes.truncate(2 + self.rng.below(4));
+        if self.kind == Kind::Smooth {
+            let [zero, one, two] = [0, 1, 2].map(Dim::Const);
+            let odd = [vec![one], vec![sym, one], vec![zero, Dim::Const(3)], vec![two, one, sym, two], vec![one, zero]];
+            shapes.extend(odd.into_iter().filter(|_| self.rng.chance(3)));
+        }
+        for (k, dims) in shapes.into_iter().enumerate() {
             let shape: Vec<usize> = dims.iter().map(|d| if let Dim::Const(c) = d { *c } else { n } as usize).collect();
             let numel = shape.iter().product::<usize>();
             let values: Vec<f64> = (0..numel).map(|_| 2.0 * self.rng.unit() - 1.0).collect();
             args.push(Tensor::from_floats(self.dtype, shape, values).into());
             let v = self.b.param(Type::tensor(self.dtype, dims));
-            self.b.name_value(v, ["x", "y", "w", "s", "z"][k]);
+            self.b.name_value(v, ["x", "y", "w", "s", "z"].get(k).unwrap_or(&"odd"));
             self.push(v, 1.0, true);
         }
         if self.kind == Kind::Any {
@@ -208,6 +214,14 @@ impl<'r> Gen<'r> {
         // Later values are likelier, so that programs are deep.
         let k = self.rng.below(all.len()).max(self.rng.below(all.len()));
         Some(self.pool[all[k]].clone())
+    }
+
+    /// More than any value's rank.
+    fn ranks(&self) -> usize {
+        match self.kind {
+            Kind::Any => 4,
+            Kind::Smooth => 5,
+        }
     }
 
     fn float(&mut self, ranks: std::ops::Range<usize>) -> Option<Entry> {

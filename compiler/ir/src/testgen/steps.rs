@@ -32,7 +32,7 @@ impl Gen<'_> {
     }
 
     fn unary(&mut self) -> Option<()> {
-        let x = self.float(0..4)?;
+        let x = self.float(0..self.ranks())?;
         let (v, b) = (x.v, x.bound);
         let one = self.b.full_like(1.0, v);
         let (op, arg, bound) = match self.rng.below(15) {
@@ -70,7 +70,7 @@ impl Gen<'_> {
     }
 
     fn binary(&mut self) -> Option<()> {
-        let x = self.float(0..4)?;
+        let x = self.float(0..self.ranks())?;
         let y = self.partner(&x);
         let (v, bound) = match self.rng.below(6) {
             0 => (self.b.add(x.v, y.v), x.bound + y.bound),
@@ -117,7 +117,7 @@ impl Gen<'_> {
     }
 
     fn select(&mut self) -> Option<()> {
-        let x = self.float(0..4)?;
+        let x = self.float(0..self.ranks())?;
         let y = self.partner(&x);
         let c = self.mask(x.ty.dims());
         let v = self.b.select(c, x.v, y.v);
@@ -126,12 +126,12 @@ impl Gen<'_> {
     }
 
     fn movement(&mut self) -> Option<()> {
-        let x = self.float(0..4)?;
+        let x = self.float(0..self.ranks())?;
         let dims = x.ty.dims().to_vec();
         let rank = dims.len();
         let axis = self.rng.below(rank);
         let v = match self.rng.below(7) {
-            0 if rank < 3 => {
+            0 if rank + 1 < self.ranks() => {
                 let at = self.rng.below(rank + 1);
                 let extent = [Dim::Const(1), Dim::Const(3), Dim::Const(4), Dim::Val(self.n)][self.rng.below(4)];
                 let mut wide = dims;
@@ -164,11 +164,12 @@ impl Gen<'_> {
                 self.push(v, bound, x.exact && y.exact);
                 return Some(());
             }
-            _ if rank < 3 => {
+            _ if rank + 1 < self.ranks() => {
                 let mut wide = dims;
                 wide.push(Dim::Const(2));
                 self.b.expand(x.v, vec![rank], &wide)
             }
+            _ if dims[axis] == Dim::Const(0) => self.b.sum(x.v, vec![axis]),
             _ => self.b.reduce(ReduceOp::Max, x.v, vec![axis]),
         };
         self.push_float(v, 2.0 * x.bound);
@@ -197,7 +198,7 @@ impl Gen<'_> {
     }
 
     fn reduce(&mut self) -> Option<()> {
-        let x = self.float(1..4)?;
+        let x = self.float(1..self.ranks())?;
         let axes: Vec<usize> = (0..x.ty.rank()).filter(|_| self.rng.chance(2)).collect();
         let axes = if axes.is_empty() { vec![x.ty.rank() - 1] } else { axes };
         if self.kind == Kind::Any && self.rng.chance(3) {
@@ -266,7 +267,7 @@ impl Gen<'_> {
     }
 
     fn update(&mut self) -> Option<()> {
-        let x = self.float(1..4)?;
+        let x = self.float(1..self.ranks())?;
         let axis = self.rng.below(x.ty.rank());
         let u = self.slice(&x, axis);
         let u = self.b.unary(UnaryOp::Cos, u);
@@ -322,7 +323,7 @@ impl Gen<'_> {
         if self.depth > 1 {
             return None;
         }
-        let x = self.float(0..4)?;
+        let x = self.float(0..self.ranks())?;
         let c = self.condition();
         self.b.begin_region();
         let yes = self.nested(&x.ty);
@@ -339,7 +340,7 @@ impl Gen<'_> {
         if self.depth > 1 {
             return None;
         }
-        let x = self.float(0..4)?;
+        let x = self.float(0..self.ranks())?;
         let trips = if self.rng.chance(2) { self.n } else { self.int(2) };
         let before = self.pool.len();
         self.b.begin_region();
@@ -362,7 +363,7 @@ impl Gen<'_> {
         if self.depth > 1 {
             return None;
         }
-        let x = self.float(0..4)?;
+        let x = self.float(0..self.ranks())?;
         let count = Type::scalar(Dtype::I64);
         let (zero, one) = (self.int(0), self.int(1));
         self.b.begin_region();

@@ -5,7 +5,7 @@ use tdl_ir::{BinaryOp, ReduceOp, ScanOp, UnaryOp};
 
 use crate::support::{check, f64s};
 
-const SHAPES: &[&[usize]] = &[&[], &[1], &[5], &[0], &[2, 3], &[2, 1, 3], &[2, 0, 3]];
+const SHAPES: &[&[usize]] = &[&[], &[1], &[5], &[0], &[2, 3], &[2, 1, 3], &[2, 0, 3], &[2, 1, 2, 3]];
 
 fn ty(shape: &[usize]) -> String {
     let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
@@ -99,6 +99,7 @@ fn reductions() {
             (&[2, 3], &[0, 1], &[]),
             (&[2, 3, 2], &[1], &[2, 2]),
             (&[2, 3, 2], &[0, 2], &[3]),
+            (&[2, 1, 3, 2], &[1, 3], &[2, 3]),
             (&[3, 1], &[1], &[3]),
             (&[0, 2], &[1], &[0]),
         ] {
@@ -110,7 +111,8 @@ fn reductions() {
 #[test]
 fn scans() {
     for op in ScanOp::ALL {
-        for (shape, axis) in [(&[4][..], 0), (&[2, 3], 0), (&[2, 3], 1), (&[0, 2], 0), (&[1, 3], 0)] {
+        for (shape, axis) in [(&[4][..], 0), (&[2, 3], 0), (&[2, 3], 1), (&[0, 2], 0), (&[1, 3], 0), (&[2, 1, 3, 2], 2)]
+        {
             for reverse in ["", ", reverse"] {
                 let line = format!("{} %x, axis: {axis}{reverse}", op.def().name);
                 both_orders(&line, &["x"], shape, &ty(shape), &[(-0.8, 0.9)]);

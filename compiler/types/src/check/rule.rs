@@ -61,6 +61,12 @@ impl Checker<'_> {
             A::Name(name) => match self.def_of(&name.name) {
                 Some(Def::Fn(id)) => Some(id),
                 Some(_) => None,
+                None if super::builtin::find(&name.name).is_some() => {
+                    let text = format!("`{}` is built in and has its derivative", name.name);
+                    let d = Diagnostic::error(code::E0505, text, value.span, "no rule for this");
+                    self.error(d.help("write a function that calls it, and a rule for that one"));
+                    return None;
+                }
                 None => {
                     self.unknown_name(name, "function");
                     return None;
@@ -92,29 +98,38 @@ impl Checker<'_> {
         let name = def.name.clone();
         let has_fn = |t: &Ty| matches!(t, Ty::Fn(_));
         let why = if def.module != self.module {
-            Some("is another module's: a rule stands in the module of its function")
+            Some(("is another module's", "a rule stands in the module of its function"))
         } else if target == rule {
-            Some("cannot be its own rule")
+            Some(("cannot be its own rule", "write the rule as another function"))
         } else if def.io {
-            Some("is an `io fn`, which is not differentiated")
+            Some(("is an `io fn`, which is not differentiated", "give what is pure a function, and a rule, of its own"))
         } else if def.params.iter().any(|p| p.mutable) {
-            Some("changes a `mut` parameter")
+            Some((
+                "changes a `mut` parameter",
+                "give the rule to a pure function of the old value that returns the new one, and assign its result",
+            ))
         } else if def.params.iter().any(|p| has_fn(&p.ty))
             || has_fn(&def.result)
             || def.generics.iter().any(|g| matches!(self.program.generics[g.index()].kind, Kind::Fn(_)))
         {
-            Some("takes or gives a function")
+            Some((
+                "takes or gives a function, whose captured values the rule could not reach",
+                "give the rule to a function of values, which this one calls",
+            ))
         } else if matches!(def.result, Ty::Exists(..)) || def.params.iter().any(|p| matches!(p.ty, Ty::Exists(..))) {
-            Some("has sizes that are known only at run time")
+            Some((
+                "has sizes that are known only at run time",
+                "name the sizes of the parameters in brackets; a result's must follow from them",
+            ))
         } else if def.vjp.is_some() {
-            Some("has a rule already")
+            Some(("has a rule already", "remove one of the two"))
         } else {
             None
         };
-        if let Some(why) = why {
+        if let Some((why, help)) = why {
             let d = Diagnostic::error(code::E0505, format!("`{name}` {why}"), value.span, "no rule for this");
             let at = self.program.fns[target.index()].name_span;
-            self.error(d.label(at, "this function"));
+            self.error(d.label(at, "this function").help(help));
             return None;
         }
         Some((target, tested))

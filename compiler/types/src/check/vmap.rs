@@ -200,7 +200,14 @@ impl Checker<'_> {
                     Ok(()) => true,
                     Err(why) => {
                         let what = format!("one lane of argument `{}`", m.params[k].name);
+                        let before = self.errors.len();
                         self.mismatch(&inner, &taken, &why, m.func, &what);
+                        if before < self.errors.len()
+                            && let Some(d) = self.errors.pop()
+                        {
+                            let d = self.axes_of(&m).into_iter().fold(d, Diagnostic::note);
+                            self.errors.push(d);
+                        }
                         false
                     }
                 })
@@ -248,34 +255,33 @@ impl Checker<'_> {
         };
         for s in sizes {
             if self.unify_size(&m.lanes, &s).is_err() {
-                let mut d = Diagnostic::error(
-                    code::E0401,
-                    "the arguments of `vmap` have different numbers of lanes",
-                    m.span,
-                    "mapped here",
-                );
-                for p in &m.params {
-                    let t = self.zonk(&p.outer);
-                    let shown = self.show_ty(&t);
-                    let mut own = Vec::new();
-                    let line = match p.axis {
-                        None => format!("`{}`: {shown}, not mapped", p.name),
-                        Some(axis) => match self.without_axis(&t, axis, &mut own) {
-                            Ok(_) => {
-                                let size = own.first().map(|s| self.show().size(&self.zonk_size(s)));
-                                let size = size.unwrap_or_default();
-                                format!("`{}`: axis {} of {shown} is {size}", p.name, axis_name(axis))
-                            }
-                            Err(_) => format!("`{}`: {shown}", p.name),
-                        },
-                    };
-                    d = d.note(line);
-                }
+                let text = "the arguments of `vmap` have different numbers of lanes";
+                let d = Diagnostic::error(code::E0401, text, m.span, "mapped here");
+                let d = self.axes_of(m).into_iter().fold(d, Diagnostic::note);
                 self.error(d);
                 return None;
             }
         }
         Some(taken)
+    }
+
+    /// Each argument's axis and its size, for messages.
+    fn axes_of(&self, m: &Mapping) -> Vec<String> {
+        let line = |p: &Param| {
+            let t = self.zonk(&p.outer);
+            let shown = self.show_ty(&t);
+            let Some(axis) = p.axis else { return format!("`{}`: {shown}, not mapped", p.name) };
+            let mut own = Vec::new();
+            match self.without_axis(&t, axis, &mut own) {
+                Ok(_) => {
+                    let size = own.first().map(|s| self.show().size(&self.zonk_size(s))).unwrap_or_default();
+                    format!("`{}`: axis {} of {shown} is {size}", p.name, axis_name(axis))
+                }
+                Err(_) => format!("`{}`: {shown}", p.name),
+            }
+        };
+        let known = |p: &&Param| !matches!(self.zonk(&p.outer), Ty::Infer(_));
+        m.params.iter().filter(known).map(line).collect()
     }
 
     fn without_axis(&self, t: &Ty, axis: Axis, sizes: &mut Vec<SizeExpr>) -> Result<Ty, String> {
