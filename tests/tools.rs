@@ -161,6 +161,22 @@ fn every_module_of_the_standard_library_passes_its_tests() {
     }
 }
 
+#[test]
+fn tests_may_expect_that_something_has_no_derivative() {
+    let (dir, file) = with(
+        "fn f(x: f32) -> f32 = f32(i64(x)) * x
+test \"none\" expect error E0504 { assert grad(f)(2.5) > 0.0 }
+test \"there is one\" expect error E0504 { assert grad(|x: f32| x * x)(2.5) > 0.0 }
+",
+    );
+    assert_eq!(code(&run(&["check", &file], dir.path())), 0);
+    let text = stdout(&run(&["test", &file], dir.path()));
+    has(
+        &text,
+        &["test none ... ok", "test there is one ... FAILED", "the compiler finds nothing wrong", "1 passed, 1 failed"],
+    );
+}
+
 // --- properties
 
 #[test]

@@ -233,7 +233,7 @@ impl Session {
         if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
     }
 
-    fn differentiate_all(&mut self, program: &thir::Program, root: &Roots) -> Result<(), Failure> {
+    pub(crate) fn differentiate_all(&mut self, program: &thir::Program, root: &Roots) -> Result<(), Failure> {
         let module = self.elaborate(program, root)?.module;
         self.timings.time("grad", || tdl_transform::check(&module)).map_err(failed)
     }

@@ -61,6 +61,10 @@ impl Linearizer<'_> {
         for (old, new) in i.results.iter().zip(&results) {
             self.b.copy_name(self.from.value(*old), *new);
         }
+        let kept = plans.iter().flat_map(|plan| plan.kept().map(|v| plan.name(v)));
+        for (name, v) in kept.zip(&results[n..]) {
+            self.b.name_value(*v, name);
+        }
         let mut sides = Vec::new();
         for (mut scope, plan) in scopes.into_iter().zip(plans) {
             scope.tape.visit(&mut |v| *v = names.get(*v));

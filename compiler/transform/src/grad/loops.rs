@@ -164,6 +164,7 @@ impl Linearizer<'_> {
             let ty = self.b.ty(v).clone();
             let lead =
                 ty.dims().iter().rposition(|d| matches!(d, Dim::Val(v) if region.contains(v))).map_or(0, |k| k + 1);
+            let first = extras.len();
             if lead > 0 {
                 let base = self.keep_ragged(v, &ty, lead, extras, &mut inits);
                 self.keep_row(base, index, trips, extras, &mut inits);
@@ -171,6 +172,9 @@ impl Linearizer<'_> {
             } else {
                 self.keep_row(v, index, trips, extras, &mut inits);
                 exits.push(if trips.is_some() { Exit::Rows } else { Exit::Stack });
+            }
+            for extra in &extras[first..] {
+                self.b.name_value(extra.param, plan.name(v));
             }
         }
         let added = self.b.end_region(Vec::new());
@@ -269,7 +273,12 @@ impl Linearizer<'_> {
         for (old, new) in i.results.iter().zip(&results) {
             self.b.copy_name(self.from.value(*old), *new);
         }
-        results.split_off(i.results.len())
+        let added = results.split_off(i.results.len());
+        for (extra, v) in extras.iter().zip(&added) {
+            let data = self.b.value(extra.param).clone();
+            self.b.copy_name(&data, *v);
+        }
+        added
     }
 
     /// How the linear loop gets at what was kept. `added` are the final values of all extras.

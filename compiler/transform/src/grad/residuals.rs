@@ -10,6 +10,8 @@ use super::tape::{Replay, Tape};
 /// What is kept, and what else happens before the linear part, in order. Kept values stand as [`Item::Keep`].
 pub(super) struct Plan {
     pub items: Vec<Item>,
+    /// What the kept values are called where they are kept: `z.kept.product` is `z`, for the derivative of a product.
+    names: FxHashMap<ValueId, String>,
 }
 
 pub(super) enum Item {
@@ -18,6 +20,10 @@ pub(super) enum Item {
 }
 
 impl Plan {
+    pub fn name(&self, v: ValueId) -> &str {
+        self.names.get(&v).map_or("kept", String::as_str)
+    }
+
     pub fn kept(&self) -> impl Iterator<Item = ValueId> {
         self.items.iter().filter_map(|i| match i {
             Item::Keep(v) => Some(*v),
@@ -57,6 +63,8 @@ pub(super) fn plan(b: &Builder, block: &Block, site: &Site, tape: &mut Tape) -> 
             needed.push(*v);
         }
     });
+    let mut purposes = FxHashMap::default();
+    tape.purposes(&mut purposes);
     let (stored, done) = (FxHashSet::default(), FxHashSet::default());
     let mut p = Planner { b, site, region, defs: definitions(block), stored, done };
     p.stored = p.cut(&needed);
@@ -65,7 +73,7 @@ pub(super) fn plan(b: &Builder, block: &Block, site: &Site, tape: &mut Tape) -> 
         for v in &needed {
             p.need(*v, &mut items);
         }
-        let plan = Plan { items };
+        let mut plan = Plan { items, names: FxHashMap::default() };
         let kept: FxHashSet<ValueId> = plan.kept().collect();
         let extents = plan.kept().flat_map(|v| b.ty(v).dims()).filter_map(|d| match d {
             Dim::Val(v) => Some(*v),
@@ -73,11 +81,23 @@ pub(super) fn plan(b: &Builder, block: &Block, site: &Site, tape: &mut Tape) -> 
         });
         let missing: Vec<ValueId> = extents.filter(|v| p.region.contains(v) && !kept.contains(v)).collect();
         if !site.typed || missing.is_empty() {
+            plan.names = kept.iter().map(|v| (*v, name(b, block, *v, purposes.get(v).copied()))).collect();
             return plan;
         }
         p.stored.extend(missing);
         p.done.clear();
     }
+}
+
+/// What a kept value is and why: values without a name are called by their operation.
+fn name(b: &Builder, block: &Block, v: ValueId, purpose: Option<&'static str>) -> String {
+    let op = || block.insts.iter().find(|i| i.results.contains(&v)).map_or("value".into(), |i| i.op.name().to_string());
+    let what = b.value(v).name.as_ref().map_or_else(op, |n| n.to_string());
+    // kept by a loop inside already
+    if what.contains(".kept.") {
+        return what;
+    }
+    format!("{what}.kept.{}", purpose.unwrap_or("recomputing"))
 }
 
 /// Instructions that may be repeated, by their result.

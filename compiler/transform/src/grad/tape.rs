@@ -3,8 +3,8 @@
 //! A step's coefficients are primal values. A tape belongs to a block: inside a branch or loop its coefficients first are
 //! values of that region; whoever leaves the region renames them to what carries them out ([`Tape::rename`]).
 
+use rustc_hash::FxHashMap;
 use tdl_ir::{Dim, FuncId, Type, Update, ValueId, Window};
-use tdl_source::Span;
 
 /// A tangent variable: an index into [`Tape::types`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -187,6 +187,33 @@ impl Tape {
         }
     }
 
+    /// What the steps read primal values for, in a word each.
+    pub fn purposes(&mut self, out: &mut FxHashMap<ValueId, &'static str>) {
+        for step in &mut self.steps {
+            let word = step.kind.word();
+            match &mut step.kind {
+                Kind::If { cond, then, els } => {
+                    out.entry(*cond).or_insert(word);
+                    for side in [then, els] {
+                        side.tape.purposes(out);
+                        side.replay
+                            .iter_mut()
+                            .for_each(|r| r.visit(&mut |v| _ = out.entry(*v).or_insert("recomputing")));
+                    }
+                }
+                Kind::For(l) => {
+                    out.entry(l.trips).or_insert(word);
+                    l.body.purposes(out);
+                    l.replay.iter_mut().for_each(|r| r.visit(&mut |v| _ = out.entry(*v).or_insert("recomputing")));
+                }
+                kind => kind.visit(&mut |v| _ = out.entry(*v).or_insert(word)),
+            }
+        }
+        for ty in &mut self.types {
+            visit_type(ty, &mut |v| _ = out.entry(*v).or_insert("shape"));
+        }
+    }
+
     /// Drops steps that reach no output.
     pub fn prune(&mut self) {
         let mut live = vec![false; self.types.len()];
@@ -218,6 +245,23 @@ fn visit_type(ty: &mut Type, f: &mut dyn FnMut(&mut ValueId)) {
 }
 
 impl Kind {
+    /// The derivative's part that reads primal values here.
+    fn word(&self) -> &'static str {
+        match self {
+            Kind::Add | Kind::Sub | Kind::Neg | Kind::Convert | Kind::Flip(_) | Kind::Permute(_) => "sum",
+            Kind::Expand(_) | Kind::Reshape | Kind::Sum(_) | Kind::CumSum { .. } | Kind::Concat(..) => "shape",
+            Kind::Scale(_) => "factor",
+            Kind::Select(_) => "choice",
+            Kind::Slice { .. } | Kind::UpdateSlice { .. } | Kind::Push { .. } => "position",
+            Kind::Gather(_) | Kind::Scatter { .. } => "index",
+            Kind::Contract { .. } => "product",
+            Kind::If { .. } => "branch",
+            Kind::For(_) => "trips",
+            Kind::Custom { .. } => "rule",
+            Kind::Remat { .. } => "recomputing",
+        }
+    }
+
     fn visit(&mut self, f: &mut dyn FnMut(&mut ValueId)) {
         match self {
             Kind::Add

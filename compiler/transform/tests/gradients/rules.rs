@@ -238,6 +238,24 @@ fn shares_at_ties() {
 
 /// Arrays that grow in a loop are not kept whole for each iteration, also where a branch reads them.
 #[test]
+fn what_is_kept_is_named_after_its_value_and_what_needs_it() {
+    let text = r#"func @f(%x: f64[3], %w: f64[3, 3], %n: i64) {
+  %y: f64[3] = for %i < %n, %h: f64[3] = %x {
+    %z: f64[3] = contract %h, %w, "a,ab->b"
+    %a: f64[3] = tanh %z
+    yield %a
+  }
+  return %y
+}"#;
+    let args = vec![seeds(&[3], 1), seeds(&[3, 3], 2), Value::int(4)];
+    check(text, args.clone(), &[0, 1]);
+    let text = tdl_ir::print(&derived(&case(text, args, &[0, 1]), true));
+    for name in ["%h.kept.product", ".kept.factor"] {
+        assert!(text.contains(name), "no {name} in {text}");
+    }
+}
+
+#[test]
 fn arrays_that_are_updated_in_place_are_not_kept() {
     let text = r#"func @f(%x: f64[50], %n: i64) {
   %y: f64[50] = for %i < %n, %b: f64[50] = %x {
