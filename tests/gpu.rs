@@ -6,7 +6,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{expect, name, output, programs, root, stderr, stdout, tdl};
@@ -21,6 +21,9 @@ fn main() {
         Trial::test("tests_and_properties", tests_and_properties),
         Trial::test("benchmarks", benchmarks),
         Trial::test("out_of_memory", out_of_memory),
+        Trial::test("no_driver", no_driver),
+        Trial::test("what_is_asked_of_a_driver", what_is_asked_of_a_driver),
+        Trial::test("a_driver_that_fails", a_driver_that_fails),
     ];
     match ptxas() {
         Some(ptxas) => {
@@ -63,7 +66,7 @@ fn with(text: &str) -> Result<tempfile::TempDir, Failed> {
 fn a_binary_has_no_simulated_gpu() -> Result<(), Failed> {
     let dir = with("fn main() { print(1) }\n")?;
     let out = output(&mut tdl(&["build", "--device", "sim", "a.tdl"], dir.path()));
-    expect(out.status.code() == Some(1) && stderr(&out).contains("error[E0603]"), stderr(&out))?;
+    expect(out.status.code() == Some(1) && stderr(&out).starts_with("error[E0603]"), stderr(&out))?;
     expect(!dir.path().join("a").exists(), "a binary was written")
 }
 
@@ -81,6 +84,71 @@ fn ptx_has_the_kernels() -> Result<(), Failed> {
     expect(text.matches(".visible .entry k").count() >= 2, &text)?;
     for part in [".target sm_80", "bar.sync", "ld.shared.f32", "fma.rn.f32", "%ctaid.x"] {
         expect(text.contains(part), format!("no {part} in\n{text}"))?;
+    }
+    Ok(())
+}
+
+/// On a machine with a driver the program runs.
+fn no_driver() -> Result<(), Failed> {
+    let dir = with("fn main() { print(sum(ones(f32[3]))) }\ntest \"t\" { assert sum(ones(f32[3])) == 3.0 }\n")?;
+    let out = output(&mut tdl(&["run", "--device", "cuda", "a.tdl"], dir.path()));
+    if out.status.success() {
+        return expect(stdout(&out) == "3.0\n", stdout(&out));
+    }
+    let tested = output(&mut tdl(&["test", "--device", "cuda", "a.tdl"], dir.path()));
+    for out in [out, tested] {
+        expect(out.status.code() == Some(1) && out.stdout.is_empty(), format!("{}{}", stdout(&out), stderr(&out)))?;
+        expect(stderr(&out).starts_with("error[E0604]: cannot run on a GPU: "), stderr(&out))?;
+    }
+    Ok(())
+}
+
+/// A folder with one program, one kernel, and a driver that knows it.
+fn with_driver() -> Result<tempfile::TempDir, Failed> {
+    let dir = with("fn main(n: i64 = 3) {\n  print(f32(arange(i64[n])) * 2.0)\n}\n")?;
+    let source = root().join("tests/data/fake_cuda.c");
+    let library = dir.path().join("libcuda.so");
+    let done = output(Command::new("cc").args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(source));
+    expect(done.status.success(), stderr(&done))?;
+    Ok(dir)
+}
+
+/// Runs the program on that driver, of which `fails` fails.
+fn on_driver(dir: &Path, fails: &str, args: &[&str]) -> Output {
+    let all = [&["run", "--device", "cuda", "a.tdl"], args].concat();
+    let mut command = tdl(&all, dir);
+    output(command.env("LD_LIBRARY_PATH", dir).env("FAKE_CUDA", fails))
+}
+
+fn what_is_asked_of_a_driver() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    for (n, printed, steps) in [
+        ("3", "[0. 2. 4.] : f32[3]\n", "1 blocks of 256 threads, 3 steps\n"),
+        ("257", "", "2 blocks of 256 threads, 257 steps\n"),
+        ("100000", "", "64 blocks of 256 threads, 100000 steps\n"),
+        ("0", "[] : f32[0]\n", ""),
+    ] {
+        let out = on_driver(dir.path(), "", &["--", "--n", n]);
+        expect(out.status.success() && stderr(&out) == steps, format!("{}{}", stdout(&out), stderr(&out)))?;
+        expect(printed.is_empty() || stdout(&out) == printed, stdout(&out))?;
+    }
+    Ok(())
+}
+
+fn a_driver_that_fails() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    for (fails, message) in [
+        ("init", "error[E0604]: cannot run on a GPU: the GPU's driver says: no device\n"),
+        ("old", "error[E0604]: cannot run on this GPU: its instructions are of version 6.0\n"),
+        ("memory", "error[E0705]: out of memory: a tensor of 12 bytes was asked for\n"),
+        ("module", "error[E0709]: the GPU's driver says: another error\n"),
+        ("launch", "error[E0709]: kernel map.convert_mul.k0: the GPU's driver says: the launch failed\n"),
+    ] {
+        let out = on_driver(dir.path(), fails, &[]);
+        expect(
+            out.status.code() == Some(1) && stderr(&out).starts_with(message),
+            format!("{fails}: {}", stderr(&out)),
+        )?;
     }
     Ok(())
 }

@@ -16,14 +16,19 @@ use support::{compare, expect, name, output, programs, root, stderr, stdout, tdl
 fn main() {
     let dir = root().join("tests/run");
     let mut trials = Vec::new();
+    let mut ways = vec![
+        ("interpreter", interpreter as fn(&Path, &Path, &[String]) -> Output),
+        ("jit", jit),
+        ("cached", jit),
+        ("binary", binary),
+        ("sim", sim),
+    ];
+    // on a machine with a GPU
+    if std::env::var_os("TDL_TEST_CUDA").is_some() {
+        ways.push(("cuda", cuda));
+    }
     for path in programs(&dir) {
-        for (way, run) in [
-            ("interpreter", interpreter as fn(&Path, &Path, &[String]) -> Output),
-            ("jit", jit),
-            ("cached", jit),
-            ("binary", binary),
-            ("sim", sim),
-        ] {
+        for (way, run) in ways.clone() {
             let (path, dir) = (path.clone(), dir.clone());
             trials.push(Trial::test(format!("{}::{way}", name(&path)), move || check(&path, &dir, run)));
         }
@@ -76,6 +81,10 @@ fn apart(command: &mut Command) -> Output {
 
 fn sim(path: &Path, dir: &Path, args: &[String]) -> Output {
     output(&mut tdl(&with(vec!["run", "--device", "sim", &file(path)], args), dir))
+}
+
+fn cuda(path: &Path, dir: &Path, args: &[String]) -> Output {
+    output(&mut tdl(&with(vec!["run", "--device", "cuda", &file(path)], args), dir))
 }
 
 fn binary(path: &Path, dir: &Path, args: &[String]) -> Output {

@@ -5,6 +5,8 @@
 
 pub mod abi;
 mod context;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
 mod draw;
 pub mod files;

@@ -47,7 +47,7 @@ impl Default for Memory {
 /// Four classes to a power of two: at most a quarter is wasted.
 const CLASSES: usize = 4 * 58;
 
-fn class_of(bytes: usize) -> Option<usize> {
+pub(crate) fn class_of(bytes: usize) -> Option<usize> {
     let bytes = bytes.max(64);
     let log = bytes.ilog2() as usize;
     let quarter = 1usize << (log - 2);
@@ -56,7 +56,7 @@ fn class_of(bytes: usize) -> Option<usize> {
     (class < CLASSES && bytes < 1 << 56).then_some(class)
 }
 
-fn class_bytes(class: usize) -> usize {
+pub(crate) fn class_bytes(class: usize) -> usize {
     let log = 6 + class / 4;
     (1 << log) + (class % 4) * (1 << (log - 2))
 }

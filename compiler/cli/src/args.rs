@@ -118,6 +118,8 @@ pub enum Device {
     Interp,
     /// A simulated GPU: slow, finds races in the kernels that the compiler makes
     Sim,
+    /// An NVIDIA GPU; CUDA_VISIBLE_DEVICES says which
+    Cuda,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -46,6 +46,7 @@ fn options(common: &Common) -> Options {
             args::Device::Cpu => Device::Cpu,
             args::Device::Interp => Device::Interp,
             args::Device::Sim => Device::Sim,
+            args::Device::Cuda => Device::Cuda,
         },
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: style(common).color,

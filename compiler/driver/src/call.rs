@@ -73,7 +73,7 @@ impl Session {
     /// Compiles a flat module for this session's device.
     pub(crate) fn callable(&mut self, module: Module) -> Result<Callable, Failure> {
         let native = match self.options.device {
-            Device::Cpu | Device::Sim => Some(self.load(&module)?),
+            Device::Cpu | Device::Sim | Device::Cuda => Some(self.load(&module)?),
             Device::Interp => None,
         };
         Ok(Callable { module, native })
@@ -110,7 +110,9 @@ impl Session {
         let address = jit.symbol(&symbol(&func.name))?;
         let threads = self.options.threads.unwrap_or_else(tdl_runtime::start::cores);
         let mut ctx = Ctx::new(threads, prints.output());
-        self.options.device.attach(&mut ctx);
+        if let Some(d) = self.open_device()? {
+            ctx.attach(d);
+        }
         let slots = slots(&mut ctx, &args)?;
         let mut results = vec![0u64; result_slots(func)];
         watch(&ctx.interrupt);
@@ -164,7 +166,9 @@ impl Session {
         let address = function(jit.symbol(&symbol(&func.name))?);
         let threads = self.options.threads.unwrap_or_else(tdl_runtime::start::cores);
         let mut ctx = Ctx::new(threads, Prints::Kept.output());
-        self.options.device.attach(&mut ctx);
+        if let Some(d) = self.open_device()? {
+            ctx.attach(d);
+        }
         let mut slots = slots(&mut ctx, args)?;
         let mut results = vec![0u64; result_slots(func)];
         watch(&ctx.interrupt);

@@ -7,6 +7,7 @@ mod cache;
 mod call;
 mod emit;
 mod failure;
+mod gpu;
 mod host;
 mod interpret;
 mod native;

@@ -22,7 +22,7 @@ impl Session {
     pub fn run(&mut self, path: &Path, args: &[String]) -> Result<i32, Failure> {
         match self.options.device {
             Device::Interp => self.interpret(path, args),
-            Device::Cpu | Device::Sim => {
+            Device::Cpu | Device::Sim | Device::Cuda => {
                 let object = self.object(path)?;
                 self.run_object(&object, path, args)
             }
@@ -33,7 +33,7 @@ impl Session {
     fn object(&mut self, path: &Path) -> Result<Vec<u8>, Failure> {
         let main = self.sources.read(path)?;
         let text = self.sources.map.file(main).text.clone();
-        let key = Cache::key(&self.key(), path, &text);
+        let key = Cache::key(&self.key()?, path, &text);
         if let Some(object) = self.cache.get(&key) {
             return Ok(object);
         }
@@ -48,18 +48,18 @@ impl Session {
     }
 
     /// What besides the sources decides about the code.
-    fn key(&self) -> String {
+    fn key(&self) -> Result<String, Failure> {
         let trap = if self.options.trap_nan { " trap-nan" } else { "" };
         let device = match self.options.device {
-            Device::Cpu | Device::Interp => "",
-            Device::Sim => " sim",
+            Device::Cpu | Device::Interp => String::new(),
+            Device::Sim | Device::Cuda => format!(" {:?}", self.gpu()?),
         };
-        format!("{} {} {}{trap}{device}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH)
+        Ok(format!("{} {} {}{trap}{device}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH))
     }
 
-    fn llvm_options(&self) -> tdl_llvm::Options {
-        let gpu = tdl_llvm::Gpu::Simulated;
-        tdl_llvm::Options { opt_level: self.options.opt_level, cpu: self.options.cpu.clone(), gpu }
+    fn llvm_options(&self) -> Result<tdl_llvm::Options, Failure> {
+        let gpu = self.gpu()?;
+        Ok(tdl_llvm::Options { opt_level: self.options.opt_level, cpu: self.options.cpu.clone(), gpu })
     }
 
     fn compile_main(
@@ -76,7 +76,7 @@ impl Session {
         let loops = loops(self, &module)?;
         let mut info = self.info(&loops);
         describe(&mut info, &elaborated);
-        let options = self.llvm_options();
+        let options = self.llvm_options()?;
         if with_main {
             info.features = tdl_llvm::required_features(&options);
         }
@@ -107,7 +107,7 @@ impl Session {
     pub(crate) fn load(&mut self, module: &Module) -> Result<(Jit, Program), Failure> {
         let loops = loops(self, module)?;
         let info = self.info(&loops);
-        let options = self.llvm_options();
+        let options = self.llvm_options()?;
         let object = self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, false))?;
         let jit = self.timings.time("jit", || Jit::load(&object))?;
         Ok((jit, loops))
@@ -124,9 +124,11 @@ impl Session {
         catch_interrupts(Second::Ends);
         let begin = Instant::now();
         let mut memory = None;
-        let device = self.options.device;
+        let device = self.open_device()?;
         let started = |ctx: &mut Ctx| {
-            device.attach(ctx);
+            if let Some(d) = device {
+                ctx.attach(d);
+            }
             watch(&ctx.interrupt);
         };
         let ended = |ctx: &Ctx| memory = Some(ctx.counters());
@@ -140,13 +142,13 @@ impl Session {
 
     /// Compiles a program to a native binary.
     pub fn build(&mut self, path: &Path, output: &Path) -> Result<(), Failure> {
-        if self.options.device == Device::Sim {
+        if self.options.device.target() == tdl_loops::Target::Gpu {
             self.sources.read(path)?;
             return Err(link_failure(
                 self,
                 tdl_source::code::E0603,
-                "cannot build: binaries have no simulated GPU".into(),
-                "leave `--device sim` out, or use `tdl run --device sim`",
+                "cannot build: binaries run on the CPU alone".into(),
+                "leave `--device` out, or use `tdl run`",
             ));
         }
         let program = self.typed(path)?;
@@ -190,7 +192,7 @@ pub(crate) fn loops(session: &mut Session, module: &Module) -> Result<Program, F
 /// LLVM IR or assembly.
 pub(crate) fn text(session: &mut Session, program: &Program, asm: bool) -> Result<String, Failure> {
     let info = session.info(program);
-    let options = session.llvm_options();
+    let options = session.llvm_options()?;
     let result =
         if asm { tdl_llvm::emit_asm(program, &info, &options) } else { tdl_llvm::emit_llvm(program, &info, &options) };
     Ok(result?)

@@ -39,6 +39,8 @@ pub enum Device {
     Interp,
     /// The simulated GPU.
     Sim,
+    /// An NVIDIA GPU.
+    Cuda,
 }
 
 impl Device {
@@ -46,15 +48,7 @@ impl Device {
     pub(crate) fn target(self) -> tdl_loops::Target {
         match self {
             Device::Cpu | Device::Interp => tdl_loops::Target::Cpu,
-            Device::Sim => tdl_loops::Target::Gpu,
-        }
-    }
-
-    /// Gives a program its device.
-    pub(crate) fn attach(self, ctx: &mut tdl_runtime::Ctx) {
-        match self {
-            Device::Cpu | Device::Interp => {}
-            Device::Sim => ctx.attach(Box::new(tdl_runtime::sim::Sim::default())),
+            Device::Sim | Device::Cuda => tdl_loops::Target::Gpu,
         }
     }
 }

@@ -13,7 +13,7 @@ fn check(text: &str) {
     let copied = |n: i64| {
         let module = tdl_ir::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
         let id = module.ids().next().expect("a function");
-        let program = lower(&module, &Options { roots: vec![id] }).expect("no derivatives");
+        let program = lower(&module, &Options { roots: vec![id], ..Options::default() }).expect("no derivatives");
         let mut machine = support::Machine::new(&program);
         machine.run(0, &arguments(&module, id, &[n])).expect("no failure");
         machine.copied

@@ -80,6 +80,7 @@ codes! {
     E0601 = 601, "no C compiler to link with";
     E0602 = 602, "the linker failed";
     E0603 = 603, "no binary for this device";
+    E0604 = 604, "no GPU to run on";
     E0605 = 605, "a program that is too large";
     E0701 = 701, "an assertion failed";
     E0702 = 702, "an index out of range";

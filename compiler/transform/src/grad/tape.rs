@@ -5,6 +5,7 @@
 
 use rustc_hash::FxHashMap;
 use tdl_ir::{Dim, FuncId, Type, Update, ValueId, Window};
+use tdl_source::Span;
 
 /// A tangent variable: an index into [`Tape::types`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -254,7 +255,8 @@ impl Kind {
             Kind::Select(_) => "choice",
             Kind::Slice { .. } | Kind::UpdateSlice { .. } | Kind::Push { .. } => "position",
             Kind::Gather(_) | Kind::Scatter { .. } => "index",
-            Kind::Contract { .. } => "product",
+            Kind::Shear { .. } => "window",
+            Kind::Contract { .. } | Kind::Window { .. } => "product",
             Kind::If { .. } => "branch",
             Kind::For(_) => "trips",
             Kind::Custom { .. } => "rule",
