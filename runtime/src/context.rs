@@ -120,6 +120,17 @@ impl Ctx {
         self.device.as_ref().map_or_else(|| self.memory.counters(), |d| d.device.counters())
     }
 
+    /// Waits for the device, if there is one. False: it has failed.
+    pub fn finish(&mut self) -> bool {
+        match self.device.as_mut().map_or(Ok(()), |d| d.device.finish()) {
+            Ok(()) => true,
+            Err(message) => {
+                self.fail(Failure { kind: FailureKind::Device, message, site: None });
+                false
+            }
+        }
+    }
+
     /// Frees all tensors.
     pub fn free_all(&mut self) {
         self.memory.free_all();

@@ -209,6 +209,11 @@ impl Device for Cuda {
         // SAFETY: the table's texts live as long as the program
         result.map_err(|e| format!("kernel {}: {}", unsafe { kernel.name.as_str() }, text(e)))
     }
+
+    fn finish(&mut self) -> Result<()> {
+        // SAFETY: the context is current
+        unsafe { result::stream::synchronize(std::ptr::null_mut()) }.map_err(text)
+    }
 }
 
 impl Drop for Cuda {

@@ -26,6 +26,8 @@ pub trait Device {
     /// # Safety
     /// `args` are the kernel's arguments, one to a slot of 8 bytes, and the kernel's table lives as long as the device.
     unsafe fn launch(&mut self, kernel: &Kernel, args: *const u64, range: i64) -> Result<()>;
+    /// Waits for all that was started, and says whether it failed.
+    fn finish(&mut self) -> Result<()>;
 }
 
 /// A program's device, and the constants that it has there.

@@ -95,7 +95,7 @@ pub unsafe fn run(
     let status = unsafe { entry(&mut *ctx, slots.as_ptr(), results.as_mut_ptr()) };
     ctx.progress.clear();
     ended(&ctx);
-    if status != OK {
+    if status != OK || !ctx.finish() {
         // SAFETY: by contract
         return unsafe { failed(&mut ctx, program, options) };
     }

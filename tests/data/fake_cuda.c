@@ -47,6 +47,8 @@ int cuMemsetD8Async(uint64_t to, unsigned char x, size_t n, void *stream) {
   return OK;
 }
 
+int cuStreamSynchronize(void *stream) { return fails("later") ? LAUNCH_FAILED : OK; }
+
 int cuModuleLoadData(void **module, const void *image) {
   const char *text = image;
   *module = malloc(1);

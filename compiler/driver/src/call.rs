@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tdl_ir::interp::{Interp, RunErrorKind, Tensor, Value};
 use tdl_ir::{Function, Module};
 use tdl_llvm::{Jit, symbol};
+use tdl_runtime::abi::FAILED;
 use tdl_runtime::start::message;
 use tdl_runtime::{Ctx, FailureKind, Output};
 
@@ -119,6 +120,7 @@ impl Session {
         let begin = Instant::now();
         // SAFETY: the slots are those of the function's parameters and results
         let status = unsafe { function(address)(&mut *ctx, slots.as_ptr(), results.as_mut_ptr()) };
+        let status = if ctx.finish() { status } else { FAILED };
         let time = begin.elapsed();
         watch_nothing();
         ctx.progress.clear();
@@ -176,6 +178,7 @@ impl Session {
             let begin = Instant::now();
             // SAFETY: the slots are those of the function's parameters and results
             let status = unsafe { address(&mut *ctx, slots.as_ptr(), results.as_mut_ptr()) };
+            let status = if ctx.finish() { status } else { FAILED };
             let time = begin.elapsed();
             if status != 0 {
                 break self.failure(&mut ctx, loops);

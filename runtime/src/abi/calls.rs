@@ -422,9 +422,13 @@ pub unsafe extern "C" fn tdl_exists(_ctx: *mut Ctx, path: *const c_void) -> u32 
     u32::from(std::path::Path::new(text_of(path)).exists())
 }
 
-/// Seconds of a monotonic clock.
+/// Seconds of a monotonic clock, when all is done that came before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_clock(ctx: *mut Ctx) -> f64 {
+    // a device that has failed says so at the next call
+    if let Some(d) = &mut (*ctx).device {
+        let _ = d.device.finish();
+    }
     (*ctx).started.elapsed().as_secs_f64()
 }
 

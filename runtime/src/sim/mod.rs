@@ -192,6 +192,10 @@ impl Device for Sim {
         }
         Ok(())
     }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 type Code = unsafe extern "C" fn(*const u64, i64, *mut c_void);
