@@ -66,7 +66,7 @@ fn with(text: &str) -> Result<tempfile::TempDir, Failed> {
 fn a_binary_has_no_simulated_gpu() -> Result<(), Failed> {
     let dir = with("fn main() { print(1) }\n")?;
     let out = output(&mut tdl(&["build", "--device", "sim", "a.tdl"], dir.path()));
-    expect(out.status.code() == Some(1) && stderr(&out).starts_with("error[E0603]"), stderr(&out))?;
+    expect(out.status.code() == Some(1) && stderr(&out).starts_with("error[E0605]"), stderr(&out))?;
     expect(!dir.path().join("a").exists(), "a binary was written")
 }
 

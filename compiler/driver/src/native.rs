@@ -146,7 +146,7 @@ impl Session {
             self.sources.read(path)?;
             return Err(link_failure(
                 self,
-                tdl_source::code::E0603,
+                tdl_source::code::E0605,
                 "cannot build: binaries run on the CPU alone".into(),
                 "leave `--device` out, or use `tdl run`",
             ));

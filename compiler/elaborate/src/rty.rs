@@ -348,7 +348,7 @@ impl<'p> Elab<'p> {
         };
         if out.len() > MAX_LEAVES {
             let message = format!("a value of more than {MAX_LEAVES} tensors");
-            let d = Diagnostic::error(code::E0605, message, self.b.span, "here");
+            let d = Diagnostic::error(code::E0603, message, self.b.span, "here");
             return Err(Failure::Program(Box::new(d.help("put what is alike into one array"))));
         }
         match ty {

@@ -179,7 +179,7 @@ impl Lower<'_> {
             accumulate,
         };
         if self.on_gpu() {
-            self.product(&gemm);
+            self.launch_product(&gemm);
         } else {
             self.host.push(Stmt::Gemm(Box::new(gemm)));
         }

@@ -79,9 +79,9 @@ codes! {
     E0507 = 507, "results of mapped lanes that do not fit together";
     E0601 = 601, "no C compiler to link with";
     E0602 = 602, "the linker failed";
-    E0603 = 603, "no binary for this device";
+    E0603 = 603, "a program that is too large";
     E0604 = 604, "no GPU to run on";
-    E0605 = 605, "a program that is too large";
+    E0605 = 605, "no binary for this device";
     E0701 = 701, "an assertion failed";
     E0702 = 702, "an index out of range";
     E0703 = 703, "a size that does not fit";

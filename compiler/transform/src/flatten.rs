@@ -371,7 +371,7 @@ fn fits(values: usize, span: Span, label: &str) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!("the program is too large: more than {MAX_VALUES} operations, all calls written out");
-    let d = Diagnostic::error(code::E0605, message, span, label);
+    let d = Diagnostic::error(code::E0603, message, span, label);
     Err(Error::Program(vec![d.help("call what is repeated in a loop")]))
 }
 

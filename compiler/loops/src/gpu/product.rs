@@ -26,7 +26,7 @@ struct View {
 
 impl Lower<'_> {
     /// Launches the kernel of a product.
-    pub fn product(&mut self, g: &Gemm) {
+    pub fn launch_product(&mut self, g: &Gemm) {
         let kernel = self.intern(kernel(g.dtype, g.batch.len(), g.accumulate));
         let mut args = Vec::new();
         let mut offsets = Vec::new();

@@ -86,7 +86,7 @@ impl Checker<'_> {
             let name = self.program.structs[id.index()].name.clone();
             let text = format!("`{name}` has more than {MAX_PARTS} parts, those of its parts counted");
             self.drop_field(id, at, |span| {
-                Diagnostic::error(code::E0605, text, span, "with this field").help("put what is alike into one array")
+                Diagnostic::error(code::E0603, text, span, "with this field").help("put what is alike into one array")
             });
         }
         counts.insert(id, all);

@@ -100,7 +100,7 @@ impl Checker<'_> {
                 if ty.is_larger(MAX_PARTS) {
                     let text = format!("a tuple of more than {MAX_PARTS} parts, those of its parts counted");
                     self.error(
-                        Diagnostic::error(code::E0605, text, span, "here").help("put what is alike into one array"),
+                        Diagnostic::error(code::E0603, text, span, "here").help("put what is alike into one array"),
                     );
                     return error_expr(span);
                 }
