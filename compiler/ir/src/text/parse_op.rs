@@ -242,7 +242,7 @@ fn labels(pattern: &str) -> Option<[Vec<u8>; 3]> {
 fn window(p: &Parser, items: &Items) -> Parsed<Op> {
     let triples = |list: &[u8]| {
         let of = |w: &[u8]| Window { whole: w[0], place: w[1], tap: w[2] };
-        (list.len() % 3 == 0).then(|| list.chunks_exact(3).map(of).collect::<Vec<_>>())
+        list.len().is_multiple_of(3).then(|| list.chunks_exact(3).map(of).collect::<Vec<_>>())
     };
     if items.texts.is_empty() {
         let (lhs, rhs, out) = (numbers(p, items, "lhs")?, numbers(p, items, "rhs")?, numbers(p, items, "out")?);
