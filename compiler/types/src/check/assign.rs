@@ -56,8 +56,10 @@ impl Checker<'_> {
                 let mut fits = self.unify_elem(*e, *f).is_ok();
                 for (w, h) in want[want.len() - have.len()..].iter().zip(have) {
                     let stretches = matches!(h, Dim::Size(s) if s.as_const() == Some(1));
-                    fits =
-                        fits && (is_selected(w) || stretches || self.unify_shape(&[w.clone()], &[h.clone()]).is_ok());
+                    fits = fits
+                        && (is_selected(w)
+                            || stretches
+                            || self.unify_shape(std::slice::from_ref(w), std::slice::from_ref(h)).is_ok());
                 }
                 if fits {
                     return v;
@@ -66,7 +68,9 @@ impl Checker<'_> {
             (Ty::Stack(want, elem), Ty::Stack(have, other)) if have.len() == want.len() => {
                 let mut fits = self.unify(elem, other).is_ok();
                 for (w, h) in want.iter().zip(have) {
-                    fits = fits && (is_selected(w) || self.unify_shape(&[w.clone()], &[h.clone()]).is_ok());
+                    fits = fits
+                        && (is_selected(w)
+                            || self.unify_shape(std::slice::from_ref(w), std::slice::from_ref(h)).is_ok());
                 }
                 if fits {
                     return v;
