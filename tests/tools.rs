@@ -121,8 +121,7 @@ fn an_expected_error_says_what_is_expected_of_it() {
     let (dir, file) = with(
         "test \"says it\" expect error E0401 \"axes of 3 and 2\" { print(ones(f32[2, 3]) @ ones(f32[2, 3])) }\n\
          test \"at run time\" expect error E0702 \"index 7\" { let i = 7\n print([1.0][i]) }\n\
-         test \"another index\" expect error E0702 \"index 8\" { let i = 7\n print([1.0][i]) }\n\
-         test \"a text with \\\"quotes\\\"\" expect error E0701 \"say \\\"no\\\"\" { assert false, \"say \\\"no\\\"\" }\n",
+         test \"another index\" expect error E0702 \"index 8\" { let i = 7\n print([1.0][i]) }\n",
     );
     let out = run(&["test", &file], dir.path());
     has(
@@ -132,7 +131,7 @@ fn an_expected_error_says_what_is_expected_of_it() {
             "test at run time ... ok",
             "test another index ... FAILED",
             "the error E0702 was expected, but its message does not say `index 8`",
-            "\n3 passed, 1 failed\n",
+            "\n2 passed, 1 failed\n",
         ],
     );
     let (dir, file) =

@@ -214,7 +214,8 @@ impl Cx<'_> {
 
     fn title(&self, pair: P<'_>) -> (Arc<str>, Span) {
         let span = self.span(&pair);
-        let text = pair.as_str().trim().trim_matches('"').to_owned();
+        let whole = pair.as_str().trim();
+        let text = whole.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(whole).to_owned();
         (text.into(), span)
     }
 
