@@ -81,9 +81,9 @@ pub unsafe fn run(
                 slots.push(slot);
             }
             (None, None) => {
-                // SAFETY: by contract
                 complain(format_args!(
                     "error: the flag `--{}` is missing\nFor what there is, try '--help'.\n",
+                    // SAFETY: by contract
                     unsafe { param.name.as_str() }
                 ));
                 return 2;
