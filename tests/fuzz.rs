@@ -2,6 +2,8 @@
 //! taken from another one. Each mutant goes through all stages up to loop IR, with the verifier on; it may be wrong, but
 //! there is no panic, no internal error, and an answer in time.
 //!
+//! The programs as they are go the same way.
+//!
 //! Without settings the same 400 mutants are tried each time; `FUZZ_SECONDS` makes it longer, `FUZZ_SEED` different. What fails is written to the target folder's `tmp/fuzz`.
 
 mod support;
@@ -28,6 +30,17 @@ fn mutants_of_real_programs() {
     let failures = worker.spawn(move || fuzz(Duration::from_secs(seconds), seed)).expect("a thread").join();
     let failures = failures.expect("the fuzzer itself does not panic");
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_program_passes_the_verifier() {
+    let check = || {
+        let broken = |p: &PathBuf| emit(p).map(|message| format!("{}: {message}", p.display()));
+        sources().iter().filter_map(broken).collect::<Vec<_>>()
+    };
+    let worker = std::thread::Builder::new().stack_size(256 << 20).spawn(check).expect("a thread");
+    let broken = worker.join().expect("no panic");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 fn fuzz(time: Duration, seed: u64) -> Vec<String> {
@@ -57,9 +70,13 @@ fn fuzz(time: Duration, seed: u64) -> Vec<String> {
     failures
 }
 
-/// All stages short of machine code; the message of what must not happen.
 fn compile(path: &Path, text: &str) -> Option<String> {
     std::fs::write(path, text).expect("a file to write to");
+    emit(path)
+}
+
+/// All stages short of machine code; the message of what must not happen.
+fn emit(path: &Path) -> Option<String> {
     let options = Options {
         opt_level: 2,
         threads: Some(1),
@@ -130,13 +147,17 @@ impl Watch {
 }
 
 fn corpus() -> Vec<String> {
+    sources().iter().filter_map(|p| std::fs::read_to_string(p).ok()).collect()
+}
+
+fn sources() -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for dir in ["tests/run", "tests/ui", "stdlib", "examples", "bench"] {
         let entries = std::fs::read_dir(root().join(dir)).into_iter().flatten().flatten();
         paths.extend(entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "tdl")));
     }
     paths.sort();
-    paths.iter().filter_map(|p| std::fs::read_to_string(p).ok()).collect()
+    paths
 }
 
 /// Tokens with the blanks between them, so that joining gives the text back.

@@ -3,7 +3,8 @@
 //! Invariants (the verifier checks them after every pass):
 //! - a value is defined once, by a parameter or as the result of one instruction, and dominates its uses; a region sees
 //!   everything its surrounding blocks have defined before it;
-//! - a `Dim::Val` is an `i64` scalar that dominates the value whose type mentions it;
+//! - a `Dim::Val` is an `i64` scalar that dominates the value whose type mentions it; one of a function's parameter may also be
+//!   computed in its own block, from other parameters: callers give what fits, and what is called from outside has no such one;
 //! - operands have the dtype, rank and constant extents their op asks for; there is no implicit broadcasting;
 //! - there is no recursion between functions.
 

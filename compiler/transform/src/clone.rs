@@ -67,22 +67,32 @@ pub fn inst_with(b: &mut Builder, from: &Function, inst: &Inst, regions: Vec<Blo
     results
 }
 
-/// A reshape between constant sizes that differ stands behind a check that fails: any value of its type will do.
+/// An operation on constant sizes that do not fit together stands behind a check that fails: any value of its type will do.
 fn contradiction(b: &mut Builder, from: &Function, inst: &Inst, map: &Map) -> Option<ValueId> {
-    let (Op::Reshape, [x], [result]) = (&inst.op, &inst.args[..], &inst.results[..]) else { return None };
+    let [result] = inst.results[..] else { return None };
+    let reshapes = matches!(inst.op, Op::Reshape);
+    if !reshapes && !matches!(inst.op, Op::Binary(_) | Op::Compare(_) | Op::Select) {
+        return None;
+    }
+    let new = map.ty(b, from.ty(result));
     let numel = |ty: &Type| {
         ty.dims().iter().try_fold(1i64, |n, d| match d {
             Dim::Const(c) => Some(n.saturating_mul(*c)),
             Dim::Val(_) => None,
         })
     };
-    let (old, new) = (b.ty(map.get(*x)).clone(), map.ty(b, from.ty(*result)));
-    let dtype = new.dtype()?;
-    if numel(&old)? == numel(&new)? || !dtype.is_float() {
+    let differs = |x: &ValueId| {
+        let old = b.ty(map.get(*x));
+        if reshapes {
+            return numel(old).zip(numel(&new)).is_some_and(|(x, y)| x != y);
+        }
+        new.dims().iter().zip(old.dims()).any(|d| matches!(d, (Dim::Const(x), Dim::Const(y)) if x != y))
+    };
+    if !inst.args.iter().any(differs) {
         return None;
     }
     b.span = inst.span;
-    Some(b.full(0.0, dtype, new.dims()))
+    Some(b.full(0.0, new.dtype()?, new.dims()))
 }
 
 /// Copies a region, handing each instruction to `f`.

@@ -49,12 +49,14 @@ struct Scope<'m> {
     seen: Vec<bool>,
     /// Visible here.
     visible: Vec<bool>,
+    /// Extents of parameters that the function computes.
+    computed: Vec<ValueId>,
 }
 
 impl<'m> Scope<'m> {
     fn new(module: &'m Module, func: &'m Function) -> Scope<'m> {
         let n = func.values.len();
-        Scope { module, func, seen: vec![false; n], visible: vec![false; n] }
+        Scope { module, func, seen: vec![false; n], visible: vec![false; n], computed: Vec::new() }
     }
 
     fn ty(&self, v: ValueId) -> &'m Type {
@@ -66,6 +68,15 @@ impl<'m> Scope<'m> {
             && rule.0 as usize >= self.module.funcs.len()
         {
             return Err("its derivative rule does not exist".into());
+        }
+        // what a function's own block computes may be an extent of its parameters: its callers give what fits
+        let own: Vec<ValueId> = self.func.body.insts.iter().flat_map(|i| i.results.iter().copied()).collect();
+        for v in self.func.params().iter().flat_map(|p| self.func.ty(*p).dims()) {
+            if let Dim::Val(v) = v
+                && own.contains(v)
+            {
+                self.computed.push(*v);
+            }
         }
         self.block(&self.func.body)
     }
@@ -85,7 +96,9 @@ impl<'m> Scope<'m> {
                 }
                 Dim::Const(_) => {}
                 Dim::Val(d) => {
-                    self.used(*d).map_err(|e| format!("{e}, as an extent of {}", self.name(v)))?;
+                    if !self.computed.contains(d) {
+                        self.used(*d).map_err(|e| format!("{e}, as an extent of {}", self.name(v)))?;
+                    }
                     if *self.ty(*d) != Type::scalar(Dtype::I64) {
                         return Err(format!("the extent {} of {} is no i64 scalar", self.name(*d), self.name(v)));
                     }

@@ -34,6 +34,16 @@ fn extents_are_visible_i64_scalars() {
 }
 
 #[test]
+fn an_extent_of_a_parameter_may_be_computed_from_others() {
+    let module = parse("func @f(%n: i64, %x: f32[%m]) {\n  %m: i64 = add %n, %n\n  %y: f32[%m] = exp %x\n}");
+    assert!(module.is_ok_and(|m| verify(&m).is_ok()));
+    refused(
+        "func @f(%c: bool, %n: i64, %x: f32[%m]) {\n  if %c {\n    %m: i64 = add %n, %n\n  } else {\n  }\n}",
+        "in `f`: %m (value 3) is used where it is not defined, as an extent of %x (value 2)",
+    );
+}
+
+#[test]
 fn operands_have_the_dtype_rank_and_extents_of_their_op() {
     inst("%z: f32[%n, 4] = add %x, %s", "%z (value 7) = add: an operand is f32, not f32[%0, 4]");
 }
