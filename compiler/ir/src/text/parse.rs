@@ -43,7 +43,8 @@ pub fn parse(text: &str) -> Result<Module, ParseError> {
             return Err(ParseError { line, col, message: format!("a second function `{name}`") });
         }
     }
-    let mut p = Parser { tokens, at: 0, funcs, values: HashMap::new(), func: empty(), depth: 0 };
+    let (values, awaited) = (HashMap::new(), HashMap::new());
+    let mut p = Parser { tokens, at: 0, funcs, values, awaited, func: empty(), depth: 0 };
     let mut module = Module::default();
     while p.peek() != &Token::End {
         let (func, entry) = p.function()?;
@@ -80,6 +81,8 @@ pub(super) struct Parser {
     at: usize,
     funcs: HashMap<String, FuncId>,
     values: HashMap<(String, usize), ValueId>,
+    /// Extents of parameters that the function's block has yet to compute, with the token that names them.
+    awaited: HashMap<(String, usize), (ValueId, usize)>,
     func: Function,
     depth: usize,
 }
@@ -159,7 +162,13 @@ impl Parser {
         }
         self.next();
         let ty = ty(self)?;
-        let v = self.func.new_value(ty, Span::default());
+        let v = match self.awaited.remove(&(name.clone(), nth)) {
+            Some((v, _)) => {
+                self.func.values[v.0 as usize].ty = ty;
+                v
+            }
+            None => self.func.new_value(ty, Span::default()),
+        };
         if nth > 0 {
             self.func.values[v.0 as usize].name = Some(name.as_str().into());
         }
@@ -170,18 +179,42 @@ impl Parser {
     fn typed(&mut self) -> Result<ValueId, ParseError> {
         self.define(|p| {
             p.expect(':')?;
-            p.ty()
+            p.ty(Parser::used)
         })
     }
 
-    fn ty(&mut self) -> Result<Type, ParseError> {
+    /// A parameter; its extents may be values that the function's block computes.
+    fn param(&mut self) -> Result<ValueId, ParseError> {
+        self.define(|p| {
+            p.expect(':')?;
+            p.ty(|p| {
+                let Token::Value { name, nth } = p.peek().clone() else {
+                    return p.used();
+                };
+                let key = (name, nth);
+                if p.values.contains_key(&key) {
+                    return p.used();
+                }
+                let at = p.at;
+                p.next();
+                if let Some((v, _)) = p.awaited.get(&key) {
+                    return Ok(*v);
+                }
+                let v = p.func.new_value(Type::scalar(Dtype::I64), Span::default());
+                p.awaited.insert(key, (v, at));
+                Ok(v)
+            })
+        })
+    }
+
+    fn ty(&mut self, extent: impl Fn(&mut Parser) -> Result<ValueId, ParseError>) -> Result<Type, ParseError> {
         let Token::Word(word) = self.peek().clone() else {
             return self.error("expected a type");
         };
         if word == "stack" {
             self.next();
             self.expect('<')?;
-            let inner = self.ty()?;
+            let inner = self.ty(extent)?;
             self.expect('>')?;
             return match inner {
                 Type::Tensor { dtype, dims } => Ok(Type::Stack { dtype, dims }),
@@ -206,7 +239,7 @@ impl Parser {
                     self.next();
                     dims.push(Dim::Const(n));
                 } else {
-                    dims.push(Dim::Val(self.used()?));
+                    dims.push(Dim::Val(extent(self)?));
                 }
                 if !self.eat(',') {
                     break;
@@ -229,7 +262,7 @@ impl Parser {
         self.expect('(')?;
         let mut params = Vec::new();
         while !self.is(')') {
-            params.push(self.typed()?);
+            params.push(self.param()?);
             if !self.eat(',') {
                 break;
             }
@@ -258,6 +291,10 @@ impl Parser {
             self.func.values[p.0 as usize].span = span;
         }
         let mut body = self.block("return")?;
+        if let Some(at) = self.awaited.values().map(|(_, at)| *at).min() {
+            self.at = at;
+            return self.error("this value is not defined");
+        }
         body.params = params;
         let mut func = std::mem::replace(&mut self.func, empty());
         func.body = body;

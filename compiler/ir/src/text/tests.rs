@@ -20,6 +20,18 @@ fn refused(text: &str, error: &str) {
 }
 
 #[test]
+fn an_extent_of_a_parameter_may_be_computed_in_the_block() {
+    same(
+        r"func @f(%n: i64, %x: f32[%m], %y: f32[%m]) {
+  %m: i64 = add %n, %n
+  %0: f32[%m] = add %x, %y
+  return %0
+}
+",
+    );
+}
+
+#[test]
 fn elementwise_and_reductions() {
     same(
         r#"func @f(%n: i64, %x: f32[%n, 64]) composite: "nn.f", remat {
@@ -146,6 +158,7 @@ fn spans_survive_when_printed() {
 #[test]
 fn errors_name_their_place() {
     refused("func @f() {\n  %0: f32 = exp %1\n}\n", "2:17: this value is not defined before");
+    refused("func @f(%x: f32[%m, %n], %y: f32[%n]) {\n}\n", "1:17: this value is not defined");
     refused("func @f() {\n  %0: f32 = frob\n}\n", "2:13: there is no op `frob`");
     refused("func @f() {", "1:12: expected an op");
     refused("func @f() {\n  %0: f3 = const 1\n}", "2:7: `f3` is no type");

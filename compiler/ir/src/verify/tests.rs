@@ -38,8 +38,12 @@ fn an_extent_of_a_parameter_may_be_computed_from_others() {
     let module = parse("func @f(%n: i64, %x: f32[%m]) {\n  %m: i64 = add %n, %n\n  %y: f32[%m] = exp %x\n}");
     assert!(module.is_ok_and(|m| verify(&m).is_ok()));
     refused(
+        "func @f(%x: f32[%m]) {\n  %m: f32 = const 1.0\n}",
+        "in `f`: the extent %m (value 0) of %x (value 1) is no i64 scalar",
+    );
+    refused(
         "func @f(%c: bool, %n: i64, %x: f32[%m]) {\n  if %c {\n    %m: i64 = add %n, %n\n  } else {\n  }\n}",
-        "in `f`: %m (value 3) is used where it is not defined, as an extent of %x (value 2)",
+        "in `f`: %m (value 2) is used where it is not defined, as an extent of %x (value 3)",
     );
 }
 
