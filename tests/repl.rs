@@ -163,6 +163,8 @@ fn what_is_typed_ahead_is_read() {
     see(&mut s, "3003 : i64");
     s.send(" 4\r").expect("typed");
     see(&mut s, "4004 : i64");
+    // typed ahead, the end of the input would be a key without meaning
+    see(&mut s, PROMPT);
     s.send(ControlCode::EndOfTransmission).expect("typed");
     s.expect(Eof).expect("the end");
 }

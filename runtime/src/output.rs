@@ -1,6 +1,7 @@
 //! Where `print` goes. A reader that takes nothing stops the program, but not its Ctrl-C.
 
 use std::fmt::Arguments;
+use std::fs::File;
 use std::io::{Error, ErrorKind, Result, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ pub enum Output {
     Stdout {
         buffer: Vec<u8>,
         terminal: bool,
+        /// A terminal opened again, for writes that never wait: Ctrl-C empties a terminal's buffer without waking who waits for room in it.
+        direct: Option<File>,
         flushed: Instant,
     },
     Capture(String),
@@ -22,7 +25,12 @@ pub enum Output {
 impl Output {
     pub fn stdout() -> Output {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
-        Output::Stdout { buffer: Vec::new(), terminal, flushed: Instant::now() }
+        Output::Stdout {
+            buffer: Vec::new(),
+            terminal,
+            direct: terminal.then(reopened).flatten(),
+            flushed: Instant::now(),
+        }
     }
 
     /// Prints `text`; gives up with [`ErrorKind::Interrupted`] if the reader takes nothing and `stop` is set.
@@ -32,7 +40,7 @@ impl Output {
                 s.push_str(text);
                 Ok(())
             }
-            Output::Stdout { buffer, terminal, flushed } => {
+            Output::Stdout { buffer, terminal, flushed, .. } => {
                 buffer.extend_from_slice(text.as_bytes());
                 if *terminal || buffer.len() > 1 << 16 || flushed.elapsed() > FLUSH { self.flush(stop) } else { Ok(()) }
             }
@@ -43,23 +51,69 @@ impl Output {
     pub fn flush(&mut self, stop: &AtomicU32) -> Result<()> {
         match self {
             Output::Capture(_) => Ok(()),
-            Output::Stdout { buffer, flushed, .. } => {
+            Output::Stdout { buffer, direct, flushed, .. } => {
                 *flushed = Instant::now();
-                let mut out = std::io::stdout().lock();
-                let mut pieces = buffer.chunks(PIECE);
-                let result = pieces.try_for_each(|piece| {
-                    while !room() {
-                        if stop.load(Ordering::Relaxed) != 0 {
-                            return Err(Error::from(ErrorKind::Interrupted));
-                        }
-                    }
-                    out.write_all(piece).and_then(|()| out.flush())
-                });
+                let result = match direct {
+                    Some(file) => patiently(file, buffer, stop),
+                    None => patiently(&mut Whole(std::io::stdout().lock()), buffer, stop),
+                };
                 buffer.clear();
                 result
             }
         }
     }
+}
+
+/// Writes when there is room, until all is written or `stop` is set while there is none.
+fn patiently(out: &mut impl Write, mut bytes: &[u8], stop: &AtomicU32) -> Result<()> {
+    while !bytes.is_empty() {
+        if !room() {
+            if stop.load(Ordering::Relaxed) != 0 {
+                return Err(Error::from(ErrorKind::Interrupted));
+            }
+            continue;
+        }
+        match out.write(&bytes[..bytes.len().min(PIECE)]) {
+            Ok(0) => return Err(Error::from(ErrorKind::WriteZero)),
+            Ok(n) => bytes = &bytes[n..],
+            // there is room, but not for the next character
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                if stop.load(Ordering::Relaxed) != 0 {
+                    return Err(Error::from(ErrorKind::Interrupted));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// A buffered output that is flushed after each write.
+struct Whole<W: Write>(W);
+
+impl<W: Write> Write for Whole<W> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.0.write_all(bytes).and_then(|()| self.0.flush()).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Standard output, opened anew so that writes can be told not to wait; the one that was given is shared with other programs.
+#[cfg(target_os = "linux")]
+fn reopened() -> Option<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    const NONBLOCK_NOCTTY: i32 = 0o4000 | 0o400;
+    File::options().write(true).custom_flags(NONBLOCK_NOCTTY).open("/proc/self/fd/1").ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reopened() -> Option<File> {
+    None
 }
 
 /// Writes to standard error, if that takes anything.
@@ -113,6 +167,33 @@ fn room() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes two bytes now and then.
+    struct Slow(Vec<u8>, bool);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(Error::from(ErrorKind::WouldBlock));
+            }
+            self.0.extend(&bytes[..bytes.len().min(2)]);
+            Ok(bytes.len().min(2))
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn all_is_written_in_parts_unless_it_is_to_stop() {
+        let mut out = Slow(Vec::new(), false);
+        patiently(&mut out, b"seven..", &AtomicU32::new(0)).expect("written");
+        assert_eq!(out.0, b"seven..");
+        let stopped = patiently(&mut Slow(Vec::new(), false), b"x", &AtomicU32::new(1));
+        assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Interrupted);
+    }
 
     #[test]
     fn captured_text_needs_no_room() {
