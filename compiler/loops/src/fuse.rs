@@ -283,8 +283,9 @@ impl<'l> Lower<'l> {
             .iter()
             .map(|f| (self.alloc(&Size::constant(PARTIALS * f.wide().size() as i64), None), f.wide()))
             .collect();
-        // With one run, steps are elements; else they are rows of the last run.
-        let (last, outer) = runs.split_last().expect("more than one element");
+        // With one run, steps are elements; else they are rows of the last run. One element is a kernel too where memory is the GPU's.
+        let one = Run { axes: Vec::new(), extent: Size::ONE };
+        let (last, outer) = runs.split_last().unwrap_or((&one, &[]));
         let rows = if outer.is_empty() { last.extent.clone() } else { Size::product(&extents(outer)) };
         let row_len = if outer.is_empty() { Size::ONE } else { last.extent.clone() };
         let steps = self.size(&rows);
