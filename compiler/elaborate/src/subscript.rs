@@ -234,8 +234,12 @@ impl<'p> Elab<'p> {
     }
 
     pub fn read_place(&mut self, env: &Env<'p>, place: &Resolved) -> R<Val<'p>> {
-        let Some(mut val) = env.vars.get(&place.root).cloned() else { return Err(internal("a place without a value")) };
-        for step in &place.steps {
+        self.read_steps(env, place.root, &place.steps)
+    }
+
+    fn read_steps(&mut self, env: &Env<'p>, root: Slot, steps: &[Step]) -> R<Val<'p>> {
+        let Some(mut val) = env.vars.get(&root).cloned() else { return Err(internal("a place without a value")) };
+        for step in steps {
             val = val.unpacked();
             val = match step {
                 Step::Field(i) => val.tree()?.get(*i).cloned().ok_or_else(|| internal("no such field"))?,
@@ -337,8 +341,14 @@ impl<'p> Elab<'p> {
 
     /// `place op= value`.
     pub fn update(&mut self, env: &mut Env<'p>, place: &'p Place, op: BinaryOp, value: &'p Expr) -> R<()> {
-        let rhs = self.argument(env, value)?;
+        let mut rhs = self.argument(env, value)?;
         let at = self.resolve(env, place)?;
+        if let Some((Step::Index(items), before)) = at.steps.split_last()
+            && items.iter().any(|i| matches!(i, Item::Mask { .. }))
+        {
+            let whole = self.read_steps(env, at.root, before)?.unpacked();
+            rhs.val = self.selected(&whole, items, rhs.val)?;
+        }
         let indexed = matches!(at.steps.last(), Some(Step::Index(_)));
         if let (true, Val::Leaf(v)) = (indexed, &rhs.val) {
             let added = match op {
@@ -360,8 +370,9 @@ impl<'p> Elab<'p> {
             (Val::Leaf(x), Val::Leaf(y)) => Val::Leaf(self.binary(op, *x, *y)?),
             (_, _) => {
                 let mut active = self.active(env, &place.ty)?;
-                if let Some(slots) = &slots {
-                    active = active[slots.len()..].into();
+                // the leaves alone, without the unknown sizes before them
+                if let Ty::Exists(sizes, _) = &place.ty {
+                    active = active[sizes.len()..].into();
                 }
                 let old = crate::val::Argument { val: old, active };
                 self.tree_binary(op, (&old, false), (&rhs, value.ty.as_scalar().is_some()))?

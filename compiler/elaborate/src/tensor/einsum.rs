@@ -1,9 +1,13 @@
 //! `einsum` as contractions of two operands, from left to right.
 
-use tdl_ir::{Builder, ValueId};
+use tdl_ir::{Builder, Dtype, Op, Type, ValueId};
 
-/// Labels of all operands and of the result; each operand's labels are distinct.
+use super::index::{self, Item};
+
+/// Labels of all operands and of the result. A label that stands twice in one operand takes the diagonal.
 pub fn einsum(b: &mut Builder, operands: &[(ValueId, Vec<u8>)], result: &[u8]) -> Option<ValueId> {
+    let operands: Vec<(ValueId, Vec<u8>)> =
+        operands.iter().map(|(x, labels)| diagonals(b, *x, labels.clone())).collect();
     let later = |k: usize, l: &u8| result.contains(l) || operands[k..].iter().any(|(_, labels)| labels.contains(l));
     let mut acc: Option<(ValueId, Vec<u8>)> = None;
     for (k, (x, labels)) in operands.iter().enumerate() {
@@ -29,4 +33,20 @@ pub fn einsum(b: &mut Builder, operands: &[(ValueId, Vec<u8>)], result: &[u8]) -
     let (x, labels) = acc?;
     let perm = result.iter().map(|l| labels.iter().position(|k| k == l)).collect::<Option<Vec<usize>>>()?;
     Some(b.permute(x, perm))
+}
+
+/// Axes with one label become one axis.
+fn diagonals(b: &mut Builder, mut x: ValueId, mut labels: Vec<u8>) -> (ValueId, Vec<u8>) {
+    let again =
+        |labels: &[u8]| (0..labels.len()).find_map(|q| Some((labels[..q].iter().position(|l| *l == labels[q])?, q)));
+    while let Some((p, q)) = again(&labels) {
+        // both in front, where the pairs of equal positions are gathered
+        let perm: Vec<usize> = [p, q].into_iter().chain((0..labels.len()).filter(|k| *k != p && *k != q)).collect();
+        let front = b.permute(x, perm.clone());
+        let ids = b.inst1(Op::Iota, Vec::new(), Type::tensor(Dtype::I64, [b.dims(front)[0]]));
+        let items = index::complete(b, &[Item::Gather(ids), Item::Gather(ids)], labels.len());
+        x = index::read(b, front, &items);
+        labels = perm.iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, k)| labels[*k]).collect();
+    }
+    (x, labels)
 }

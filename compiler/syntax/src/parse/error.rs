@@ -163,6 +163,9 @@ fn ends_value(word: &str) -> bool {
     word.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ')' | ']' | '}' | '"')) && !keyword
 }
 
+const BARE_LITERAL: &str =
+    "a bare struct literal cannot stand in the head of `if`, `while` or `for`: put it in parentheses";
+
 /// What people who come from other languages write here.
 fn hint(before: &str, found: Option<&str>, text: &str, offset: usize) -> Option<String> {
     let word = found.unwrap_or("");
@@ -198,10 +201,18 @@ fn hint(before: &str, found: Option<&str>, text: &str, offset: usize) -> Option<
         (_, "=") if ["if ", "while ", "assert "].iter().any(|k| line.contains(k)) => {
             text("a comparison is `==`, an assignment `=`")
         }
+        ("(" | ",", "mut") if open_paren(head) && !line.contains("fn ") => {
+            text("`mut` stands at the parameter; what is passed is the variable itself: `f(x)`")
+        }
+        ("//" | "%" | "^" | "@", "=") => Some(format!("only `+= -= *= /=` update: write `x = x {before} …`")),
         (_, "=") if open_paren(head) => Some(format!("an argument is labelled with `:`, as in `{before}: …`")),
         (_, "=") if before == "=" => text("a comparison is `==`, an assignment `=`"),
         (_, ":") if rest.starts_with("::") => text("a path is written with dots: `nn.relu`"),
         (_, ":") if line.contains('?') => text("write `if c { a } else { b }`"),
+        (_, ":") if literal_in_head(head, line) => text(BARE_LITERAL),
+        (_, ":") if open_paren(head) && line.contains(" for ") => {
+            text("a comprehension is the only argument of its reduction; over an axis: `[sum(x[i, j] for j) for i]`")
+        }
         (_, ":") => text("a block stands in braces: `if c { … }`"),
         (_, "{")
             if rest[1..].trim_start().contains('=')
@@ -210,9 +221,7 @@ fn hint(before: &str, found: Option<&str>, text: &str, offset: usize) -> Option<
         {
             text("a field is given with `:`, as in `P { x: 1.0 }`")
         }
-        (_, "{") => {
-            text("a bare struct literal cannot stand in the head of `if`, `while` or `for`: put it in parentheses")
-        }
+        (_, "{") => text(BARE_LITERAL),
         (_, "?") => text("write `if c { a } else { b }`"),
         (_, "&") => text("there are no references: values are passed, and `mut` parameters are written back"),
         (_, "<") if line.contains("fn ") || line.contains("struct ") => {
@@ -243,13 +252,27 @@ fn hint(before: &str, found: Option<&str>, text: &str, offset: usize) -> Option<
 
 /// Is a `(` open at the end of this text?
 fn open_paren(head: &str) -> bool {
+    last_open(head).is_some_and(|at| head[at..].starts_with('('))
+}
+
+/// Is this `if P { x:`, a field after the name of a struct?
+fn literal_in_head(head: &str, line: &str) -> bool {
+    let keyword = ["if ", "while ", "for "].iter().any(|k| line.starts_with(k) || line.contains(&format!(" {k}")));
+    let Some(at) = last_open(head).filter(|at| keyword && head[*at..].starts_with('{')) else { return false };
+    let before = head[..at].trim_end().trim_end_matches(']');
+    let name = before.rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '[' | ',')).next().unwrap_or("");
+    name.starts_with(char::is_uppercase)
+}
+
+/// Where the bracket that is open at the end stands.
+fn last_open(head: &str) -> Option<usize> {
     let mut open = Vec::new();
     for (token, r) in tokens::tokens(head) {
         match token {
-            Ok(Token::Open) => open.push(&head[r]),
+            Ok(Token::Open) => open.push(r.start),
             Ok(Token::Close) => drop(open.pop()),
             _ => {}
         }
     }
-    open.last() == Some(&"(")
+    open.pop()
 }

@@ -68,9 +68,6 @@ impl Checker<'_> {
                 let mut d = Diagnostic::error(code::E0303, text, a.span(), "a second time");
                 if let Some(first) = &slots[at] {
                     d = d.label(first.span(), "given here");
-                    if first.label.is_some() && a.label.is_none() {
-                        d = d.help("arguments with labels come after those without");
-                    }
                 }
                 self.error(d);
                 failed = true;

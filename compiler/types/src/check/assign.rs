@@ -92,6 +92,37 @@ impl Checker<'_> {
         error_expr(v.span)
     }
 
+    /// A value that `op=` combines with what a mask selects, in the sizes of `old`, the selected part: whether there is one for each
+    /// is checked where it runs.
+    pub(super) fn fill_updated(&mut self, v: Expr, place: &Ty, old: &Ty) -> Expr {
+        let (Ty::Exists(vars, inner), Ty::Tensor(..) | Ty::Stack(..)) = (place, self.value_type(&v)) else { return v };
+        let ([k], false) = (vars.as_slice(), v.ty.as_scalar().is_some()) else { return v };
+        let mut v = self.fill_selected(v, inner, *k);
+        let (Ty::Tensor(_, part) | Ty::Stack(part, _), Ty::Tensor(_, want) | Ty::Stack(want, _)) = (old, &**inner)
+        else {
+            return v;
+        };
+        if let Ty::Tensor(_, have) | Ty::Stack(have, _) = &mut v.ty
+            && let Some(lead) = want.len().checked_sub(have.len())
+        {
+            for (d, (w, p)) in have.iter_mut().zip(want.iter().zip(part).skip(lead)) {
+                let stretches = matches!(d, Dim::Size(s) if s.as_const() == Some(1));
+                if !stretches && matches!(w, Dim::Size(s) if s.as_var() == Some(*k)) {
+                    *d = p.clone();
+                }
+            }
+        }
+        v
+    }
+
+    /// The type of a value, of unknown size or not.
+    fn value_type(&self, v: &Expr) -> Ty {
+        match self.zonk(&v.ty) {
+            Ty::Exists(_, inner) => (*inner).clone(),
+            t => t,
+        }
+    }
+
     /// A value for an indexed place: of its type, or broadcast to it.
     pub(super) fn fill(&mut self, v: Expr, place: &Ty) -> Expr {
         if let Ty::Exists(vars, inner) = place

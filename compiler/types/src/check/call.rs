@@ -26,7 +26,7 @@ pub(super) enum ArgValue<'e> {
 }
 
 impl<'e> CallArg<'e> {
-    pub fn from_ast(arg: &'e ast::Arg) -> CallArg<'e> {
+    fn from_ast(arg: &'e ast::Arg) -> CallArg<'e> {
         CallArg { label: arg.label.as_ref(), value: ArgValue::Ast(&arg.value) }
     }
 
@@ -64,12 +64,25 @@ pub(super) struct Target<'t> {
 }
 
 impl Checker<'_> {
+    /// Arguments as written: those with a label come last, else it is reported.
+    pub(super) fn written_args<'e>(&mut self, args: &'e [ast::Arg]) -> Option<Args<'e>> {
+        let label = args.iter().find_map(|a| a.label.as_ref());
+        let late = args.iter().skip_while(|a| a.label.is_none()).find(|a| a.label.is_none());
+        if let (Some(label), Some(late)) = (label, late) {
+            let text = "an argument without a label stands before those with one".to_owned();
+            let d = Diagnostic::error(code::E0303, text, late.value.span, "no label");
+            self.error(d.label(label.span, "the first label"));
+            return None;
+        }
+        Some(args.iter().map(CallArg::from_ast).collect())
+    }
+
     pub(super) fn pipe(&mut self, value: &ast::Expr, target: &ast::Expr, hint: Option<&Ty>, span: Span) -> Expr {
         let v = self.expr(value, None);
         if let A::Call { callee, args, .. } = &target.kind
             && args.iter().any(|a| matches!(a.value.kind, A::Placeholder))
         {
-            let args = args.iter().map(CallArg::from_ast).collect();
+            let Some(args) = self.written_args(args) else { return error_expr(span) };
             self.body.piped.push(Some(v));
             let e = self.call(callee, args, hint, span);
             self.body.piped.pop();

@@ -212,7 +212,10 @@ impl Checker<'_> {
                     d.help(format!("check it at run time: `assert {fact}` before, or `{x} as {ty}`"))
                 }
                 (Some(fact), None) => d.help(format!("check it at run time: `assert {fact}` before")),
-                (None, _) => d.help("bind the values with `let`, and check it at run time: `assert len(a) == len(b)`"),
+                (None, Some(ty)) => d.help(format!("check it at run time: `{x} as {ty}`")),
+                (None, None) => {
+                    d.help("bind the values with `let`, and check it at run time: `assert len(a) == len(b)`")
+                }
             }
         } else {
             d.help(format!(

@@ -122,7 +122,7 @@ impl Checker<'_> {
                 error_expr(span)
             }
             A::Call { callee, args, .. } => {
-                let args = args.iter().map(super::call::CallArg::from_ast).collect();
+                let Some(args) = self.written_args(args) else { return error_expr(span) };
                 self.call(callee, args, hint, span)
             }
             A::Index { base, items, .. } => self.index(base, items, span),

@@ -192,6 +192,8 @@ impl Checker<'_> {
             let known: Vec<Rc<str>> = self.scopes[module.index()].keys().cloned().collect();
             if let Some(near) = super::names::nearest(&name.name, known.iter().map(|n| &**n)) {
                 d = d.fix(format!("did you mean `{near}`?"), name.span, near);
+            } else if let Some(help) = self.home(name) {
+                d = d.help(help);
             }
             self.errors.push(d);
         }

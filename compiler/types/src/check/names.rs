@@ -59,6 +59,16 @@ impl Checker<'_> {
         id
     }
 
+    /// A module that has the name.
+    pub(super) fn home(&self, name: &Ident) -> Option<String> {
+        let (_, m) = self.asts.iter().enumerate().find(|(i, m)| {
+            !m.name.is_empty()
+                && m.name != "prelude"
+                && matches!(self.scopes[*i].get(&*name.name), Some(Def::Fn(_) | Def::Struct(_)))
+        })?;
+        Some(format!("`{}` is in `{}`: write `import {}.{{{}}}`", name.name, m.name, m.name, name.name))
+    }
+
     /// "unknown name", with what was probably meant. Reported once for each body.
     pub(super) fn unknown_name(&mut self, name: &Ident, what: &str) {
         if self.broken.contains(&(self.module, name.name.as_ref().into())) {
@@ -79,14 +89,8 @@ impl Checker<'_> {
             (text, label) = (format!("`{}` is a type, not a value", name.name), "a value is needed here");
         }
         let mut d = Diagnostic::error(code::E0201, text, name.span, label);
-        // a module that has it?
-        let home = self.asts.iter().enumerate().find(|(i, m)| {
-            !m.name.is_empty()
-                && m.name != "prelude"
-                && matches!(self.scopes[*i].get(&*name.name), Some(Def::Fn(_) | Def::Struct(_)))
-        });
-        if let Some((_, m)) = home {
-            d = d.help(format!("`{}` is in `{}`: write `import {}.{{{}}}`", name.name, m.name, m.name, name.name));
+        if let Some(help) = self.home(name) {
+            d = d.help(help);
         } else if Dtype::from_name(&name.name).is_some() {
             d = d.help(format!("a conversion is `{}(x)`", name.name));
         } else if let Some(help) =

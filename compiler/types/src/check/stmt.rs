@@ -154,10 +154,19 @@ impl Checker<'_> {
                     _ => old,
                 };
                 let want = old.ty.clone();
+                // what a mask selects
+                let selected = match place.path.last() {
+                    Some(Projection::Index(_)) => self.zonk(&place.ty),
+                    Some(_) | None => want.clone(),
+                };
                 let mut kept = None;
                 self.statement(|cx| {
                     let v = cx.expr(value, Some(&want));
-                    let sum = cx.binary_typed(*op, *op_span, old.clone(), v.clone(), span);
+                    let seen = cx.fill_updated(v.clone(), &selected, &want);
+                    if seen.ty.is_error() {
+                        return seen;
+                    }
+                    let sum = cx.binary_typed(*op, *op_span, old.clone(), seen.clone(), span);
                     if !sum.ty.is_error()
                         && let Err(why) = cx.unify(&want, &sum.ty)
                     {

@@ -64,9 +64,12 @@ impl Checker<'_> {
                 // without errors it may be one that differentiation finds
                 def.body = def.body.filter(|_| mine.is_empty());
                 if !found && !mine.is_empty() {
-                    // other errors than the expected one are shown
-                    self.errors.extend(mine);
-                    let _ = at;
+                    // other errors than the expected one are shown, with what was
+                    let wanted = match &t.message {
+                        Some(m) => format!("this test expects the error {} with \"{m}\" in its message", at.name),
+                        None => format!("this test expects the error {}", at.name),
+                    };
+                    self.errors.extend(mine.into_iter().map(|d| d.label(at.span, wanted.clone())));
                 }
             }
         }

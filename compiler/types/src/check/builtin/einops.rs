@@ -65,7 +65,15 @@ impl Checker<'_> {
             );
             return None;
         };
-        match pattern::parse(text, at, at.start + 1) {
+        let diagonals = name == "einsum";
+        let read = pattern::parse(text, at, at.start + 1).and_then(|p| {
+            let wrong = p.operands.iter().filter(|_| !diagonals).chain([&p.result]).find_map(Side::twice);
+            match wrong {
+                Some(w) => Err(w),
+                None => Ok(p),
+            }
+        });
+        match read {
             Ok(p) => Some((p, at)),
             Err(w) => {
                 let d = self.wrong_pattern(format!("`{name}`: {}", w.text), w.span, w.label);

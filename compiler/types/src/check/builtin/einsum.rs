@@ -1,4 +1,4 @@
-//! `einsum`: one size for each name, over all operands.
+//! `einsum`: one size for each name, over all operands. A name that stands twice in one takes the diagonal.
 
 use tdl_source::{Diagnostic, Span, code};
 
@@ -160,16 +160,21 @@ impl Checker<'_> {
                         Some((size, at)) => {
                             if self.unify_size(&size, &n).is_err() {
                                 let (p, q) = (self.show().size(&size), self.show().size(&n));
-                                let mut d = self.wrong_pattern(
-                                    format!("`{name}`: axis `{a}` has size {p} in one operand and {q} in another"),
-                                    item.span,
-                                    format!("`{a}` is {q}"),
-                                );
+                                let diagonal = (side.span.start..side.span.end).contains(&at.start);
+                                let text = if diagonal {
+                                    format!("`{name}`: the diagonal `{a}` takes axes of one size, got {p} and {q}")
+                                } else {
+                                    format!("`{name}`: axis `{a}` has size {p} in one operand and {q} in another")
+                                };
+                                let mut d = self.wrong_pattern(text, item.span, format!("`{a}` is {q}"));
                                 d = d
                                     .label(at, format!("`{a}` is {p}"))
                                     .label(x.span, format!("this is {}", self.show_ty(&x.ty)));
                                 if self.facts.reduce(&size.sub(&n)).as_const().is_none() {
                                     d = d.note(format!("cannot show that {p} == {q}"));
+                                    d = d.help(format!(
+                                        "add `where {p} == {q}` to the function, or `assert {p} == {q}` before"
+                                    ));
                                 }
                                 self.error(d);
                                 return None;

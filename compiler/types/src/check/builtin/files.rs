@@ -7,7 +7,6 @@ use tdl_syntax::ast::{self, ExprKind as A};
 
 use super::{ArgValue, Call, Row};
 use crate::check::Checker;
-use crate::check::call::CallArg;
 use crate::check::errors::{error_expr, has_error, mk};
 use crate::check::ops::texts;
 use crate::check::store::Class;
@@ -346,7 +345,7 @@ impl Checker<'_> {
             return Some(error_expr(span));
         }
         let Some(Row::Named(row)) = super::find(&name.name) else { return None };
-        let args = args.iter().map(CallArg::from_ast).collect();
+        let Some(args) = self.written_args(args) else { return Some(error_expr(span)) };
         let Some(call) = self.slots(row.name, row.params, row.required, row.rest, args, Some(target), span) else {
             return Some(error_expr(span));
         };

@@ -338,9 +338,10 @@ impl Checker<'_> {
             ArgValue::Ready(e) => (None, e.span),
         };
         let Some(ty) = ty else {
+            let example = if name == "arange" { "i64[5]" } else { "f32[2, 3]" };
             self.error(
                 Diagnostic::error(code::E0309, format!("`{name}` takes a type"), span, "not a type")
-                    .help(format!("for example `{name}(f32[2, 3])`")),
+                    .help(format!("for example `{name}({example})`")),
             );
             return None;
         };
@@ -401,6 +402,7 @@ impl Checker<'_> {
             let help = match name {
                 "max" => "the larger one of two values is `maximum(a, b)`; an axis is for example `axis: -1`",
                 "min" => "the smaller one of two values is `minimum(a, b)`; an axis is for example `axis: -1`",
+                "concat" | "stack" => "the parts are one argument: `concat((a, b), axis: 0)`",
                 _ => "for example `axis: -1`, or `axis: (0, 1)`",
             };
             self.error(

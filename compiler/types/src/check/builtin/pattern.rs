@@ -63,6 +63,18 @@ impl Side {
         self.atoms().iter().any(|(a, _)| matches!(a, Atom::Name(n) if n == name))
     }
 
+    /// A name that stands twice, which only an operand of `einsum` may have.
+    pub fn twice(&self) -> Option<Wrong> {
+        let atoms = self.atoms();
+        atoms.iter().enumerate().find_map(|(i, (a, span))| match a {
+            Atom::Name(name) if atoms[..i].iter().any(|(b, _)| b == a) => {
+                let text = format!("`{name}` stands twice on one side");
+                Some(Wrong { span: *span, text, label: "a second time" })
+            }
+            Atom::Name(_) | Atom::Size(_) => None,
+        })
+    }
+
     pub fn rest(&self) -> Option<usize> {
         self.items.iter().position(|i| matches!(i.kind, ItemKind::Rest))
     }
@@ -157,15 +169,5 @@ fn side(text: &str, from: usize, place: &dyn Fn(usize, usize) -> Span) -> Result
     }
     let trimmed = text.trim();
     let lead = text.len() - text.trim_start().len();
-    let side = Side { items, span: place(from + lead, from + lead + trimmed.len().max(1)) };
-    let atoms = side.atoms();
-    for (i, (a, span)) in atoms.iter().enumerate() {
-        if let Atom::Name(name) = a
-            && atoms[..i].iter().any(|(b, _)| b == a)
-        {
-            let text = format!("`{name}` stands twice on one side");
-            return Err(Wrong { span: *span, text, label: "a second time" });
-        }
-    }
-    Ok(side)
+    Ok(Side { items, span: place(from + lead, from + lead + trimmed.len().max(1)) })
 }
