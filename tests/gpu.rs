@@ -23,6 +23,7 @@ fn main() {
         Trial::test("out_of_memory", out_of_memory),
         Trial::test("no_driver", no_driver),
         Trial::test("what_is_asked_of_a_driver", what_is_asked_of_a_driver),
+        Trial::test("one_of_several_devices", one_of_several_devices),
         Trial::test("a_driver_that_fails", a_driver_that_fails),
     ];
     match ptxas() {
@@ -115,7 +116,11 @@ fn with_driver() -> Result<tempfile::TempDir, Failed> {
 
 /// Runs the program on that driver, of which `fails` fails.
 fn on_driver(dir: &Path, fails: &str, args: &[&str]) -> Output {
-    let all = [&["run", "--device", "cuda", "a.tdl"], args].concat();
+    on_device(dir, "cuda", fails, args)
+}
+
+fn on_device(dir: &Path, device: &str, fails: &str, args: &[&str]) -> Output {
+    let all = [&["run", "--device", device, "a.tdl"], args].concat();
     let mut command = tdl(&all, dir);
     output(command.env("LD_LIBRARY_PATH", dir).env("FAKE_CUDA", fails))
 }
@@ -131,6 +136,19 @@ fn what_is_asked_of_a_driver() -> Result<(), Failed> {
         let out = on_driver(dir.path(), "", &["--", "--n", n]);
         expect(out.status.success() && stderr(&out) == steps, format!("{}{}", stdout(&out), stderr(&out)))?;
         expect(printed.is_empty() || stdout(&out) == printed, stdout(&out))?;
+    }
+    Ok(())
+}
+
+fn one_of_several_devices() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    for (device, fails, runs) in
+        [("cuda:0", "second", true), ("cuda:1", "", true), ("cuda:1", "second", false), ("cuda:2", "", false)]
+    {
+        let out = on_device(dir.path(), device, fails, &[]);
+        expect(out.status.success() == runs, format!("{device}: {}{}", stdout(&out), stderr(&out)))?;
+        let message = "error[E0604]: cannot run on a GPU: the GPU's driver says: no device\n";
+        expect(runs || stderr(&out).starts_with(message), stderr(&out))?;
     }
     Ok(())
 }

@@ -357,6 +357,14 @@ fn fmt_rewrites_checks_and_filters() {
     has(&stderr(&out), &["error[E0104]", "a.tdl:1:5"]);
 }
 
+#[test]
+fn what_is_shipped_is_in_the_form_of_fmt() {
+    for folder in ["examples", "bench"] {
+        let out = run(&["fmt", "--check", folder], &support::root());
+        assert_eq!(code(&out), 0, "{folder}: {}", stdout(&out));
+    }
+}
+
 // --- tdl doc
 
 #[test]
@@ -468,6 +476,8 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
         &["run"],
         &["run", "--thread", "3", "a.tdl"],
         &["run", "--threads", "0", "a.tdl"],
+        &["run", "--device", "gpu", "a.tdl"],
+        &["run", "--device", "cuda:x", "a.tdl"],
         &["test", "--cases", "0", "a.tdl"],
         &["bench", "--time", "-1", "a.tdl"],
         &["emit", "a.tdl"],

@@ -49,8 +49,8 @@ fn text(e: DriverError) -> String {
 }
 
 impl Cuda {
-    /// The first GPU that the driver shows; CUDA_VISIBLE_DEVICES chooses.
-    pub fn open() -> std::result::Result<Cuda, Missing> {
+    /// The GPU of this number among those that the driver shows; CUDA_VISIBLE_DEVICES chooses those.
+    pub fn open(number: u32) -> std::result::Result<Cuda, Missing> {
         // SAFETY: loading the driver's library runs its initialisers, which any program does that uses it
         if !unsafe { sys::is_culib_present() } {
             return Err(Missing::Driver);
@@ -58,7 +58,7 @@ impl Cuda {
         let open = || {
             use sys::CUdevice_attribute_enum as Attribute;
             result::init()?;
-            let device = result::device::get(0)?;
+            let device = result::device::get(number.try_into().unwrap_or(i32::MAX))?;
             // SAFETY: the device is one of the driver's, and its context lives until `drop`
             unsafe {
                 let context = result::primary_ctx::retain(device)?;

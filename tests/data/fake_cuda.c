@@ -19,7 +19,11 @@ int cuGetErrorString(int error, const char **text) {
 }
 
 int cuInit(unsigned flags) { return fails("init") ? NO_DEVICE : OK; }
-int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return OK; }
+/* two devices; the second is the one that fails where "second" is asked for */
+int cuDeviceGet(int *device, int ordinal) {
+  *device = ordinal;
+  return ordinal > 1 || (ordinal == 1 && fails("second")) ? NO_DEVICE : OK;
+}
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = malloc(1); return OK; }
 int cuDevicePrimaryCtxRelease_v2(int device) { return OK; }
 int cuCtxSetCurrent(void *context) { return OK; }

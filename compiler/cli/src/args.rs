@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tdl_driver::Device;
 
 /// A small language for tensors: shapes checked before anything runs, gradients built in, native code.
 #[derive(Debug, Parser)]
@@ -87,8 +88,9 @@ pub struct Common {
     /// Threads for the program's kernels [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Where the program runs
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    /// Where the program runs: `cpu`; `cuda` or `cuda:1`, an NVIDIA GPU; `sim`, a simulated GPU that finds races in
+    /// kernels; `interp`, the reference interpreter. The last two are slow, for comparison
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: Device,
     /// Optimization level: 0 to 3
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
@@ -110,16 +112,17 @@ pub struct Common {
     pub no_cache: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Device {
-    /// Native code on this machine's processor
-    Cpu,
-    /// The reference interpreter: slow, for comparison
-    Interp,
-    /// A simulated GPU: slow, finds races in the kernels that the compiler makes
-    Sim,
-    /// An NVIDIA GPU; CUDA_VISIBLE_DEVICES says which
-    Cuda,
+/// `cpu`, `interp` (the reference interpreter), `sim` (the simulated GPU), or `cuda` with the number of a GPU.
+fn device(text: &str) -> Result<Device, String> {
+    let number = text.strip_prefix("cuda:").map(str::parse);
+    match (text, number) {
+        ("cpu", _) => Ok(Device::Cpu),
+        ("interp", _) => Ok(Device::Interp),
+        ("sim", _) => Ok(Device::Sim),
+        ("cuda", _) => Ok(Device::Cuda(0)),
+        (_, Some(Ok(number))) => Ok(Device::Cuda(number)),
+        _ => Err("a device is `cpu`, `cuda`, `cuda:1` (the second GPU), `sim` or `interp`".into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use tdl_driver::{BenchOptions, Device, Failure, Measure, Options, Session, Stage, Summary, TestOptions};
+use tdl_driver::{BenchOptions, Failure, Measure, Options, Session, Stage, Summary, TestOptions};
 use tdl_source::Style;
 
 use crate::args::{self, Bench, Build, Check, ColorChoice, Command, Common, Emit, Repl, Run, Test};
@@ -42,12 +42,7 @@ fn options(common: &Common) -> Options {
         cpu: "native".into(),
         cache: !common.no_cache && !common.timings,
         trap_nan: common.trap_nan,
-        device: match common.device {
-            args::Device::Cpu => Device::Cpu,
-            args::Device::Interp => Device::Interp,
-            args::Device::Sim => Device::Sim,
-            args::Device::Cuda => Device::Cuda,
-        },
+        device: common.device,
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: style(common).color,
         debug: false,

@@ -74,7 +74,7 @@ impl Session {
     /// Compiles a flat module for this session's device.
     pub(crate) fn callable(&mut self, module: Module) -> Result<Callable, Failure> {
         let native = match self.options.device {
-            Device::Cpu | Device::Sim | Device::Cuda => Some(self.load(&module)?),
+            Device::Cpu | Device::Sim | Device::Cuda(_) => Some(self.load(&module)?),
             Device::Interp => None,
         };
         Ok(Callable { module, native })

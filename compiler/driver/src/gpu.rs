@@ -16,16 +16,14 @@ impl Session {
         Ok(match self.options.device {
             Device::Cpu | Device::Interp => None,
             Device::Sim => Some(Box::new(Sim::default())),
-            Device::Cuda => Some(Box::new(self.open_gpu()?)),
+            Device::Cuda(number) => Some(Box::new(self.open_gpu(number)?)),
         })
     }
 
     /// What kernels are compiled for.
     pub(crate) fn gpu(&self) -> Result<Gpu, Failure> {
-        if self.options.device != Device::Cuda {
-            return Ok(Gpu::Simulated);
-        }
-        let capability = self.open_gpu()?.capability();
+        let Device::Cuda(number) = self.options.device else { return Ok(Gpu::Simulated) };
+        let capability = self.open_gpu(number)?.capability();
         match architecture(capability) {
             Some(name) => Ok(Gpu::Cuda(name.to_owned())),
             None => {
@@ -36,8 +34,8 @@ impl Session {
         }
     }
 
-    fn open_gpu(&self) -> Result<Cuda, Failure> {
-        Cuda::open().map_err(|why| match why {
+    fn open_gpu(&self, number: u32) -> Result<Cuda, Failure> {
+        Cuda::open(number).map_err(|why| match why {
             Missing::Driver => self.no_gpu(
                 "cannot run on a GPU: there is no NVIDIA driver (no library `libcuda.so`)".into(),
                 "install the driver of your GPU, or leave `--device cuda` out; `--device sim` simulates a GPU",

@@ -22,7 +22,7 @@ impl Session {
     pub fn run(&mut self, path: &Path, args: &[String]) -> Result<i32, Failure> {
         match self.options.device {
             Device::Interp => self.interpret(path, args),
-            Device::Cpu | Device::Sim | Device::Cuda => {
+            Device::Cpu | Device::Sim | Device::Cuda(_) => {
                 let object = self.object(path)?;
                 self.run_object(&object, path, args)
             }
@@ -52,7 +52,7 @@ impl Session {
         let trap = if self.options.trap_nan { " trap-nan" } else { "" };
         let device = match self.options.device {
             Device::Cpu | Device::Interp => String::new(),
-            Device::Sim | Device::Cuda => format!(" {:?}", self.gpu()?),
+            Device::Sim | Device::Cuda(_) => format!(" {:?}", self.gpu()?),
         };
         Ok(format!("{} {} {}{trap}{device}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH))
     }

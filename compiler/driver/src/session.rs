@@ -39,8 +39,8 @@ pub enum Device {
     Interp,
     /// The simulated GPU.
     Sim,
-    /// An NVIDIA GPU.
-    Cuda,
+    /// The NVIDIA GPU of this number among those that the driver shows.
+    Cuda(u32),
 }
 
 impl Device {
@@ -48,7 +48,7 @@ impl Device {
     pub(crate) fn target(self) -> tdl_loops::Target {
         match self {
             Device::Cpu | Device::Interp => tdl_loops::Target::Cpu,
-            Device::Sim | Device::Cuda => tdl_loops::Target::Gpu,
+            Device::Sim | Device::Cuda(_) => tdl_loops::Target::Gpu,
         }
     }
 }

@@ -34,13 +34,15 @@ impl<'p> Elab<'p> {
             given.push(match arg {
                 Arg::Value(e) => Some(self.expr(env, e)?),
                 Arg::Place(p) => {
-                    let at = self.resolve(env, p)?;
-                    let v = self.read_place(env, &at)?;
-                    places.push((i, at));
-                    Some(v)
+                    places.push((i, self.resolve(env, p)?));
+                    None
                 }
                 Arg::Default => None,
             });
+        }
+        // another argument may change a place, as in `m.step(m.step(x))`
+        for (i, at) in &places {
+            given[*i] = Some(self.read_place(env, at)?);
         }
         let (id, mut all) = match callee {
             Callee::Fn(id) => (*id, Vec::new()),
@@ -230,6 +232,10 @@ impl<'p> Elab<'p> {
                 }
                 Arg::Default => return Err(internal("a function value has no defaults")),
             }
+        }
+        // as they are now: another argument may have changed them
+        for (i, at) in &places {
+            values[*i].val = self.read_place(env, at)?;
         }
         let (result, muts) = self.apply(&func, values)?;
         self.write_back(env, places, muts)?;

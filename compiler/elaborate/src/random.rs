@@ -13,6 +13,14 @@ use crate::{R, internal};
 
 impl<'p> Elab<'p> {
     pub fn random(&mut self, env: &mut Env<'p>, op: RngOp, rng: &'p Arg, args: &'p [Expr], ty: &Ty) -> R<Val<'p>> {
+        // before the generator is read: they may draw from it too, as in `rng.shuffle(rng.permutation(n))`
+        let given = match op {
+            RngOp::Bernoulli | RngOp::Randint | RngOp::Shuffle | RngOp::Choice | RngOp::Categorical => {
+                self.exprs(env, args)?
+            }
+            // these have sizes alone, which the type holds
+            RngOp::Normal | RngOp::Uniform | RngOp::Permutation | RngOp::Split | RngOp::SplitN => Vec::new(),
+        };
         let (place, generator) = match rng {
             Arg::Value(e) => (None, self.expr(env, e)?),
             Arg::Place(p) => {
@@ -24,7 +32,7 @@ impl<'p> Elab<'p> {
         };
         let [key, counter] = generator.tree()? else { return Err(internal("a generator has two parts")) };
         let mut state = State { key: key.leaf()?, counter: counter.leaf()? };
-        let value = self.draw(env, op, &mut state, args, ty)?;
+        let value = self.draw(env, op, &mut state, &given, ty)?;
         if let Some(at) = place {
             let next = Val::Tree(vec![Val::Leaf(state.key), Val::Leaf(state.counter)]);
             self.write_place(env, &at, next, Update::Set)?;
@@ -32,8 +40,8 @@ impl<'p> Elab<'p> {
         Ok(value)
     }
 
-    fn draw(&mut self, env: &mut Env<'p>, op: RngOp, rng: &mut State, args: &'p [Expr], ty: &Ty) -> R<Val<'p>> {
-        let arg = |i: usize| args.get(i).ok_or_else(|| internal("a draw lacks an argument"));
+    fn draw(&mut self, env: &Env<'p>, op: RngOp, rng: &mut State, args: &[Val<'p>], ty: &Ty) -> R<Val<'p>> {
+        let arg = |i: usize| args.get(i).cloned().ok_or_else(|| internal("a draw lacks an argument"));
         match op {
             RngOp::Normal | RngOp::Uniform => {
                 let ty = self.ty(env, ty)?;
@@ -53,13 +61,13 @@ impl<'p> Elab<'p> {
                 self.unflatten(&ty, &mut ids.into_iter())
             }
             RngOp::Bernoulli => {
-                let p = self.value(env, arg(0)?)?;
+                let p = arg(0)?.leaf()?;
                 let (_, dims) = self.tensor_ty(env, ty)?;
                 let p = broadcast::to(&mut self.b, p, &dims);
                 Ok(Val::Leaf(random::bernoulli(&mut self.b, rng, p, &dims)))
             }
             RngOp::Randint => {
-                let (low, high) = (self.value(env, arg(0)?)?, self.value(env, arg(1)?)?);
+                let (low, high) = (arg(0)?.leaf()?, arg(1)?.leaf()?);
                 let ok = self.compare_sizes(CompareOp::Lt, low, high);
                 self.assert(ok, AssertKind::User, "`randint` from {} to {}: there is no such number", &[low, high]);
                 let (dtype, dims) = self.tensor_ty(env, ty)?;
@@ -72,7 +80,7 @@ impl<'p> Elab<'p> {
                 Ok(Val::Leaf(random::permutation(&mut self.b, rng, dims[0])))
             }
             RngOp::Shuffle => {
-                let x = self.expr(env, arg(0)?)?;
+                let x = arg(0)?;
                 let n = self.rows_of(&x)?;
                 let order = random::permutation(&mut self.b, rng, n);
                 x.map(&mut |v| {
@@ -82,7 +90,7 @@ impl<'p> Elab<'p> {
                 })
             }
             RngOp::Choice => {
-                let x = self.expr(env, arg(0)?)?;
+                let x = arg(0)?;
                 let n = self.rows_of(&x)?;
                 let n = self.b.dim_value(n);
                 let zero = self.b.const_i64(0);
@@ -95,7 +103,7 @@ impl<'p> Elab<'p> {
                 })
             }
             RngOp::Categorical => {
-                let logits = self.value(env, arg(0)?)?;
+                let logits = arg(0)?.leaf()?;
                 Ok(Val::Leaf(random::categorical(&mut self.b, rng, logits)))
             }
             RngOp::Split => {

@@ -279,3 +279,22 @@ fn g(x: f32[8]) -> f32 {
     }
     insta::assert_snapshot!(text);
 }
+
+#[test]
+fn a_block_is_indented_from_its_statement_however_long_the_head_is() {
+    let source = "\
+fn f(x: f32[8],
+     n: i64) -> f32
+  where 0 <= n,
+  n <= 8 {
+  let y = g(x, |a| {
+    a + 1.0
+  })
+  if n > 1 and
+    n < 5 {
+    y
+  }
+}
+";
+    assert_eq!(check("heads", source), source);
+}

@@ -29,20 +29,22 @@ struct Open {
     block: bool,
     /// Whether it ends its line.
     hanging: bool,
+    /// The first token of the statement inside that was begun last, and its column.
+    head: (usize, usize),
 }
 
 /// Lays out all tokens.
 pub(super) fn lines(toks: &[Tok<'_>]) -> Vec<Line> {
     let mut out: Vec<Line> = Vec::new();
     let mut open: Vec<Open> = Vec::new();
-    // the first token of the statement, and its column
-    let mut head = (0, 0);
+    // that of the item, as `Open::head`
+    let mut item = (0, 0);
     let mut i = 0;
     while i < toks.len() {
         let end = (i + 1..toks.len()).find(|k| toks[*k].breaks > 0).unwrap_or(toks.len());
-        let (indent, more) = indent(toks, i, &open);
-        if !more {
-            head = (i, indent);
+        let indent = indent(toks, i, &open);
+        if let Some(level) = begun(toks, i, &open) {
+            *open[..level].last_mut().map_or(&mut item, |o| &mut o.head) = (i, indent);
         }
         let mut line = Line { toks: i..end, indent, width: indent, columns: Vec::with_capacity(end - i) };
         let mut column = indent;
@@ -66,9 +68,11 @@ pub(super) fn lines(toks: &[Tok<'_>]) -> Vec<Line> {
                 };
                 let block = is_block(toks, k);
                 // the block of an `if` or `fn` whose head goes over several lines
-                let own = more && block && !rest && headed(toks, head.0) && !assigned(toks, i);
+                let among = open.last().is_none_or(|o| o.block);
+                let head = open.last().map_or(item, |o| o.head);
+                let own = among && head.0 < i && !rest && headed(toks, head.0) && !assigned(toks, i);
                 let (base, contents) = if own { (head.1, head.1 + 2) } else { (indent, contents) };
-                open.push(Open { base, contents, block, hanging: !rest });
+                open.push(Open { base, contents, block, hanging: !rest, head: (k + 1, contents) });
             }
         }
         out.push(line);
@@ -77,9 +81,20 @@ pub(super) fn lines(toks: &[Tok<'_>]) -> Vec<Line> {
     out
 }
 
+/// How many brackets are around the statement or item that begins with token `i`, if one does. What follows a block that
+/// a line closes (`} else if …`) counts as one.
+fn begun(toks: &[Tok<'_>], i: usize, open: &[Open]) -> Option<usize> {
+    let closes = toks[i].kind == Token::Close;
+    let level = open.len() - usize::from(closes && !open.is_empty());
+    let among = open[..level].last().is_none_or(|o| o.block);
+    let begins = if closes { open.last().is_some_and(|o| o.block) } else { !goes_on(toks, i, among) };
+    (among && begins).then_some(level)
+}
+
 /// Statements and items that end in a block.
 fn headed(toks: &[Tok<'_>], head: usize) -> bool {
-    matches!(toks[head].text, "if" | "while" | "for" | "fn" | "io" | "impl" | "struct" | "interface" | "}")
+    let words = ["if", "while", "for", "fn", "io", "impl", "struct", "interface", "test", "prop", "bench", "}"];
+    words.contains(&toks[head].text) || toks[head].role == Role::Annotation
 }
 
 /// Does the line that begins with token `i` hold the value behind a `=`?
@@ -92,15 +107,15 @@ fn width(t: &Tok<'_>) -> usize {
     t.text.chars().count()
 }
 
-/// Indentation of the line that begins with token `i`, and whether it goes on with what the line before began.
-fn indent(toks: &[Tok<'_>], i: usize, open: &[Open]) -> (usize, bool) {
+/// Indentation of the line that begins with token `i`.
+fn indent(toks: &[Tok<'_>], i: usize, open: &[Open]) -> usize {
     let goes_on = goes_on(toks, i, open.last().is_none_or(|o| o.block));
-    let Some(top) = open.last() else { return (if goes_on { 2 } else { 0 }, goes_on) };
+    let Some(top) = open.last() else { return if goes_on { 2 } else { 0 } };
     if toks[i].kind == Token::Close {
-        return (top.base, false);
+        return top.base;
     }
     let more = goes_on && (top.block || top.hanging);
-    (top.contents + if more { 2 } else { 0 }, more)
+    top.contents + if more { 2 } else { 0 }
 }
 
 /// Does the line that begins with token `i` go on with the statement or element of the line before?

@@ -33,7 +33,9 @@ fn choose(toks: &[Tok<'_>], line: &Line, range: Range<usize>) -> Option<Vec<usiz
     let header =
         toks[range.start].kind == Token::Word && matches!(toks[range.start].text, "fn" | "io" | "const" | "type");
     let assign = level.iter().copied().rfind(|k| toks[*k].kind == Token::Assign && fits(*k));
-    let whole = range.start == line.toks.start;
+    // the default of a parameter stays beside its name
+    let among = toks[range.start].inside.is_none_or(|b| is_block(toks, b));
+    let whole = range.start == line.toks.start && among;
     if let Some(k) = assign.map(|k| k + 1).filter(|k| whole && *k < range.end).filter(legal) {
         let rest = line.width - column(k) + line.indent + 2;
         let block = toks[range.end - 1].text == "{";

@@ -101,6 +101,10 @@ impl Checker<'_> {
     }
 
     pub(super) fn call(&mut self, callee: &ast::Expr, args: Args<'_>, hint: Option<&Ty>, span: Span) -> Expr {
+        if self.call_changes(callee) {
+            let name = Ident { name: "call".into(), span: callee.span };
+            return self.method_call(callee, &name, args, hint, span);
+        }
         match &callee.kind {
             A::Name(name) => match self.entry_of(&name.name) {
                 Some(Entry::Generic(id)) => {
@@ -259,6 +263,11 @@ impl Checker<'_> {
                 self.call_value(f, &ft.clone(), args, hint, span)
             }
             Ty::Struct(id, sargs) => match self.method_of(*id, "call") {
+                Some(func) if self.takes_mut_self(func) => {
+                    self.fixed_receiver("call", f.span);
+                    self.check_loosely(args);
+                    error_expr(span)
+                }
                 Some(func) => {
                     let sargs = sargs.clone();
                     let at = f.span;

@@ -158,21 +158,27 @@ impl Checker<'_> {
         };
         let ft = (**ft).clone();
         if ft.io {
-            self.error(Diagnostic::error(
-                code::E0503,
-                "an `io` function cannot be differentiated",
-                value.span,
-                "touches files, the clock or the network",
-            ));
+            self.error(
+                Diagnostic::error(
+                    code::E0503,
+                    "an `io` function cannot be differentiated",
+                    span,
+                    "differentiated here",
+                )
+                .label(value.span, "touches files, the clock or the network"),
+            );
             return None;
         }
         if ft.params.is_empty() {
-            self.error(Diagnostic::error(
-                code::E0502,
-                "a function without parameters has no derivative",
-                value.span,
-                "takes nothing",
-            ));
+            self.error(
+                Diagnostic::error(
+                    code::E0502,
+                    "a function without parameters has no derivative",
+                    span,
+                    "differentiated here",
+                )
+                .label(value.span, "takes nothing"),
+            );
             return None;
         }
         let (wrt, tuple) = match wrt_ast {
@@ -185,7 +191,7 @@ impl Checker<'_> {
         for i in &wrt {
             let p = &ft.params[*i];
             let name = p.name.as_deref().unwrap_or("the parameter").to_string();
-            self.body.later.push(Later::Floats { ty: p.ty.clone(), span: value.span, name });
+            self.body.later.push(Later::Floats { ty: p.ty.clone(), span, func: value.span, name });
         }
         Some((Func { value, ty: ft, wrt, tuple, aux }, rest))
     }
@@ -262,16 +268,18 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn check_floats(&mut self, t: &Ty, span: Span, name: &str) {
+    pub(super) fn check_floats(&mut self, t: &Ty, span: Span, func: Span, name: &str) {
         if super::errors::has_error(t) || matches!(t, Ty::Param(_) | Ty::Never) {
             return;
         }
         let mut elems = Vec::new();
         self.float_elems(t, &mut elems);
         if elems.is_empty() && !has_param(t) {
-            let text = format!("`{name}` has no floats to differentiate by: {}", self.show_ty(t));
+            let shown = self.show_ty(t);
+            let text = format!("`{name}` has no floats to differentiate by: {shown}");
             self.error(
                 Diagnostic::error(code::E0502, text, span, "differentiated here")
+                    .label(func, format!("takes {shown}"))
                     .help("choose another parameter: `grad(f, wrt: w)`"),
             );
         }

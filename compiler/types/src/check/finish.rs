@@ -133,7 +133,10 @@ impl Checker<'_> {
             match l {
                 Later::Loss { result, loss, extra, span, func } => {
                     let r = self.zonk(&result);
-                    if matches!(r, Ty::Infer(_)) {
+                    // `grad(tanh)` has a shape once it is applied
+                    let shapeless = matches!(&r, Ty::Tensor(_, dims)
+                        if dims.iter().any(|d| matches!(d, Dim::Spread(Spread::Infer(_)))));
+                    if matches!(r, Ty::Infer(_)) || shapeless && !last {
                         if !last {
                             self.body.later.push(Later::Loss { result, loss, extra, span, func });
                         }
@@ -141,15 +144,15 @@ impl Checker<'_> {
                     }
                     self.check_loss(&r, &loss, extra.as_ref(), span, func);
                 }
-                Later::Floats { ty, span, name } => {
+                Later::Floats { ty, span, func, name } => {
                     let t = self.zonk(&ty);
                     if matches!(t, Ty::Infer(_)) {
                         if !last {
-                            self.body.later.push(Later::Floats { ty, span, name });
+                            self.body.later.push(Later::Floats { ty, span, func, name });
                         }
                         continue;
                     }
-                    self.check_floats(&t, span, &name);
+                    self.check_floats(&t, span, func, &name);
                 }
                 Later::Matrix { hessian, param, result, out, func } => {
                     if matches!(self.zonk(&param), Ty::Infer(_)) || matches!(self.zonk(&result), Ty::Infer(_)) {

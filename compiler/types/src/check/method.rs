@@ -33,7 +33,7 @@ impl Checker<'_> {
         }
         if let (Some(p), Ty::Struct(id, sargs)) = (&place, &t)
             && let Some(func) = self.method_of(*id, &name.name)
-            && self.program.fns[func.index()].params.first().is_some_and(|q| q.mutable)
+            && self.takes_mut_self(func)
         {
             let (p, sargs) = (p.clone(), sargs.clone());
             if !self.require_mutable(&p) {
@@ -61,8 +61,8 @@ impl Checker<'_> {
             Ty::Rng => self.rng_method(None, Some(value), name, args, span),
             Ty::Struct(id, sargs) => {
                 if let Some(func) = self.method_of(*id, &name.name) {
-                    if self.program.fns[func.index()].params.first().is_some_and(|q| q.mutable) {
-                        self.fixed_receiver(name, base.span);
+                    if self.takes_mut_self(func) {
+                        self.fixed_receiver(&name.name, base.span);
                         return error_expr(span);
                     }
                     let sargs = sargs.clone();
@@ -78,7 +78,7 @@ impl Checker<'_> {
             }
             Ty::Param(id) => {
                 if self.changes_receiver(*id, &name.name) {
-                    self.fixed_receiver(name, base.span);
+                    self.fixed_receiver(&name.name, base.span);
                     return error_expr(span);
                 }
                 self.interface_call(*id, Arg::Value(value), t.clone(), name, args, hint, span)
@@ -150,8 +150,22 @@ impl Checker<'_> {
         args.into_iter().map(one).collect()
     }
 
-    fn fixed_receiver(&mut self, name: &Ident, span: Span) {
-        let text = format!("`{}` changes its receiver, which must be a mutable variable", name.name);
+    pub(super) fn takes_mut_self(&self, func: FnId) -> bool {
+        self.program.fns[func.index()].params.first().is_some_and(|p| p.mutable)
+    }
+
+    /// Whether calling this place calls a method `call` that takes `mut self`: the place must be written back then.
+    pub(super) fn call_changes(&mut self, callee: &ast::Expr) -> bool {
+        let Some(place) = self.try_place(callee) else { return false };
+        match self.zonk(&place.ty) {
+            Ty::Struct(id, _) => self.method_of(id, "call").is_some_and(|func| self.takes_mut_self(func)),
+            Ty::Param(id) => self.changes_receiver(id, "call"),
+            _ => false,
+        }
+    }
+
+    pub(super) fn fixed_receiver(&mut self, name: &str, span: Span) {
+        let text = format!("`{name}` changes its receiver, which must be a mutable variable");
         self.error(
             Diagnostic::error(code::E0306, text, span, "not a variable that may change")
                 .help("bind it first: `let mut s = …`"),

@@ -192,7 +192,7 @@ enum Later {
     /// A differentiated function's output must be a float scalar (or a pair of one and something with `aux`).
     Loss { result: Ty, loss: Ty, extra: Option<Ty>, span: Span, func: Span },
     /// What is differentiated must have floats.
-    Floats { ty: Ty, span: Span, name: String },
+    Floats { ty: Ty, span: Span, func: Span, name: String },
     /// The result of `jacobian` and `hessian` in terms of a parameter and a result.
     Matrix { hessian: bool, param: Ty, result: Ty, out: Ty, func: Span },
     /// A mapped function's types in terms of the function's.
