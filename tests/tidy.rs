@@ -32,7 +32,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "tdl-runtime",
         ],
     ),
-    ("tdl", &["tdl-source", "tdl-syntax", "tdl-driver"]),
+    ("tdl-lsp", &["tdl-source", "tdl-syntax", "tdl-driver"]),
+    ("tdl", &["tdl-source", "tdl-syntax", "tdl-driver", "tdl-lsp"]),
 ];
 
 #[test]

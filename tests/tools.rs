@@ -490,7 +490,7 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
         assert_eq!(code(&out), 2, "{args:?}: {}", stderr(&out));
         has(&stderr(&out), &["error"]);
     }
-    for command in ["run", "build", "check", "repl", "test", "bench", "fmt", "new", "emit", "explain"] {
+    for command in ["run", "build", "check", "repl", "test", "bench", "fmt", "new", "emit", "explain", "lsp"] {
         let out = run(&[command, "--help"], dir.path());
         assert_eq!(code(&out), 0, "{command}");
         assert!(stdout(&out).lines().count() >= 6, "{command}: {}", stdout(&out));

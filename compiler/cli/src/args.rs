@@ -51,6 +51,9 @@ pub enum Command {
     Emit(Emit),
     /// Explain an error code such as E0401; without one, list them all
     Explain(Explain),
+    /// Serve an editor: errors, types and completion while typing
+    #[command(after_help = LSP_HELP)]
+    Lsp(Lsp),
 }
 
 const RUN_HELP: &str = "Arguments after `--` are the parameters of the program's `main`:
@@ -82,6 +85,16 @@ written: what would change is shown and the exit code is 1.";
 
 const EMIT_HELP: &str = "Stages in order: ast, typed, ir (tensor IR), grad (after differentiation), opt (after all passes), loops (buffers and
 kernels), llvm, asm. The output goes to standard output.";
+
+const LSP_HELP: &str = "An editor starts this by itself and speaks the Language Server Protocol with it over standard input and output. How to
+set up VS Code, Neovim, Helix and Emacs is in the book, chapter \"Editors\".";
+
+#[derive(Debug, Args)]
+pub struct Lsp {
+    /// Accepted because many editors pass it; there is no other way
+    #[arg(long)]
+    pub stdio: bool,
+}
 
 #[derive(Debug, Args)]
 pub struct Common {

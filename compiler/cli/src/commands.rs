@@ -19,6 +19,7 @@ pub fn dispatch(command: Command) -> i32 {
         Command::Test(test) => self::test(test),
         Command::Bench(bench) => self::bench(bench),
         Command::Fmt(fmt) => fmt::fmt(&fmt),
+        Command::Lsp(_) => tdl_lsp::serve(editor_options()),
         Command::Doc(doc) => crate::doc::doc(&doc),
         Command::New(new) => new::new(&new.name),
         Command::Emit(emit) => self::emit(emit),
@@ -45,6 +46,21 @@ fn options(common: &Common) -> Options {
         device: common.device,
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: style(common).color,
+        debug: false,
+    }
+}
+
+/// Nothing is compiled for an editor.
+fn editor_options() -> Options {
+    Options {
+        opt_level: 2,
+        threads: None,
+        cpu: "native".into(),
+        cache: false,
+        trap_nan: false,
+        device: Device::Cpu,
+        verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
+        color: false,
         debug: false,
     }
 }

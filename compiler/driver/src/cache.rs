@@ -31,6 +31,11 @@ impl Cache {
         Cache { dir: None }
     }
 
+    /// The folder, if there is one.
+    pub fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
     /// Key of a program.
     pub fn key(options: &str, path: &Path, text: &str) -> Hash {
         let mut h = blake3::Hasher::new();

@@ -5,6 +5,7 @@
 mod bench;
 mod cache;
 mod call;
+mod editor;
 mod emit;
 mod failure;
 mod gpu;
@@ -20,6 +21,7 @@ mod timings;
 
 pub use bench::{BenchOptions, Measure};
 pub use cache::Cache;
+pub use editor::{Analysis, Completion, CompletionKind, Editor, Hint, Hover, Signature, Symbol, SymbolKind};
 pub use failure::Failure;
 pub use native::{Second, catch_interrupts};
 pub use repl::ReplSession;

@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// What could be read of all files, and what could not.
-    fn parse_all(&mut self, main: FileId, folder: &Path) -> Result<(Vec<Parsed>, Vec<Diagnostic>), Failure> {
+    pub(crate) fn parse_all(&mut self, main: FileId, folder: &Path) -> Result<(Vec<Parsed>, Vec<Diagnostic>), Failure> {
         let mut errors = Vec::new();
         let mut modules: Vec<Parsed> = Vec::new();
         let mut queue: Vec<(String, FileId)> = vec![(String::new(), main)];
@@ -146,7 +146,7 @@ impl Session {
         for len in (1..=parts.len().min(MAX_PARTS)).rev() {
             let name = parts[..len].join(".");
             let file: PathBuf = folder.join(parts[..len].join("/")).with_extension("tdl");
-            if file.is_file() {
+            if self.sources.has(&file) {
                 let known = self.sources.files().iter().find(|(p, _)| *p == file).map(|(_, id)| *id);
                 let id = match known {
                     Some(id) => id,

@@ -1,7 +1,9 @@
 //! Reading programs: the main file, the modules it imports, and the standard library inside the compiler.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tdl_source::{FileId, SourceMap};
 
@@ -28,15 +30,25 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct Sources {
     pub map: SourceMap,
     files: Vec<(PathBuf, FileId)>,
+    /// Texts that are read instead of files: what an editor has not saved.
+    pub open: Arc<HashMap<PathBuf, Arc<str>>>,
 }
 
 impl Sources {
     /// Reads the file the user named.
     pub fn read(&mut self, path: &Path) -> Result<FileId, Failure> {
-        let text = read_source(path)?;
+        let text: Arc<str> = match self.open.get(path) {
+            Some(text) => Arc::clone(text),
+            None => read_source(path)?.into(),
+        };
         let id = self.map.add(path.to_string_lossy(), text);
         self.files.push((path.to_owned(), id));
         Ok(id)
+    }
+
+    /// Whether there is such a file, saved or not.
+    pub fn has(&self, path: &Path) -> bool {
+        self.open.contains_key(path) || path.is_file()
     }
 
     /// A module of the standard library.

@@ -14,10 +14,11 @@ pub mod thir;
 pub mod ty;
 mod visit;
 
-pub use check::{Binding, Checked, CheckedEntry, Module, check, check_entry};
+pub use check::{Binding, BuiltinHelp, Checked, CheckedEntry, Module, builtin_help, builtin_names, check, check_entry};
 pub use derivatives::{Derivatives, derivatives};
 pub use dump::dump;
 pub use show::type_to_string;
 pub use size::{SizeExpr, SizeVar};
 pub use subst::Subst;
 pub use ty::{Dim, Elem, GenericArg, Ty};
+pub use visit::{visit_bodies, visit_body};

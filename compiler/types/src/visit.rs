@@ -159,3 +159,20 @@ pub(crate) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
         }
     }
 }
+
+/// Calls `f` with every expression of a body, those of its lambdas too.
+pub fn visit_body(body: &Body, f: &mut dyn FnMut(&Expr)) {
+    for root in std::iter::once(&body.value).chain(body.lambdas.iter().map(|l| &l.body)) {
+        visit(root, f);
+    }
+}
+
+/// Calls `f` with every body of a program: of functions, defaults, constants and tests.
+pub fn visit_bodies<'p>(program: &'p Program, f: &mut dyn FnMut(&'p Body)) {
+    for def in &program.fns {
+        def.params.iter().filter_map(|p| p.default.as_deref()).for_each(&mut *f);
+        def.body.iter().for_each(&mut *f);
+    }
+    program.consts.iter().filter_map(|c| c.value.as_ref()).for_each(&mut *f);
+    program.tests.iter().filter_map(|t| t.body.as_ref()).for_each(&mut *f);
+}

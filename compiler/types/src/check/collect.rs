@@ -30,6 +30,7 @@ impl<'a> Checker<'a> {
             rules: Vec::new(),
             facts: Facts::default(),
             errors: Vec::new(),
+            failed: Vec::new(),
             fn_args: Vec::new(),
             signatures_done: false,
             module: ModuleId(0),
@@ -42,7 +43,7 @@ impl<'a> Checker<'a> {
         let order = |d: &Diagnostic| (d.primary.span.file, d.primary.span.start, d.code);
         errors.sort_by_key(order);
         errors.dedup();
-        Checked { program: self.program, errors }
+        Checked { program: self.program, errors, broken: self.failed }
     }
 
     fn items(&self) -> Vec<(ModuleId, &'a ast::Item)> {

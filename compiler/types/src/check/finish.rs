@@ -108,13 +108,16 @@ impl Checker<'_> {
             self.body.locals[i].ty = ty;
         }
         let cx = self.take_body();
-        if found.error {
-            return None;
-        }
         let body = Body { locals: cx.locals, opens: cx.opens, lambdas, value };
         let errors = self.errors.len();
-        super::moves::check(&body, &mut self.errors);
-        (self.errors.len() == errors).then_some(body)
+        if !found.error {
+            super::moves::check(&body, &mut self.errors);
+        }
+        if found.error || self.errors.len() > errors {
+            self.failed.push(body);
+            return None;
+        }
+        Some(body)
     }
 
     /// Checks conditions whose types have become known; `last`: what is still unknown is dropped.

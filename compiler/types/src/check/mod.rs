@@ -56,8 +56,9 @@ use tdl_syntax::ast;
 
 use crate::ids::*;
 use crate::size::{Facts, SizeExpr};
-use crate::thir::{Expr, Lambda, LocalDef, OpenDef, Program, Stmt};
+use crate::thir::{Body, Expr, Lambda, LocalDef, OpenDef, Program, Stmt};
 use crate::ty::{GenericArg, Ty};
+pub use builtin::{BuiltinHelp, builtin_help, names as builtin_names};
 use clause::Clause;
 use store::Store;
 
@@ -75,6 +76,9 @@ pub struct Checked {
     pub program: Program,
     /// In the order of modules, then of places.
     pub errors: Vec<Diagnostic>,
+    /// Bodies with errors, which the program lacks, for what editors show: types may be [`Ty::Error`], and lambdas do not
+    /// stand at their ids.
+    pub broken: Vec<Body>,
 }
 
 /// Checks a program: the prelude, the modules it imports (in any order), and the program itself.
@@ -262,6 +266,8 @@ struct Checker<'a> {
     rules: Vec<(FnId, ast::Annotation)>,
     facts: Facts,
     errors: Vec<Diagnostic>,
+    /// Bodies with errors.
+    failed: Vec<Body>,
     module: ModuleId,
     body: BodyCx,
     /// Functions given for parameters of structs that wait for the signatures.

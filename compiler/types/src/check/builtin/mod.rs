@@ -161,7 +161,30 @@ fn is_called(op: UnaryOp) -> bool {
     !matches!(op, UnaryOp::Neg | UnaryOp::Not)
 }
 
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+/// What a reader needs to know about a builtin function.
+#[derive(Clone, Debug)]
+pub struct BuiltinHelp {
+    pub params: Vec<&'static str>,
+    /// How many of them must be given.
+    pub required: usize,
+    /// Further arguments are taken.
+    pub rest: bool,
+    pub doc: Option<&'static str>,
+}
+
+/// The builtin function of this name.
+pub fn builtin_help(name: &str) -> Option<BuiltinHelp> {
+    Some(match find(name)? {
+        Row::Unary(op) => BuiltinHelp { params: vec!["x"], required: 1, rest: false, doc: Some(op.def().doc) },
+        Row::Binary(op) => BuiltinHelp { params: vec!["a", "b"], required: 2, rest: false, doc: Some(op.def().doc) },
+        Row::Named(row) => {
+            BuiltinHelp { params: row.params.to_vec(), required: row.required, rest: row.rest, doc: None }
+        }
+    })
+}
+
+/// All builtin functions, those with a dot in the name too.
+pub fn names() -> impl Iterator<Item = &'static str> {
     let unary = UnaryOp::ALL.iter().filter(|op| is_called(**op)).map(|op| op.def().name);
     let binary = BinaryOp::ALL.iter().filter(|op| op.def().symbol.is_none()).map(|op| op.def().name);
     ROWS.iter().map(|r| r.name).chain(unary).chain(binary)
