@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use tdl_driver::{BenchOptions, Failure, Measure, Options, Session, Stage, Summary, TestOptions};
+use tdl_driver::{BenchOptions, Device, Failure, Measure, Options, Session, Stage, Summary, TestOptions};
 use tdl_source::Style;
 
 use crate::args::{self, Bench, Build, Check, ColorChoice, Command, Common, Emit, Repl, Run, Test};
