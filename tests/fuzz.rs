@@ -174,7 +174,8 @@ fn well_formatted(text: &str) -> Result<bool, String> {
     }
     let comments = |text: &str| {
         let all = tokens(text).filter(|(t, _)| matches!(t, Ok(Token::Comment | Token::Doc)));
-        all.map(|(_, r)| text[r].trim().to_owned()).collect::<Vec<_>>()
+        // a blank after the signs is put in
+        all.map(|(_, r)| text[r].trim_start_matches('#').trim().to_owned()).collect::<Vec<_>>()
     };
     if comments(text) != comments(&once) {
         return Err(format!("comments are lost or moved: {:?} {:?}", comments(text), comments(&once)));

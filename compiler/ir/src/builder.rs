@@ -192,9 +192,10 @@ impl Builder {
         }
     }
 
-    /// An extent from an `i64` scalar: a constant where the value is one.
+    /// An extent from an `i64` scalar: a constant where the value is one that an extent can have. A negative one stays a value; a
+    /// check that fails stands before it.
     pub fn dim(&self, v: ValueId) -> Dim {
-        self.as_i64(v).map_or(Dim::Val(v), Dim::Const)
+        self.as_i64(v).filter(|n| *n >= 0).map_or(Dim::Val(v), Dim::Const)
     }
 
     /// An `i64` scalar with the value of an extent.

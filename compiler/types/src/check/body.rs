@@ -39,7 +39,8 @@ impl<'a> Checker<'a> {
         });
         let ty = self.zonk(&value.ty);
         if expected.is_none() {
-            self.program.consts[id.index()].ty = ty;
+            // what stays unknown is reported, and means nothing in other bodies
+            self.program.consts[id.index()].ty = if super::finish::stays_open(&ty) { Ty::Error } else { ty };
         }
         self.consts_open.pop();
         self.const_graph[id.index()] = std::mem::take(&mut self.body.calls);

@@ -94,19 +94,30 @@ impl Checker<'_> {
                     return None;
                 }
                 Some(Entry::Size(_)) => {}
-                None if self.def_of(&name.name).is_none() => {
-                    self.unknown_name(name, "size");
-                    return None;
-                }
-                None => {}
+                None => match self.def_of(&name.name) {
+                    None => {
+                        self.unknown_name(name, "size");
+                        return None;
+                    }
+                    Some(Def::Const(_)) => {}
+                    Some(Def::Fn(_) | Def::Struct(_) | Def::Interface(_) | Def::Alias(_) | Def::Module(_)) => {
+                        self.not_a_size(e.span);
+                        return None;
+                    }
+                },
             }
         }
         if self.body.result.is_none() && self.body.depth == 0 && self.body.locals.is_empty() {
             self.not_a_size(e.span);
             return None;
         }
+        let errors = self.errors.len();
         let value = self.check(e, &Ty::I64);
         if value.ty.is_error() {
+            // the types of functions are not known in a signature
+            if !self.body.open && self.errors.len() == errors {
+                self.not_a_size(e.span);
+            }
             return None;
         }
         Some(self.size_or_temp(value))

@@ -453,7 +453,8 @@ fn holds(d: Dtype, v: i128) -> bool {
     (low..=high).contains(&v)
 }
 
-fn stays_open(t: &Ty) -> bool {
+/// Something in a type was not found out.
+pub(super) fn stays_open(t: &Ty) -> bool {
     let shape = |s: &[Dim]| {
         s.iter().any(|d| match d {
             Dim::Size(e) => {

@@ -250,7 +250,9 @@ impl Checker<'_> {
         };
         let defaults = vec![None; generics.len()];
         let what = ast.name.name.clone();
-        let Some(own) = self.generic_args(&generics, &defaults, own, &what, span, Omitted::Infer) else {
+        // outside of bodies nothing could be found out
+        let omitted = if self.body.open { Omitted::Infer } else { Omitted::Default };
+        let Some(own) = self.generic_args(&generics, &defaults, own, &what, span, omitted) else {
             return Ty::Error;
         };
         let body = body.subst(&Bindings::new(&generics, &own));

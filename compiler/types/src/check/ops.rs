@@ -65,7 +65,7 @@ impl Checker<'_> {
         let e = self.expr(operand, hint);
         let t = self.zonk(&e.ty);
         match (op, &t) {
-            (_, Ty::Error | Ty::Never) => error_expr(span),
+            (_, Ty::Error | Ty::Never) => self.no_operand(&[&e], span),
             (UnaryOp::Neg, Ty::Tensor(elem, _)) => {
                 // a negative literal is a literal
                 match &e.kind {
@@ -225,7 +225,7 @@ impl Checker<'_> {
         let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
         let ir = ir_compare(op);
         match (&lt, &rt) {
-            (Ty::Error | Ty::Never, _) | (_, Ty::Error | Ty::Never) => error_expr(span),
+            (Ty::Error | Ty::Never, _) | (_, Ty::Error | Ty::Never) => self.no_operand(&[&l, &r], span),
             (Ty::Tensor(le, ls), Ty::Tensor(re, rs)) => {
                 let name = ir.def().symbol;
                 if !self.same_dtype(name, *le, *re, &l, &r, op_span) {
@@ -263,12 +263,23 @@ impl Checker<'_> {
         self.logic_typed(and, l, r, span)
     }
 
+    /// What an operation is whose operands have errors; one that always leaves is an error itself.
+    fn no_operand(&mut self, operands: &[&Expr], span: Span) -> Expr {
+        for e in operands {
+            if matches!(self.zonk(&e.ty), Ty::Never) {
+                let text = "this gives no value: it always leaves";
+                self.error(Diagnostic::error(code::E0301, text, e.span, "a value is needed here"));
+            }
+        }
+        error_expr(span)
+    }
+
     fn logic_typed(&mut self, and: bool, l: Expr, r: Expr, span: Span) -> Expr {
         let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
         let name = if and { "and" } else { "or" };
         for (t, e) in [(&lt, &l), (&rt, &r)] {
             match t {
-                Ty::Error | Ty::Never => return error_expr(span),
+                Ty::Error | Ty::Never => return self.no_operand(&[&l, &r], span),
                 Ty::Tensor(Elem::Dtype(Dtype::Bool), _) => {}
                 other => {
                     let text = format!("`{name}` needs bools, got {}", self.show_ty(other));
