@@ -29,18 +29,13 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[test]
 fn mutants_of_real_programs() {
     let (time, seed) = settings();
-    // deep but legal programs need stack, as in the command
-    let worker = std::thread::Builder::new().stack_size(256 << 20);
-    let failures = worker.spawn(move || fuzz(time, seed)).expect("a thread").join();
-    none(&failures.expect("the fuzzer itself does not panic"));
+    none(&with_stack(move || fuzz(time, seed)));
 }
 
 #[test]
 fn formatting_keeps_tokens_and_is_done_at_once() {
     let (time, seed) = settings();
-    let worker = std::thread::Builder::new().stack_size(256 << 20);
-    let failures = worker.spawn(move || fuzz_format(time, seed)).expect("a thread").join();
-    none(&failures.expect("the formatter does not panic"));
+    none(&with_stack(move || fuzz_format(time, seed)));
 }
 
 #[test]
@@ -69,6 +64,12 @@ fn settings() -> (Duration, u64) {
     (Duration::from_secs(number("FUZZ_SECONDS", 0)), number("FUZZ_SEED", 1))
 }
 
+/// Deep but legal programs need stack: as much as the command has.
+fn with_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let worker = std::thread::Builder::new().stack_size(256 << 20).spawn(work).expect("a thread");
+    worker.join().expect("nothing panics")
+}
+
 fn none(failures: &[String]) {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
@@ -85,9 +86,7 @@ fn every_program_passes_the_verifier() {
         let broken = |p: &PathBuf| emit(p).map(|message| format!("{}: {message}", p.display()));
         sources().iter().filter_map(broken).collect::<Vec<_>>()
     };
-    let worker = std::thread::Builder::new().stack_size(256 << 20).spawn(check).expect("a thread");
-    let broken = worker.join().expect("no panic");
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    none(&with_stack(check));
 }
 
 fn fuzz(time: Duration, seed: u64) -> Vec<String> {
@@ -271,6 +270,7 @@ fn emit(path: &Path) -> Option<String> {
         device: Device::Interp,
         verify: true,
         color: false,
+        json: false,
         debug: false,
         trap_nan: false,
     };

@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use support::{output, root, stderr, stdout, tdl};
+use support::{output, output_with, root, stderr, stdout, tdl};
 
 /// A folder with one program.
 fn with(text: &str) -> (tempfile::TempDir, String) {
@@ -358,11 +358,85 @@ fn fmt_rewrites_checks_and_filters() {
 }
 
 #[test]
+fn a_property_with_a_clause_is_tried_with_sizes_that_fulfil_it() {
+    let (dir, file) = with(
+        "\
+prop \"slice\" (x: f32[n], k: i64) where 0 <= k, k <= n { len(x[0:k]) == k }
+prop \"halves\" (x: f32[n], y: f32[m]) where n == 2 * m, 1 <= m { n % 2 == 0 and n > 0 }
+prop \"divides\" (x: f32[n], h: i64) where 1 <= h, n % h == 0 { sum(reshape(x, [h, -1])) <= inf or any(isnan(x)) }
+prop \"never\" (x: f32[n]) where 100 <= n { true }
+prop \"small\" (x: f32[n]) where 3 <= n { n < 5 }
+",
+    );
+    let out = run(&["test", &file], dir.path());
+    assert_eq!(code(&out), 1);
+    let text = stdout(&out);
+    has(&text, &["prop slice ... ok", "prop halves ... ok", "prop divides ... ok", "3 passed, 2 failed"]);
+    has(&text, &["no sizes up to 9 are as `never` asks for"]);
+    // the simplest sizes that the clause allows
+    has(&text, &["`small` does not hold", "n = 5\n"]);
+}
+
+#[test]
+fn a_program_from_standard_input() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("beside.tdl"), "fn two() -> i64 = 2\n").expect("writable");
+    let mut command = tdl(&["run", "-", "--", "--n", "5"], dir.path());
+    let text = "import beside\nfn main(n: i64 = 1) { print(n * beside.two())\n  assert n < 0 }\n";
+    let out = output_with(&mut command, text);
+    assert_eq!((code(&out), stdout(&out).as_str()), (1, "10\n"), "{}", stderr(&out));
+    has(&stderr(&out), &["error[E0701]", "<input>:3:3"]);
+    let out = output_with(&mut tdl(&["check", "-"], dir.path()), "fn f() -> i64 = 1.5\n");
+    assert_eq!(code(&out), 1);
+    has(&stderr(&out), &["<input>:1:17"]);
+}
+
+#[test]
+fn failures_of_a_program_as_json() {
+    let (dir, file) = with(
+        "\
+import data
+fn main(path: str = \"\", n: i64 = 3) {
+  if path != \"\" { print(len(data.csv(path))) }
+  print([1, 2][n])
+}
+",
+    );
+    for device in ["cpu", "interp", "sim"] {
+        let out = run(&["run", "--json", "--device", device, &file], dir.path());
+        assert_eq!(code(&out), 1);
+        let lines = json(&stderr(&out));
+        let [line] = lines.as_slice() else { panic!("{}", stderr(&out)) };
+        assert_eq!((line["severity"].as_str(), line["code"].as_str()), (Some("error"), Some("E0702")));
+        assert_eq!(line["message"], "index 3 is out of range: axis 0 has size 2");
+        let place = &line["primary"];
+        assert_eq!((&place["file"], &place["line"], &place["column"]), (&"a.tdl".into(), &4.into(), &9.into()));
+        let out = run(&["run", "--json", "--device", device, &file, "--", "--path", "no \"such\" file"], dir.path());
+        let lines = json(&stderr(&out));
+        let [line] = lines.as_slice() else { panic!("{}", stderr(&out)) };
+        assert_eq!((&line["code"], &line["primary"]["line"]), (&"E0706".into(), &3.into()));
+        has(&line["notes"].to_string(), &["it happened in <std>/data.tdl:"]);
+    }
+}
+
+#[test]
 fn what_is_shipped_is_in_the_form_of_fmt() {
-    for folder in ["examples", "bench"] {
-        let out = run(&["fmt", "--check", folder], &support::root());
+    let root = support::root();
+    for folder in ["examples", "bench", "stdlib"] {
+        let out = run(&["fmt", "--check", folder], &root);
         assert_eq!(code(&out), 0, "{folder}: {}", stdout(&out));
     }
+    let mut files = vec!["fmt".to_owned(), "--check".to_owned()];
+    for entry in std::fs::read_dir(root.join("tests/run")).expect("a folder") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        // these are about line ends and blanks
+        if name.ends_with(".tdl") && !["lexical_newlines.tdl", "s01_lexical.tdl", "operators.tdl"].contains(&&*name) {
+            files.push(format!("tests/run/{name}"));
+        }
+    }
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let out = run(&files, &root);
+    assert_eq!(code(&out), 0, "{}", stdout(&out));
 }
 
 // --- tdl doc

@@ -201,6 +201,8 @@ pub struct Site {
     pub _pad: u32,
     /// The whole line.
     pub source: Text,
+    /// Where in the standard library, if the place is a call of the program's; else empty.
+    pub inside: Text,
 }
 
 /// A parameter of `main`.
@@ -255,7 +257,7 @@ pub struct Kernel {
 pub const DEVICE_BIT: u64 = 1 << 62;
 
 /// Layout version of [`Program`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The symbol of the [`Program`] table.
 pub const PROGRAM: &str = "tdl_program";

@@ -13,7 +13,17 @@ pub struct Options {
     pub name: String,
     /// Threads; all cores if none is given.
     pub threads: Option<usize>,
-    pub color: bool,
+    pub form: Form,
+}
+
+/// How a failure is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Text {
+        color: bool,
+    },
+    /// One JSON object on a line, with the keys of the compiler's.
+    Json,
 }
 
 /// All cores this process may use.
@@ -107,7 +117,7 @@ pub unsafe fn run(
             130
         }
         Err(e) => {
-            complain(format_args!("error[E0706]: cannot write to standard output: {e}\n"));
+            complain(format_args!("{}", unwritten(&e, options.form)));
             1
         }
     }
@@ -129,7 +139,7 @@ unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
     // SAFETY: by contract of `run`
     let site = unsafe { failure.site.and_then(|i| slice(program.sites, program.n_sites).get(i as usize)) };
     // SAFETY: by contract of `run`
-    complain(format_args!("{}", unsafe { message(&failure, site, options.color) }));
+    complain(format_args!("{}", unsafe { message(&failure, site, options.form) }));
     1
 }
 
@@ -137,8 +147,13 @@ unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
 ///
 /// # Safety
 /// The site's texts are alive.
-pub unsafe fn message(failure: &Failure, site: Option<&Site>, color: bool) -> String {
+pub unsafe fn message(failure: &Failure, site: Option<&Site>, form: Form) -> String {
     let code = failure.kind.code();
+    let color = match form {
+        // SAFETY: by contract
+        Form::Json => return unsafe { json(failure, site) },
+        Form::Text { color } => color,
+    };
     let (red, bold, off) = if color { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     let mut out = format!("{red}error[{code}]{off}{bold}: {}{off}\n", failure.message);
     // SAFETY: by contract
@@ -157,7 +172,59 @@ pub unsafe fn message(failure: &Failure, site: Option<&Site>, color: bool) -> St
     let marks = "─".repeat(site.width.clamp(1, 200) as usize);
     out.push_str(&format!("{gutter}  ╭─[{file}:{line}:{}]\n", site.column));
     out.push_str(&format!(" {line} │ {source}\n{gutter}  │ {indent}{marks}\n"));
+    // SAFETY: by contract
+    let inside = unsafe { site.inside.as_str() };
+    if !inside.is_empty() {
+        out.push_str(&format!("{gutter}  │ note: it happened in {inside}\n"));
+    }
     out
+}
+
+/// A failure as the compiler's `--json` writes errors, without byte offsets, which a program does not carry.
+unsafe fn json(failure: &Failure, site: Option<&Site>) -> String {
+    let (code, message) = (failure.kind.code(), quoted(&failure.message));
+    let (mut primary, mut notes) = ("null".to_owned(), String::new());
+    // SAFETY: by contract of `message`
+    if let Some((site, file)) = site.map(|s| (s, unsafe { s.file.as_str() })).filter(|(_, f)| !f.is_empty()) {
+        let Site { line, column, width, .. } = *site;
+        primary = format!(
+            r#"{{"file":{},"line":{line},"column":{column},"end_line":{line},"end_column":{},"text":""}}"#,
+            quoted(file),
+            column + width
+        );
+        // SAFETY: by contract of `message`
+        let inside = unsafe { site.inside.as_str() };
+        if !inside.is_empty() {
+            notes = quoted(&format!("it happened in {inside}"));
+        }
+    }
+    format!(
+        "{{\"severity\":\"error\",\"code\":\"{code}\",\"message\":{message},\"primary\":{primary},\"secondary\":[],\"notes\":[{notes}],\"help\":[]}}\n"
+    )
+}
+
+/// A text as JSON (RFC 8259, section 7).
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// The failure of a program whose output could not be written.
+pub fn unwritten(e: &std::io::Error, form: Form) -> String {
+    let message = format!("cannot write to standard output: {e}");
+    let failure = Failure { kind: FailureKind::Io, message, site: None };
+    // SAFETY: there is no site
+    unsafe { self::message(&failure, None, form) }
 }
 
 unsafe fn slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
@@ -402,7 +469,7 @@ pub unsafe extern "C" fn tdl_main(argc: i32, argv: *const *const c_char, program
     let name = args.first().map_or("program", String::as_str);
     let color = std::io::IsTerminal::is_terminal(&std::io::stderr())
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let options = Options { name: name.to_owned(), threads: None, color };
+    let options = Options { name: name.to_owned(), threads: None, form: Form::Text { color } };
     // SAFETY: by contract
     unsafe { run(&*program, args.get(1..).unwrap_or(&[]), &options, |_| {}, |_| {}) }
 }
@@ -460,13 +527,34 @@ mod tests {
     #[test]
     fn failures_show_their_line() {
         let text = |s: &'static str| Text { ptr: s.as_ptr(), len: s.len() as u64 };
-        let site = Site { file: text("a.tdl"), line: 12, column: 5, width: 4, _pad: 0, source: text("let x[i] = 3") };
+        let site = Site {
+            file: text("a.tdl"),
+            line: 12,
+            column: 5,
+            width: 4,
+            _pad: 0,
+            source: text("let x[i] = 3"),
+            inside: text(""),
+        };
         let failure = Failure { kind: FailureKind::Index, message: "index 7 is out of range".into(), site: Some(0) };
         // SAFETY: the texts are static
-        let out = unsafe { message(&failure, Some(&site), false) };
+        let out = unsafe { message(&failure, Some(&site), Form::Text { color: false }) };
         assert_eq!(
             out,
             "error[E0702]: index 7 is out of range\n    ╭─[a.tdl:12:5]\n 12 │ let x[i] = 3\n    │     ────\n"
+        );
+        let site = Site { inside: text("<std>/data.tdl:3:1"), ..site };
+        // SAFETY: the texts are static
+        let out = unsafe { message(&failure, Some(&site), Form::Text { color: false }) };
+        assert!(out.ends_with("│ note: it happened in <std>/data.tdl:3:1\n"), "{out}");
+        let failure = Failure { message: "a \"b\"\n\u{1}".into(), ..failure };
+        // SAFETY: the texts are static
+        let out = unsafe { message(&failure, Some(&site), Form::Json) };
+        assert_eq!(
+            out,
+            r#"{"severity":"error","code":"E0702","message":"a \"b\"\n\u0001","primary":{"file":"a.tdl","line":12,"column":5,"end_line":12,"end_column":9,"text":""},"secondary":[],"notes":["it happened in <std>/data.tdl:3:1"],"help":[]}"#
+                .to_owned()
+                + "\n"
         );
     }
 }

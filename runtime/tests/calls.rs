@@ -200,7 +200,8 @@ unsafe extern "C" fn ten(_: *mut Ctx, _: *const u64, results: *mut u64) -> i32 {
 fn exit_code(args: &[&str], default: bool, version: u32) -> i32 {
     let default: Option<tdl_runtime::abi::Func> = if default { Some(ten) } else { None };
     let params = [Param { name: text("n"), dtype: Dtype::I64 as u32, _pad: 0, default }];
-    let sites = [Site { file: text("a.tdl"), line: 1, column: 1, width: 3, _pad: 0, source: text("f(n)") }];
+    let sites =
+        [Site { file: text("a.tdl"), line: 1, column: 1, width: 3, _pad: 0, source: text("f(n)"), inside: text("") }];
     let program = Program {
         version,
         n_params: 1,
@@ -212,7 +213,7 @@ fn exit_code(args: &[&str], default: bool, version: u32) -> i32 {
         features: text(""),
     };
     let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
-    let options = Options { name: "a".into(), threads: Some(1), color: false };
+    let options = Options { name: "a".into(), threads: Some(1), form: tdl_runtime::start::Form::Text { color: false } };
     // SAFETY: the tables are alive
     unsafe { run(&program, &args, &options, |_| {}, |_| {}) }
 }

@@ -26,6 +26,14 @@ pub fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"))
 }
 
+/// With a text as standard input.
+pub fn output_with(command: &mut Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), input.as_bytes()).expect("taken");
+    child.wait_with_output().expect("it ends")
+}
+
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -84,7 +84,7 @@ const FMT_HELP: &str =
 written: what would change is shown and the exit code is 1.";
 
 const EMIT_HELP: &str = "Stages in order: ast, typed, ir (tensor IR), grad (after differentiation), opt (after all passes), loops (buffers and
-kernels), llvm, asm. The output goes to standard output.";
+kernels), llvm, asm, ptx (assembly of a GPU). The output goes to standard output.";
 
 const LSP_HELP: &str = "An editor starts this by itself and speaks the Language Server Protocol with it over standard input and output. How to
 set up VS Code, Neovim, Helix and Emacs is in the book, chapter \"Editors\".";
@@ -111,7 +111,7 @@ pub struct Common {
     /// Print how long each pass took, and the peak of the program's memory, to standard error
     #[arg(long)]
     pub timings: bool,
-    /// Print diagnostics as JSON, one object a line
+    /// Print diagnostics, those of a program that fails included, as JSON, one object a line
     #[arg(long)]
     pub json: bool,
     /// Colour in diagnostics
@@ -150,7 +150,7 @@ pub enum ColorChoice {
 pub struct Run {
     #[command(flatten)]
     pub common: Common,
-    /// The program
+    /// The program; `-` is standard input
     pub file: PathBuf,
     /// What the program's `main` takes: `-- --steps 500`
     #[arg(last = true, value_name = "ARGS")]

@@ -46,6 +46,7 @@ fn options(common: &Common) -> Options {
         device: common.device,
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: style(common).color,
+        json: common.json,
         debug: false,
     }
 }
@@ -61,6 +62,7 @@ fn editor_options() -> Options {
         device: Device::Cpu,
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: false,
+        json: false,
         debug: false,
     }
 }

@@ -101,7 +101,7 @@ impl Session {
                 Ok(values) => Outcome::Done(values),
                 Err(e) if e.kind == RunErrorKind::Interrupted => Outcome::Interrupted,
                 Err(e) => {
-                    let text = run_error(&e, &self.sources.map, self.options.color)?;
+                    let text = run_error(&e, &self.sources.map, self.text_form())?;
                     let code = crate::interpret::failure_kind(e.kind).map_or("E0701", FailureKind::code);
                     Outcome::Failed { code, text }
                 }
@@ -142,7 +142,7 @@ impl Session {
         let place = place.and_then(|s| site_text(&self.sources.map, s.span));
         let site = place.as_ref().map(crate::interpret::Place::site);
         // SAFETY: the texts of `place` are alive
-        let text = unsafe { message(&failure, site.as_ref(), self.options.color) };
+        let text = unsafe { message(&failure, site.as_ref(), self.text_form()) };
         Outcome::Failed { code: failure.kind.code(), text }
     }
 

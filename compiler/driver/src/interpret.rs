@@ -8,7 +8,7 @@ use tdl_elaborate::{Elaborated, Roots};
 use tdl_ir::interp::{Interp, RunError, RunErrorKind, Tensor, Value as IrValue};
 use tdl_ir::{AssertKind, FuncId, Module};
 use tdl_runtime::abi::{self, Site, Text};
-use tdl_runtime::start::{Flag, Flags, Parsed, Value, help, message};
+use tdl_runtime::start::{Flag, Flags, Form, Parsed, Value, help, message, unwritten};
 use tdl_runtime::{Failure as RunFailure, FailureKind, Output, complain, put};
 use tdl_source::{InternalError, SourceMap};
 
@@ -74,7 +74,7 @@ impl Session {
                 Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
                 Err(e) if e.kind() == ErrorKind::Interrupted => Ok(interrupted()),
                 Err(e) => {
-                    complain(format_args!("error[E0706]: cannot write to standard output: {e}\n"));
+                    complain(format_args!("{}", unwritten(&e, self.form())));
                     Ok(1)
                 }
             },
@@ -101,7 +101,7 @@ impl Session {
         if e.kind == RunErrorKind::Interrupted {
             return Ok(interrupted());
         }
-        complain(format_args!("{}", run_error(&e, &self.sources.map, self.options.color)?));
+        complain(format_args!("{}", run_error(&e, &self.sources.map, self.form())?));
         Ok(1)
     }
 }
@@ -122,7 +122,7 @@ pub(crate) fn no_main(path: &Path) -> Failure {
 }
 
 /// The text of a run-time failure.
-pub(crate) fn run_error(e: &RunError, map: &SourceMap, color: bool) -> Result<String, Failure> {
+pub(crate) fn run_error(e: &RunError, map: &SourceMap, form: Form) -> Result<String, Failure> {
     let Some(kind) = failure_kind(e.kind) else {
         return Err(Failure::Internal(InternalError {
             pass: "interpreter".into(),
@@ -134,7 +134,7 @@ pub(crate) fn run_error(e: &RunError, map: &SourceMap, color: bool) -> Result<St
     let place = site_text(map, e.span);
     let site = place.as_ref().map(Place::site);
     // SAFETY: the texts live to the end of this function
-    Ok(unsafe { message(&failure, site.as_ref(), color) })
+    Ok(unsafe { message(&failure, site.as_ref(), form) })
 }
 
 /// The runtime's name of a failure; none for a bug of the compiler.
@@ -159,6 +159,8 @@ pub struct Place {
     pub column: u32,
     pub width: u32,
     pub source: String,
+    /// Where in the standard library, if `file` is the program that called it.
+    pub inside: String,
 }
 
 impl Place {
@@ -172,6 +174,7 @@ impl Place {
             width: self.width,
             _pad: 0,
             source: text(&self.source),
+            inside: text(&self.inside),
         }
     }
 }
@@ -181,12 +184,16 @@ pub fn site_text(map: &SourceMap, span: tdl_source::Span) -> Option<Place> {
     if span.start == span.end {
         return None;
     }
+    let (span, inside) = match map.caller(span) {
+        Some(call) => (call, map.location(span)),
+        None => (span, String::new()),
+    };
     let at = map.line_col(span.file, span.start);
     let text = &map.file(span.file).text;
     let source = text.lines().nth(at.line as usize - 1)?.to_owned();
     let rest = source.chars().count() as u32 + 1 - at.col.min(source.chars().count() as u32 + 1);
     let width = (map.text(span).lines().next().map_or(1, |l| l.chars().count()) as u32).clamp(1, rest.max(1));
-    Some(Place { file: map.file(span.file).name.clone(), line: at.line, column: at.col, width, source })
+    Some(Place { file: map.file(span.file).name.clone(), line: at.line, column: at.col, width, source, inside })
 }
 
 fn from_flag(value: &Value, dtype: Option<tdl_ir::Dtype>) -> IrValue {

@@ -92,6 +92,7 @@ impl Session {
                 column: p.column,
                 width: p.width,
                 source: p.source,
+                inside: p.inside,
             })
         };
         let folder = std::env::current_dir().map(|d| d.to_string_lossy().into_owned()).unwrap_or_default();
@@ -113,13 +114,22 @@ impl Session {
         Ok((jit, loops))
     }
 
+    /// How failures of a program are written.
+    pub(crate) fn form(&self) -> start::Form {
+        if self.options.json { start::Form::Json } else { self.text_form() }
+    }
+
+    pub(crate) fn text_form(&self) -> start::Form {
+        start::Form::Text { color: self.options.color }
+    }
+
     fn run_object(&mut self, object: &[u8], path: &Path, args: &[String]) -> Result<i32, Failure> {
         let jit = self.timings.time("jit", || Jit::load(object))?;
         let table = jit.symbol(abi::PROGRAM)?;
         let options = start::Options {
             name: path.to_string_lossy().into_owned(),
             threads: self.options.threads,
-            color: self.options.color,
+            form: self.form(),
         };
         catch_interrupts(Second::Ends);
         let begin = Instant::now();

@@ -27,6 +27,8 @@ pub struct Options {
     /// Programs stop where a NaN first appears.
     pub trap_nan: bool,
     pub color: bool,
+    /// Run-time failures as JSON, one object a line.
+    pub json: bool,
     /// Compile for a debugger.
     pub debug: bool,
 }
@@ -235,7 +237,7 @@ impl Session {
     pub(crate) fn elaborate(&mut self, program: &thir::Program, roots: &Roots) -> Result<Elaborated, Failure> {
         let debug = self.options.debug;
         let result = self.timings.time("elaborate", || tdl_elaborate::elaborate(program, roots, debug));
-        let out = result.map_err(|failures| {
+        let mut out = result.map_err(|failures| {
             let mut diagnostics = Vec::new();
             for f in failures {
                 match f {
@@ -245,6 +247,8 @@ impl Session {
             }
             Failure::Program(diagnostics)
         })?;
+        let library = self.sources.library();
+        out.module.set_library(library, &mut self.sources.map.calls);
         if self.options.verify {
             tdl_ir::verify(&out.module)?;
         }

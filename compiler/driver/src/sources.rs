@@ -22,6 +22,12 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("train", include_str!("../../../stdlib/train.tdl")),
 ];
 
+/// What the name of a file of the standard library begins with.
+const STD: &str = "<std>/";
+
+/// The program that is read from standard input.
+const INPUT: &str = "-";
+
 /// Largest source file that is read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -41,7 +47,8 @@ impl Sources {
             Some(text) => Arc::clone(text),
             None => read_source(path)?.into(),
         };
-        let id = self.map.add(path.to_string_lossy(), text);
+        let shown = if path == Path::new(INPUT) { "<input>".into() } else { path.to_string_lossy() };
+        let id = self.map.add(shown, text);
         self.files.push((path.to_owned(), id));
         Ok(id)
     }
@@ -54,11 +61,16 @@ impl Sources {
     /// A module of the standard library.
     pub fn std_module(&mut self, name: &str) -> Option<FileId> {
         let (_, text) = STDLIB.iter().find(|(n, _)| *n == name)?;
-        let shown = format!("<std>/{name}.tdl");
+        let shown = format!("{STD}{name}.tdl");
         if let Some((id, _)) = self.map.files().find(|(_, f)| f.name == shown) {
             return Some(id);
         }
         Some(self.map.add(shown, *text))
+    }
+
+    /// The files of the standard library.
+    pub fn library(&self) -> Vec<FileId> {
+        self.map.files().filter(|(_, f)| f.name.starts_with(STD)).map(|(id, _)| id).collect()
     }
 
     /// Files read so far, the main one first.
@@ -68,9 +80,14 @@ impl Sources {
 }
 
 /// A file's text: a clear message when it is missing, a folder, too large or not UTF-8.
+///
+/// `-` is standard input.
 pub fn read_source(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let usage = |why: String| Failure::Usage(format!("cannot read `{shown}`: {why}"));
+    if path == Path::new(INPUT) {
+        return read_text(&mut std::io::stdin().lock(), &usage);
+    }
     let meta = std::fs::metadata(path).map_err(|e| usage(plain(&e)))?;
     if meta.is_dir() {
         return Err(usage("it is a folder".into()));
@@ -78,10 +95,14 @@ pub fn read_source(path: &Path) -> Result<String, Failure> {
     if meta.len() > MAX_BYTES {
         return Err(usage(format!("it has {} MB; a source file may have {}", meta.len() >> 20, MAX_BYTES >> 20)));
     }
+    let mut file = std::fs::File::open(path).map_err(|e| usage(plain(&e)))?;
+    read_text(&mut file, &usage)
+}
+
+fn read_text(from: &mut dyn Read, usage: &dyn Fn(String) -> Failure) -> Result<String, Failure> {
     // what is no file (a pipe, a device) does not say how much it has
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| usage(plain(&e)))?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| usage(plain(&e)))?;
+    from.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| usage(plain(&e)))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(usage(format!("a source file may have {} MB", MAX_BYTES >> 20)));
     }

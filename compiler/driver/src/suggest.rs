@@ -9,7 +9,9 @@ use crate::sources::STDLIB;
 impl Session {
     /// Adds "write `import nn.{relu}`" to what an import would mend.
     pub(crate) fn suggest_imports(&mut self, errors: &mut [Diagnostic]) {
-        let unknown = |d: &Diagnostic| d.code == code::E0201 && !d.help.iter().any(|h| h.text.contains("import "));
+        let unknown = |d: &Diagnostic| {
+            matches!(d.code, code::E0201 | code::E0204) && !d.help.iter().any(|h| h.text.contains("import "))
+        };
         if !errors.iter().any(unknown) {
             return;
         }

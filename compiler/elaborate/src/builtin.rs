@@ -205,6 +205,7 @@ impl<'p> Elab<'p> {
                 arg(0)?.val.map(&mut |v| match leaves.next() {
                     Some(l) => {
                         let dims = known_all(&l.dims)?;
+                        self.check_elements(&dims);
                         Ok(broadcast::to(&mut self.b, v, &dims))
                     }
                     None => Err(internal("a broadcast without a shape")),

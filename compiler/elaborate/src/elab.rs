@@ -342,6 +342,24 @@ impl<'p> Elab<'p> {
         self.b.inst(Op::Assert { kind, pieces }, args, Vec::new(), Vec::new());
     }
 
+    /// Checks that a shape has no more elements than an `i64` counts: those of a view take no memory, so nothing else would
+    /// notice, and its axes may become one.
+    pub fn check_elements(&mut self, dims: &[Dim]) {
+        let limit = self.b.const_i64(i64::MAX);
+        let one = self.b.const_i64(1);
+        let mut ok = self.b.const_bool(true);
+        let mut count = one;
+        for d in dims {
+            let n = self.b.dim_value(*d);
+            let divisor = self.b.size_binary(BinaryOp::Max, n, one);
+            let most = self.b.size_binary(BinaryOp::FloorDiv, limit, divisor);
+            let fits = self.compare_sizes(CompareOp::Le, count, most);
+            ok = self.both(ok, fits);
+            count = self.b.size_binary(BinaryOp::Mul, count, n);
+        }
+        self.assert(ok, AssertKind::Shape, "more elements than 2^63 - 1", &[]);
+    }
+
     /// Compares `i64` scalars; folds constants.
     pub fn compare_sizes(&mut self, op: CompareOp, a: ValueId, b: ValueId) -> ValueId {
         if let (Some(x), Some(y)) = (self.b.as_i64(a), self.b.as_i64(b)) {

@@ -31,7 +31,7 @@ impl<'p> Elab<'p> {
         let items = self.items(env, &x, &base_ty, subscripts)?;
         let masked = items.iter().find_map(|i| match i {
             Item::Mask { ids, .. } => Some(*ids),
-            Item::At(_) | Item::Range { .. } | Item::Full | Item::New | Item::Gather(_) => None,
+            Item::At(_) | Item::Range { .. } | Item::Full | Item::New | Item::Apart | Item::Gather(_) => None,
         });
         let y = self.read_items(&x, &items)?;
         match masked {
@@ -71,7 +71,7 @@ impl<'p> Elab<'p> {
                 Subscript::Index { .. } | Subscript::Slice { .. } | Subscript::Full | Subscript::Gather { .. } => {
                     used += 1
                 }
-                Subscript::New | Subscript::Rest => {}
+                Subscript::New | Subscript::Rest | Subscript::Apart => {}
             }
         }
         let mut masks = masks.into_iter();
@@ -107,6 +107,7 @@ impl<'p> Elab<'p> {
                     axis += 1;
                 }
                 Subscript::New => items.push(Item::New),
+                Subscript::Apart => items.push(Item::Apart),
                 Subscript::Rest => {
                     for _ in 0..axes.saturating_sub(used) {
                         items.push(Item::Full);
@@ -296,8 +297,9 @@ impl<'p> Elab<'p> {
     fn selected(&mut self, old: &Val<'p>, items: &[Item], new: Val<'p>) -> R<Val<'p>> {
         let Some(at) = items.iter().position(|i| matches!(i, Item::Mask { .. })) else { return Ok(new) };
         let Item::Mask { ids, .. } = items[at] else { return Ok(new) };
-        let kept = |items: &[Item]| items.iter().filter(|i| !matches!(i, Item::At(_))).count();
-        let axis = kept(&items[..at]);
+        let kept = |items: &[Item]| items.iter().filter(|i| !matches!(i, Item::At(_) | Item::Apart)).count();
+        let apart = items.iter().any(|i| matches!(i, Item::Apart));
+        let axis = if apart { 0 } else { kept(&items[..at]) };
         let count = self.b.dims(ids)[0];
         let new = new.unpacked();
         if matches!(new, Val::Never) {
@@ -431,7 +433,7 @@ impl<'p> Elab<'p> {
 
 /// The type of a part; only how many axes it has matters.
 fn indexed<'p>(ty: RTy<'p>, items: &[Item]) -> RTy<'p> {
-    let left = items.iter().filter(|i| !matches!(i, Item::At(_))).count();
+    let left = items.iter().filter(|i| !matches!(i, Item::At(_) | Item::Apart)).count();
     let dims = vec![RDim::Known(Dim::Const(0)); left];
     match ty {
         RTy::Tensor(d, _) => RTy::Tensor(d, dims),

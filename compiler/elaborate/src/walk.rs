@@ -44,7 +44,7 @@ fn walk_subscripts<V: Visit + ?Sized>(v: &mut V, items: &[Subscript]) {
             Subscript::Slice { from, to, len, .. } => [from, to, len].into_iter().for_each(|s| v.size(s)),
             Subscript::Gather { ids, .. } => v.expr(ids),
             Subscript::Mask { mask } => v.expr(mask),
-            Subscript::Full | Subscript::New | Subscript::Rest => {}
+            Subscript::Full | Subscript::New | Subscript::Rest | Subscript::Apart => {}
         }
     }
 }

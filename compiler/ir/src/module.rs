@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use tdl_source::Span;
+use tdl_source::{FileId, Span};
 
 use crate::{FuncId, Op, Type, ValueId};
 
@@ -20,6 +20,12 @@ pub struct Module {
     pub funcs: Vec<Function>,
     /// Where a program starts, if it has a `main`.
     pub entry: Option<FuncId>,
+    /// The files of the standard library: a failure in them is shown at the program's call.
+    pub library: Vec<FileId>,
+    /// The program's own calls, in order of their places.
+    pub calls: Vec<Span>,
+    /// What [`Span::via`] is for the first of them.
+    pub first_call: u32,
 }
 
 impl Module {
@@ -38,6 +44,23 @@ impl Module {
 
     pub fn ids(&self) -> impl Iterator<Item = FuncId> + use<> {
         (0..self.funcs.len() as u32).map(FuncId)
+    }
+
+    /// Sets [`Module::library`] and finds [`Module::calls`], which join a session's `known` ones.
+    pub fn set_library(&mut self, library: Vec<FileId>, known: &mut Vec<Span>) {
+        let mut calls = Vec::new();
+        for f in &self.funcs {
+            f.body.visit_insts(&mut |i| {
+                if i.op.callee().is_some() && !library.contains(&i.span.file) {
+                    calls.push(i.span);
+                }
+            });
+        }
+        calls.sort_unstable();
+        calls.dedup();
+        self.first_call = known.len() as u32 + 1;
+        known.extend(&calls);
+        (self.library, self.calls) = (library, calls);
     }
 
     pub fn find(&self, name: &str) -> Option<FuncId> {

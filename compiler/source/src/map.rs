@@ -12,11 +12,14 @@ pub struct Span {
     pub file: FileId,
     pub start: u32,
     pub end: u32,
+    /// Of a place in the standard library, the call in the user's program that led there: one more than its index in
+    /// [`SourceMap::calls`]. 0 elsewhere.
+    pub via: u32,
 }
 
 impl Span {
     pub fn new(file: FileId, start: usize, end: usize) -> Span {
-        Span { file, start: start as u32, end: end as u32 }
+        Span { file, start: start as u32, end: end as u32, via: 0 }
     }
 
     /// The smallest span that covers both; `self` when the files differ.
@@ -24,7 +27,7 @@ impl Span {
         if self.file != other.file {
             return self;
         }
-        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+        Span { start: self.start.min(other.start), end: self.end.max(other.end), ..self }
     }
 }
 
@@ -48,6 +51,8 @@ pub struct LineCol {
 #[derive(Clone, Debug, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
+    /// Calls of the program that is compiled, in order; [`Span::via`] counts them.
+    pub calls: Vec<Span>,
 }
 
 impl SourceMap {
@@ -57,6 +62,11 @@ impl SourceMap {
         line_starts.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1));
         self.files.push(SourceFile { name: name.into(), text, line_starts });
         FileId(self.files.len() as u32 - 1)
+    }
+
+    /// The call in the user's program that led to a place in the standard library.
+    pub fn caller(&self, span: Span) -> Option<Span> {
+        self.calls.get((span.via as usize).checked_sub(1)?).copied()
     }
 
     pub fn file(&self, id: FileId) -> &SourceFile {

@@ -176,12 +176,13 @@ pub struct Test {
     pub body: Block,
 }
 
-/// `prop "name" (x: f32[n, m]) { … }`.
+/// `prop "name" (x: f32[n, m]) where n <= m { … }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prop {
     pub name: Arc<str>,
     pub name_span: Span,
     pub params: Vec<Param>,
+    pub facts: Vec<Expr>,
     pub body: Block,
 }
 

@@ -286,7 +286,7 @@ fn a_block_is_indented_from_its_statement_however_long_the_head_is() {
 fn f(x: f32[8],
      n: i64) -> f32
   where 0 <= n,
-  n <= 8 {
+    n <= 8 {
   let y = g(x, |a| {
     a + 1.0
   })
@@ -297,4 +297,81 @@ fn f(x: f32[8],
 }
 ";
     assert_eq!(check("heads", source), source);
+}
+
+#[test]
+fn a_block_over_several_lines_has_its_braces_on_lines_of_their_own() {
+    let source = "\
+fn f(x: f32) -> f32 { let y = x
+  y * y }
+struct S { a: f32,
+  b: f32 }
+fn main() {
+  print(map(|x| { let y = x
+    y })(3.0), { 4 })
+  for i in 0..3 { if i > 1 { print(i)
+    break } }
+  let z = { 1 +
+    2 }
+}
+";
+    let formatted = "\
+fn f(x: f32) -> f32 {
+  let y = x
+  y * y
+}
+struct S {
+  a: f32,
+  b: f32
+}
+fn main() {
+  print(map(|x| {
+    let y = x
+    y
+  })(3.0), { 4 })
+  for i in 0..3 {
+    if i > 1 {
+      print(i)
+      break
+    }
+  }
+  let z = { 1 +
+              2 }
+}
+";
+    assert_eq!(check("blocks", source), formatted);
+}
+
+#[test]
+fn a_call_of_where_is_no_clause() {
+    let source = "\
+fn f(x: f32) -> f32 {
+  let y = x
+  where(y > 0.0, y, 0.0)
+}
+";
+    assert_eq!(check("where", source), source);
+}
+
+#[test]
+fn a_list_that_breaks_is_filled() {
+    let source = "\
+fn f(x: f32[n, m], y: f32[n, m]) -> f32
+  where 1 <= first_size_of_all, 1 <= second_size_of_all, 1 <= third_size_of_all, 1 <= fourth_size_of_all,
+    1 <= n {
+  print(rearrange(x, \"a b -> b a\") |> shape_of_the_tensor, rearrange(y, \"a b -> b a\") |> shape_of_the_tensor,
+    1)
+  0.0
+}
+";
+    let formatted = "\
+fn f(x: f32[n, m], y: f32[n, m]) -> f32
+  where 1 <= first_size_of_all, 1 <= second_size_of_all, 1 <= third_size_of_all,
+    1 <= fourth_size_of_all, 1 <= n {
+  print(rearrange(x, \"a b -> b a\") |> shape_of_the_tensor,
+        rearrange(y, \"a b -> b a\") |> shape_of_the_tensor, 1)
+  0.0
+}
+";
+    assert_eq!(check("lists", source), formatted);
 }

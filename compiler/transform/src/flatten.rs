@@ -12,8 +12,8 @@
 use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tdl_ir::{Builder, FuncId, Function, Inst, Module, Op, Scalar, ValueId};
-use tdl_source::{Diagnostic, InternalError, Span, code};
+use tdl_ir::{Block, Builder, FuncId, Function, Inst, Module, Op, Scalar, ValueId};
+use tdl_source::{Diagnostic, FileId, InternalError, Span, code};
 
 use crate::clone::{self, Map};
 use crate::grad::{self, Linear};
@@ -133,6 +133,19 @@ impl Flattener<'_> {
         Ok(f)
     }
 
+    /// A function that is called at `call`. What fails in one of the standard library is shown at the program's call of it.
+    fn called(&mut self, id: FuncId, purpose: Purpose, call: Span) -> Result<Rc<Function>, Error> {
+        let f = self.function(id, purpose)?;
+        let Module { library, calls, first_call, .. } = self.module;
+        let Ok(k) = calls.binary_search(&call) else { return Ok(f) };
+        if !library.contains(&f.span.file) {
+            return Ok(f);
+        }
+        let mut f = Function::clone(&f);
+        seen_from(&mut f.body, library, first_call + k as u32);
+        Ok(Rc::new(f))
+    }
+
     fn walk_to_end(&mut self, id: FuncId, purpose: Purpose) -> Result<Function, Error> {
         let mut f = self.walk(self.module.func(id), purpose)?;
         while self.unfinished(&f, purpose) {
@@ -243,7 +256,7 @@ impl Flattener<'_> {
                 let results = match self.forward_pass(b, w, *func, &i.args, &args, i) {
                     Some(Ok(linear)) => Ok(linear.results.clone()),
                     Some(Err(e)) => Err(e),
-                    None => self.function(*func, w.purpose).and_then(|f| {
+                    None => self.called(*func, w.purpose, i.span).and_then(|f| {
                         fits(size(b) + f.values.len(), i.span, "with this call")?;
                         Ok(inline(b, &f, &args))
                     }),
@@ -258,14 +271,14 @@ impl Flattener<'_> {
             Op::Vmap { func, mapped, uniform } => {
                 let args = map.all(&i.args);
                 let results = self
-                    .function(*func, w.purpose)
+                    .called(*func, w.purpose, i.span)
                     .and_then(|f| batch::batch(b, &f, args[0], mapped, *uniform, &args[1..], i.span));
                 self.finish(results, b, w, i, map);
             }
             Op::Jvp { func, wrt } => {
                 let args = map.all(&i.args);
                 let results = self
-                    .function(*func, Purpose::Forward)
+                    .called(*func, Purpose::Forward, i.span)
                     .and_then(|f| grad::jvp(b, self.module, &f, wrt, &args, i.span));
                 self.finish(results, b, w, i, map);
             }
@@ -304,7 +317,7 @@ impl Flattener<'_> {
         };
         let (wrt, wanted) = (sorted(&pulled.wrt), sorted(&pulled.wanted));
         let linear = self
-            .function(func, Purpose::Reverse)
+            .called(func, Purpose::Reverse, i.span)
             .and_then(|f| grad::linearize(b, self.module, &f, &wrt, &wanted, args, i.span));
         Some(linear.map(|linear| {
             let linear = Rc::new(linear);
@@ -373,6 +386,16 @@ fn fits(values: usize, span: Span, label: &str) -> Result<(), Error> {
     let message = format!("the program is too large: more than {MAX_VALUES} operations, all calls written out");
     let d = Diagnostic::error(code::E0603, message, span, label);
     Err(Error::Program(vec![d.help("call what is repeated in a loop")]))
+}
+
+/// Says of instructions of the library which call led there.
+fn seen_from(block: &mut Block, library: &[FileId], via: u32) {
+    for i in &mut block.insts {
+        if i.span.via == 0 && library.contains(&i.span.file) {
+            i.span.via = via;
+        }
+        i.regions.iter_mut().for_each(|r| seen_from(r, library, via));
+    }
 }
 
 /// Copies a callee's body into the open block; its parameters stand for `args`.

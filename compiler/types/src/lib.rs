@@ -18,7 +18,7 @@ pub use check::{Binding, BuiltinHelp, Checked, CheckedEntry, Module, builtin_hel
 pub use derivatives::{Derivatives, derivatives};
 pub use dump::dump;
 pub use show::type_to_string;
-pub use size::{SizeExpr, SizeVar};
+pub use size::{Fact, SizeExpr, SizeVar};
 pub use subst::Subst;
 pub use ty::{Dim, Elem, GenericArg, Ty};
 pub use visit::{visit_bodies, visit_body};

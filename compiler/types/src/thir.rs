@@ -55,7 +55,7 @@ use tdl_source::{Code, Span};
 
 pub use crate::builtin::{Builtin, Derivative, DerivativeKind, EinsumAxis, Reduction, RngOp, Vmap};
 pub use crate::ids::{ConstId, FnId, GenericId, InterfaceId, LambdaId, LocalId, ModuleId, OpenId, StructId};
-pub use crate::size::{SizeExpr, SizeVar};
+pub use crate::size::{Fact, SizeExpr, SizeVar};
 pub use crate::ty::{Dim, Dtype, DtypeBound, Elem, FnArg, FnParam, FnTy, GenericArg, Kind, Shape, Spread, Ty};
 
 /// All modules of a program.
@@ -211,11 +211,13 @@ pub enum Expect {
     RuntimeError(Code),
 }
 
-/// `prop "…" (x: f32[n, m]) { … }`: a function whose result is a bool scalar; sizes are its generics.
+/// `prop "…" (x: f32[n, m]) where n <= m { … }`: a function whose result is a bool scalar; sizes are its generics.
 #[derive(Clone, Debug)]
 pub struct PropDef {
     pub name: Arc<str>,
     pub func: FnId,
+    /// What its sizes must be like: the `where` clause.
+    pub facts: Vec<Fact>,
 }
 
 /// `bench "…" for n in [256, 512] { … }`: `func` takes `n: i64` if there is a range.
@@ -594,6 +596,9 @@ pub enum Subscript {
     New,
     /// `...`.
     Rest,
+    /// The first of all, if index tensors (or a mask) and positions have other entries between them: the axes that they give then
+    /// come first in the result.
+    Apart,
     /// An integer tensor; its axes replace the axis. Several in one index pair elementwise (they have one shape) and
     /// their axes stand where the first does.
     Gather { ids: Expr, proved: bool },

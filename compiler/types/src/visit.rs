@@ -72,7 +72,7 @@ fn subscript_children(s: &Subscript, f: &mut dyn FnMut(&Expr)) {
         Subscript::Index { index, .. } => f(index),
         Subscript::Gather { ids, .. } => f(ids),
         Subscript::Mask { mask } => f(mask),
-        Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest => {}
+        Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest | Subscript::Apart => {}
     }
 }
 

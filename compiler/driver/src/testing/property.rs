@@ -68,7 +68,7 @@ impl Session {
             let prop = &program.props[*i];
             let def = &program.fns[prop.func.index()];
             let start = Instant::now();
-            let (verdict, printed) = match Signature::new(program, def) {
+            let (verdict, printed) = match Signature::new(program, def, &prop.facts) {
                 Some(signature) => {
                     let run = Run { session: self, callable, k, program, def, signature };
                     run.property(&prop.name, options)?
@@ -106,8 +106,10 @@ impl Run<'_> {
     /// The verdict, and what the failing case printed.
     fn property(&self, name: &str, options: &TestOptions) -> Result<(Verdict, String), Failure> {
         let mut random = Random::new(options.seed, name);
+        let mut tried = 0;
         for i in 0..options.cases {
             let Some(case) = self.case(i, options, &mut random) else { continue };
+            tried += 1;
             match self.trial(case)? {
                 Trial::Holds => {}
                 Trial::Interrupted => return Ok((Verdict::Interrupted, String::new())),
@@ -117,6 +119,12 @@ impl Run<'_> {
                     return Ok((Verdict::Failed(text), fault.printed));
                 }
             }
+        }
+        if tried == 0 && options.cases > 2 {
+            let text = format!("no sizes up to {LARGEST} are as `{name}` asks for");
+            let d = Diagnostic::error(code::E0701, text, self.def.name_span, "not tried with any values");
+            let text = tdl_source::render(&[d], self.session.map(), self.session.style());
+            return Ok((Verdict::Failed(text), String::new()));
         }
         Ok((Verdict::Passed, String::new()))
     }
@@ -130,8 +138,8 @@ impl Run<'_> {
             3 => Flavour::Normal(10f64.powi(random.below(7) as i32 - 3)),
             _ => Flavour::Special(options.non_finite),
         };
-        // sizes such as `n - 5` may be negative: a few more are tried
-        for _ in 0..20 {
+        // sizes such as `n - 5` may be negative, and few may be as a `where` clause asks for: more are tried
+        for _ in 0..1000 {
             let sizes = self.signature.vars.iter().map(|_| match i {
                 0 => 0,
                 1 => 1,

@@ -7,7 +7,7 @@ use tdl_ir::{Dim as Extent, Dtype, Function, Scalar};
 use tdl_runtime::host::intern;
 use tdl_types::thir::{FnDef, Program, Spread};
 use tdl_types::ty::{Dim, Elem, Ty};
-use tdl_types::{SizeExpr, SizeVar};
+use tdl_types::{Fact, SizeExpr, SizeVar};
 
 use crate::repl::fields;
 
@@ -88,18 +88,22 @@ pub(super) struct Signature {
     /// How many of them are parameters of the function.
     pub generics: usize,
     pub leaves: Vec<Leaf>,
+    /// What sizes must be like.
+    facts: Vec<Fact>,
     /// The leaves in the order of the compiled function's parameters.
     order: Vec<usize>,
 }
 
 impl Signature {
     /// None if a parameter has a type that no value can be made up for.
-    pub fn new(program: &Program, def: &FnDef) -> Option<Signature> {
+    pub fn new(program: &Program, def: &FnDef, facts: &[Fact]) -> Option<Signature> {
         let vars: Vec<SizeVar> = def.generics.iter().map(|g| SizeVar::Param(*g)).collect();
-        let mut out = Signature { generics: vars.len(), vars, leaves: Vec::new(), order: Vec::new() };
+        let generics = vars.len();
+        let mut out = Signature { generics, vars, leaves: Vec::new(), facts: facts.to_vec(), order: Vec::new() };
         let mut starts = Vec::new();
         let mut used = Vec::new();
         def.params.iter().for_each(|p| p.ty.visit_sizes(&mut |v| used.push(v)));
+        facts.iter().for_each(|f| f.visit_vars(&mut |v| used.push(v)));
         for p in &def.params {
             starts.push(out.leaves.len());
             let number = SizeVar::Local(p.local);
@@ -113,6 +117,10 @@ impl Signature {
         starts.push(out.leaves.len());
         out.order = tdl_elaborate::parameter_order(def).into_iter().flat_map(|i| starts[i]..starts[i + 1]).collect();
         Some(out)
+    }
+
+    fn admits(&self, sizes: &[i64]) -> bool {
+        self.facts.iter().all(|f| f.eval(&|v| size(self, sizes, v)) == Some(true))
     }
 
     fn flatten(&mut self, program: &Program, ty: &Ty, front: &[SizeExpr]) -> Option<()> {
@@ -190,8 +198,11 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// None if a size comes out negative or huge.
+    /// None if a size comes out negative or huge, or does not fulfil the facts.
     pub fn random(signature: &Signature, sizes: Vec<i64>, flavour: Flavour, random: &mut Random) -> Option<Case> {
+        if !signature.admits(&sizes) {
+            return None;
+        }
         let mut leaves = Vec::new();
         for leaf in &signature.leaves {
             leaves.push(match leaf {
@@ -239,6 +250,9 @@ impl Case {
 
     /// The same values with other sizes: what is too much is cut off, at the front if `last` are kept.
     fn resized(&self, signature: &Signature, sizes: Vec<i64>, last: bool) -> Option<Case> {
+        if !signature.admits(&sizes) {
+            return None;
+        }
         let mut leaves = Vec::new();
         for (leaf, old) in signature.leaves.iter().zip(&self.leaves) {
             leaves.push(match (leaf, old) {

@@ -2,7 +2,7 @@
 
 use tdl_ir::{BinaryOp, Builder, Dim, Dtype, Op, Type, ValueId};
 
-/// What one axis of the operand is indexed with. [`Item::New`] uses no axis, [`Item::Mask`] as many as its rank.
+/// What one axis of the operand is indexed with. [`Item::New`] and [`Item::Apart`] use no axis, [`Item::Mask`] as many as its rank.
 #[derive(Clone, Copy, Debug)]
 pub enum Item {
     /// A checked position; the axis goes.
@@ -15,6 +15,8 @@ pub enum Item {
     },
     Full,
     New,
+    /// The first of all, if the axes of index tensors come first in the result.
+    Apart,
     /// Checked positions.
     Gather(ValueId),
     /// A bool tensor over as many axes as it has, and the row-major positions of true ([`nonzero`]).
@@ -28,7 +30,7 @@ impl Item {
     fn is_advanced(self) -> bool {
         match self {
             Item::Gather(_) | Item::Mask { .. } => true,
-            Item::At(_) | Item::Range { .. } | Item::Full | Item::New => false,
+            Item::At(_) | Item::Range { .. } | Item::Full | Item::New | Item::Apart => false,
         }
     }
 }
@@ -38,7 +40,7 @@ pub fn complete(b: &Builder, items: &[Item], rank: usize) -> Vec<Item> {
     let used: usize = items
         .iter()
         .map(|i| match i {
-            Item::New => 0,
+            Item::New | Item::Apart => 0,
             Item::Mask { mask, .. } => b.rank(*mask),
             Item::At(_) | Item::Range { .. } | Item::Full | Item::Gather(_) => 1,
         })
@@ -58,7 +60,7 @@ pub fn read(b: &mut Builder, x: ValueId, items: &[Item]) -> ValueId {
     // slices first, with whole axes where index tensors stand; new axes last
     let slices: Vec<Item> = items
         .iter()
-        .filter(|i| !matches!(i, Item::New))
+        .filter(|i| !matches!(i, Item::New | Item::Apart))
         .map(|i| if i.is_advanced() { Item::Full } else { *i })
         .collect();
     let sliced = basic(b, x, &slices);
@@ -87,7 +89,7 @@ pub fn strip_masks(b: &mut Builder, x: ValueId, items: &[Item]) -> (ValueId, Vec
     let dims = b.dims(x);
     for item in items {
         match item {
-            Item::New => out.push(Item::New),
+            Item::New | Item::Apart => out.push(*item),
             Item::Mask { mask, ids } => {
                 let rank = b.rank(*mask);
                 let n = b.numel(&dims[axis..axis + rank]);
@@ -127,7 +129,7 @@ pub fn region(b: &mut Builder, x: ValueId, items: &[Item]) -> Region {
     let dims = b.dims(x);
     let zero = b.const_i64(0);
     let mut r = Region { starts: Vec::new(), dims: Vec::new(), steps: Vec::new(), flips: Vec::new() };
-    for (axis, item) in items.iter().filter(|i| !matches!(i, Item::New)).enumerate() {
+    for (axis, item) in items.iter().filter(|i| !matches!(i, Item::New | Item::Apart)).enumerate() {
         let (start, extent, step) = match item {
             Item::At(i) => (*i, Dim::Const(1), 1),
             Item::Range { start, extent, step } if *step < 0 => {
@@ -147,7 +149,7 @@ pub fn region(b: &mut Builder, x: ValueId, items: &[Item]) -> Region {
                 (low, *extent, -step)
             }
             Item::Range { start, extent, step } => (*start, *extent, *step),
-            Item::Full | Item::New | Item::Gather(_) | Item::Mask { .. } => (zero, dims[axis], 1),
+            Item::Full | Item::New | Item::Apart | Item::Gather(_) | Item::Mask { .. } => (zero, dims[axis], 1),
         };
         r.starts.push(start);
         r.dims.push(extent);
@@ -190,6 +192,7 @@ pub fn result_dims(dims: &[Dim], items: &[Item]) -> Vec<Dim> {
     for item in items {
         match item {
             Item::New => out.push(Dim::Const(1)),
+            Item::Apart => {}
             Item::At(_) => axis += 1,
             Item::Range { .. } | Item::Full | Item::Gather(_) | Item::Mask { .. } => {
                 out.push(dims[axis]);
@@ -216,10 +219,11 @@ pub struct Front {
 
 /// `items`: per axis of `x` an index tensor or a whole axis; new axes are skipped.
 pub fn front(b: &mut Builder, x: ValueId, items: &[Item]) -> Front {
-    let axes: Vec<Item> = items.iter().copied().filter(|i| !matches!(i, Item::New)).collect();
+    let apart = items.iter().any(|i| matches!(i, Item::Apart));
+    let axes: Vec<Item> = items.iter().copied().filter(|i| !matches!(i, Item::New | Item::Apart)).collect();
     let indexed: Vec<usize> = (0..axes.len()).filter(|i| axes[*i].is_advanced()).collect();
     let others: Vec<usize> = (0..axes.len()).filter(|i| !axes[*i].is_advanced()).collect();
-    let before = indexed.first().copied().unwrap_or(0);
+    let before = indexed.first().copied().filter(|_| !apart).unwrap_or(0);
     let perm: Vec<usize> = indexed.iter().chain(&others).copied().collect();
     let permuted_value = b.permute(x, perm.clone());
     let permuted = b.dims(permuted_value);
@@ -228,7 +232,7 @@ pub fn front(b: &mut Builder, x: ValueId, items: &[Item]) -> Front {
         .iter()
         .filter_map(|i| match axes[*i] {
             Item::Gather(v) | Item::Mask { ids: v, .. } => Some(v),
-            Item::At(_) | Item::Range { .. } | Item::Full | Item::New => None,
+            Item::At(_) | Item::Range { .. } | Item::Full | Item::New | Item::Apart => None,
         })
         .collect();
     for (axis, v) in super::broadcast::all(b, &tensors).into_iter().enumerate() {
@@ -267,7 +271,7 @@ fn insert_new(b: &mut Builder, x: ValueId, items: &[Item], n_ids: usize, before:
     for item in items {
         match item {
             Item::New => out.push(Dim::Const(1)),
-            Item::Gather(_) | Item::Mask { .. } => {
+            Item::Apart | Item::Gather(_) | Item::Mask { .. } => {
                 if !placed {
                     group(&mut out);
                     placed = true;

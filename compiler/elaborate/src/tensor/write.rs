@@ -27,7 +27,7 @@ pub fn write(b: &mut Builder, x: ValueId, items: &[Item], v: ValueId, mode: Upda
     let r = region(b, flat, &slices);
     let part = if r.is_whole(b, flat) { flat } else { read_region(b, flat, &r) };
     let rest: Vec<Item> =
-        items.iter().map(|i| if matches!(i, Item::Gather(_) | Item::Mask { .. }) { *i } else { Item::Full }).collect();
+        items.iter().map(|i| if matches!(i, Item::Gather(_) | Item::Apart) { *i } else { Item::Full }).collect();
     let f = front(b, part, &rest);
     let ids_rank = b.rank(f.ids);
     let mut rows_dims = b.dims(f.rows);
@@ -35,7 +35,7 @@ pub fn write(b: &mut Builder, x: ValueId, items: &[Item], v: ValueId, mode: Upda
     // the value as the user shapes it: others before, ids, others after, without the dropped axes
     let ids_dims = b.dims(f.ids);
     let other_items: Vec<Item> =
-        items.iter().copied().filter(|i| !matches!(i, Item::Gather(_) | Item::Mask { .. })).collect();
+        items.iter().copied().filter(|i| !matches!(i, Item::Gather(_) | Item::Apart)).collect();
     let dropped = |k: usize| matches!(other_items[k], Item::At(_));
     let mut user: Vec<Dim> = Vec::new();
     let lead = f.before;

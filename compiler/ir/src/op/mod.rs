@@ -291,6 +291,15 @@ pub enum AssertKind {
 }
 
 impl Op {
+    /// The function that it calls, or maps or differentiates.
+    pub fn callee(&self) -> Option<FuncId> {
+        if let Op::Call { func } | Op::Vjp { func, .. } | Op::Jvp { func, .. } | Op::Vmap { func, .. } = self {
+            Some(*func)
+        } else {
+            None
+        }
+    }
+
     /// Must stay where it is, once, even if nobody uses its results. (`If`, loops and calls: see their contents.)
     pub fn has_effect(&self) -> bool {
         match self {

@@ -460,7 +460,7 @@ impl Parser {
         }
         let end = self.number()?;
         self.expect(')')?;
-        Ok(Span { file: FileId(file), start, end })
+        Ok(Span { file: FileId(file), start, end, via: 0 })
     }
 
     fn number(&mut self) -> Result<u32, ParseError> {

@@ -74,7 +74,7 @@ const PRELUDE: &str = "%Arg = type { i32, i32, i64, ptr }
 %Entry = type { %Text, %Arg }
 %Matrix = type { ptr, i64, i64, ptr }
 %Gemm = type { i32, i32, i64, i64, i64, i64, ptr, %Matrix, %Matrix, %Matrix }
-%Site = type { %Text, i32, i32, i32, i32, %Text }
+%Site = type { %Text, i32, i32, i32, i32, %Text, %Text }
 %Param = type { %Text, i32, i32, ptr }
 %Program = type { i32, i32, ptr, ptr, ptr, i64, %Text, %Text }
 %Windows = type { i32, i32, ptr, ptr, ptr, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }

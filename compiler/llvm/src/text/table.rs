@@ -40,6 +40,8 @@ pub struct SiteText {
     pub column: u32,
     pub width: u32,
     pub source: String,
+    /// Where in the standard library, if `file` is the program that called it.
+    pub inside: String,
 }
 
 pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &ProgramInfo, with_main: bool) {
@@ -52,11 +54,14 @@ pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &
     }
     let mut sites = Vec::new();
     for s in &info.sites {
-        let (file, source, [line, column, width]) = match s {
-            Some(s) => (g.text_value(&s.file), g.text_value(&s.source), [s.line, s.column, s.width]),
-            None => (g.text_value(""), g.text_value(""), [0; 3]),
+        let ([file, source, inside], [line, column, width]) = match s {
+            Some(s) => ([&*s.file, &s.source, &s.inside], [s.line, s.column, s.width]),
+            None => ([""; 3], [0; 3]),
         };
-        sites.push(format!("%Site {{ %Text {file}, i32 {line}, i32 {column}, i32 {width}, i32 0, %Text {source} }}"));
+        let [file, source, inside] = [file, source, inside].map(|t| g.text_value(t));
+        sites.push(format!(
+            "%Site {{ %Text {file}, i32 {line}, i32 {column}, i32 {width}, i32 0, %Text {source}, %Text {inside} }}"
+        ));
     }
     let _ = writeln!(out, "@params = private constant [{} x %Param] [{}]", params.len(), params.join(", "));
     let _ = writeln!(out, "@sites = private constant [{} x %Site] [{}]", sites.len(), sites.join(", "));

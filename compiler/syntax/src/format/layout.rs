@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::spaces::space;
-use super::{Role, Tok, WIDTH, is_block, is_comment};
+use super::{Role, Tok, WIDTH, is_block, is_clause, is_comment};
 use crate::tokens::{Token, continues};
 
 /// One line of the output.
@@ -110,21 +110,36 @@ fn width(t: &Tok<'_>) -> usize {
 /// Indentation of the line that begins with token `i`.
 fn indent(toks: &[Tok<'_>], i: usize, open: &[Open]) -> usize {
     let goes_on = goes_on(toks, i, open.last().is_none_or(|o| o.block));
-    let Some(top) = open.last() else { return if goes_on { 2 } else { 0 } };
+    let Some(top) = open.last() else { return if goes_on { 2 + in_clause(toks, i) } else { 0 } };
     if toks[i].kind == Token::Close {
         return top.base;
     }
     let more = goes_on && (top.block || top.hanging);
-    top.contents + if more { 2 } else { 0 }
+    top.contents + if more { 2 + in_clause(toks, i) } else { 0 }
+}
+
+/// How much deeper the further lines of a `where` clause stand than its first.
+fn in_clause(toks: &[Tok<'_>], i: usize) -> usize {
+    let before = toks[..i].iter().rposition(|t| !is_comment(t));
+    let Some(comma) = before.filter(|b| toks[*b].kind == Token::Comma) else { return 0 };
+    let inside = toks[comma].inside;
+    if inside.is_some_and(|b| toks[b].text != "{") {
+        return 0;
+    }
+    // back to the item before
+    let mut back = (inside.map_or(0, |b| b + 1)..comma).rev().filter(|k| toks[*k].inside == inside);
+    let found = back.find(|k| is_clause(toks, *k) || toks[*k].text == "}" || toks[*k].kind == Token::Assign);
+    if found.is_some_and(|k| is_clause(toks, k)) { 2 } else { 0 }
 }
 
 /// Does the line that begins with token `i` go on with the statement or element of the line before?
-fn goes_on(toks: &[Tok<'_>], i: usize, block: bool) -> bool {
-    let starts = |t: &Tok<'_>| {
-        matches!(t.kind, Token::Pipe | Token::Dot) || (t.kind == Token::Word && matches!(t.text, "where" | "else"))
+pub(super) fn goes_on(toks: &[Tok<'_>], i: usize, block: bool) -> bool {
+    let starts = |k: usize| {
+        let t = &toks[k];
+        matches!(t.kind, Token::Pipe | Token::Dot) || (t.kind == Token::Word && t.text == "else") || is_clause(toks, k)
     };
     // a comment belongs to what follows
-    let next = toks[i..].iter().find(|t| !is_comment(t));
+    let next = (i..toks.len()).find(|k| !is_comment(&toks[*k]));
     let before = toks[..i].iter().rev().find(|t| !is_comment(t));
     match before {
         None => false,

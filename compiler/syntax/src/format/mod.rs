@@ -1,5 +1,6 @@
 //! The formatter (`tdl fmt`). It works on tokens: it decides spaces, indentation, blank lines and where lines that are too
-//! long break. Line breaks that are there stay, comments stay, no token is added or removed, so the tree cannot change.
+//! long break. Line breaks that are there stay, comments stay, no token is added or removed, so the tree cannot change. A block
+//! whose statements stand on several lines has its braces on lines of their own; a list that must break is filled anew.
 //!
 //! [`layout`] is a function of the tokens and of which of them begin a line; a line that comes out too long gets a break
 //! ([`wrap`]), and everything is laid out anew. What comes out has its breaks already, hence formats to itself.
@@ -58,6 +59,7 @@ pub fn format(file: FileId, text: &str) -> Result<String, Vec<Diagnostic>> {
     }
     let mut toks = read(text);
     loop {
+        open_blocks(&mut toks);
         let lines = layout::lines(&toks);
         let mut changed = false;
         for line in lines.iter().filter(|l| l.width > WIDTH) {
@@ -118,6 +120,47 @@ fn is_block(toks: &[Tok<'_>], brace: usize) -> bool {
     let colon = if first.is_some_and(|t| t.text == "mut") { inside.nth(1) } else { inside.next() };
     let fields = colon.is_some_and(|t| t.text == ":") && first.is_some_and(|t| t.kind == Token::Word);
     toks[brace].kind == Token::Open && toks[brace].text == "{" && toks[brace].role == Role::Plain && !fields
+}
+
+/// Does a clause begin here? `where n == m` is one, `where(c, a, b)` a call.
+fn is_clause(toks: &[Tok<'_>], k: usize) -> bool {
+    let called = toks.get(k + 1).is_some_and(|t| t.text == "(" && !t.spaced);
+    toks[k].kind == Token::Word && toks[k].text == "where" && !called
+}
+
+/// Are these the fields of a struct's declaration?
+fn declares_fields(toks: &[Tok<'_>], brace: usize) -> bool {
+    let inside = toks[brace].inside;
+    let mut head = toks[..brace].iter().rev().filter(|t| t.inside == inside && !is_comment(t));
+    let end = head.find(|t| t.text == "struct" || t.text == "}" || matches!(t.kind, Token::Assign | Token::Open));
+    end.is_some_and(|t| t.text == "struct" && t.kind == Token::Word)
+}
+
+/// A block, or a declaration of fields, over several lines begins and ends on lines of its own.
+fn open_blocks(toks: &mut [Tok<'_>]) {
+    for i in 0..toks.len() {
+        let close = toks[i].partner;
+        if toks[i].text != "{" || close <= i + 1 {
+            continue;
+        }
+        let fields = declares_fields(toks, i);
+        if !is_block(toks, i) && !fields {
+            continue;
+        }
+        if (i + 1..close).any(|k| toks[k].breaks > 0 && begins(toks, k, i, fields)) {
+            let first = (i + 1..close).find(|k| toks[*k].role != Role::Trailing).unwrap_or(close);
+            for k in [first, close] {
+                toks[k].breaks = toks[k].breaks.max(1);
+            }
+        }
+    }
+}
+
+/// Does token `k`, which begins a line, begin a statement of this block or of one inside of it, or a field?
+fn begins(toks: &[Tok<'_>], k: usize, brace: usize, fields: bool) -> bool {
+    let Some(own) = toks[k].inside else { return false };
+    let statement = || is_block(toks, own) && !layout::goes_on(toks, k, true);
+    if fields { own == brace } else { toks[own].text == "{" && statement() }
 }
 
 /// No empty lines at the ends of blocks and of the file; `} else` on one line.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::layout::Line;
-use super::{Role, Tok, WIDTH, is_block};
+use super::{Role, Tok, WIDTH, declares_fields, is_block, is_clause, is_comment};
 use crate::tokens::{Token, continues};
 
 /// Contents that would begin to the right of this column begin on a line of their own.
@@ -17,7 +17,23 @@ pub(super) fn wrap(toks: &mut [Tok<'_>], line: &Line) -> bool {
     for k in &breaks {
         toks[*k].breaks = 1;
     }
+    if let [k] = breaks.as_slice() {
+        fill(toks, *k, last);
+    }
     !breaks.is_empty()
+}
+
+/// After a new break behind a comma at token `k`, what is left of the line goes on with the next line of the list.
+fn fill(toks: &mut [Tok<'_>], k: usize, last: usize) {
+    let inside = toks[k].inside;
+    let next = last + 1;
+    let joins = toks[k - 1].kind == Token::Comma
+        && toks[last].kind == Token::Comma
+        && toks[last].inside == inside
+        && toks.get(next).is_some_and(|t| t.breaks == 1 && t.inside == inside && !is_comment(t));
+    if joins {
+        toks[next].breaks = 0;
+    }
 }
 
 /// The tokens that shall begin a line.
@@ -38,25 +54,32 @@ fn choose(toks: &[Tok<'_>], line: &Line, range: Range<usize>) -> Option<Vec<usiz
     let whole = range.start == line.toks.start && among;
     if let Some(k) = assign.map(|k| k + 1).filter(|k| whole && *k < range.end).filter(legal) {
         let rest = line.width - column(k) + line.indent + 2;
-        let block = toks[range.end - 1].text == "{";
+        let block = is_block(toks, range.end - 1);
         if !block && (header || rest <= WIDTH) {
             return Some(vec![k]);
         }
     }
-    // a pipeline: every step on its line
+    // a pipeline: every step on its line; among other elements of a list it breaks after them
     let pipes: Vec<usize> = level.iter().copied().filter(|k| toks[*k].kind == Token::Pipe).filter(legal).collect();
-    if !pipes.is_empty() {
+    let listed = level.iter().any(|k| toks[*k].kind == Token::Comma);
+    if !pipes.is_empty() && !listed {
         return Some(pipes);
     }
     // a clause, if it is not called
-    let mut clause =
-        level.iter().copied().filter(|k| word(*k, "where") && toks.get(k + 1).is_none_or(|t| t.text != "("));
+    let mut clause = level.iter().copied().filter(|k| is_clause(toks, *k));
     if let Some(k) = clause.rfind(legal) {
         return Some(vec![k]);
     }
+    // the parameters of a function on lines of their own
+    if whole && word(range.start, "fn") | word(range.start, "io") {
+        let params = level.iter().copied().find(|k| toks[*k].text == "(" && toks[*k].partner < range.end);
+        if let Some(k) = params.filter(|k| toks[*k].partner > *k + 1 && toks[*k + 1].breaks == 0) {
+            return Some(vec![k + 1, toks[k].partner]);
+        }
+    }
     // blocks open up before their heads break
-    let blocks =
-        level.iter().copied().filter(|k| is_block(toks, *k) && *k + 1 < range.end && toks[*k].partner > *k + 1);
+    let opens = |k: &usize| is_block(toks, *k) || toks[*k].text == "{" && declares_fields(toks, *k);
+    let blocks = level.iter().copied().filter(|k| opens(k) && *k + 1 < range.end && toks[*k].partner > *k + 1);
     let edges = blocks.flat_map(|k| [k + 1, toks[k].partner]).filter(|k| *k < range.end);
     let edges: Vec<usize> = edges.filter(legal).collect();
     if !edges.is_empty() {
@@ -134,6 +157,7 @@ fn may_begin(toks: &[Tok<'_>], k: usize) -> bool {
         || matches!(this.kind, Token::Comma | Token::Dots);
     let starts = matches!(this.kind, Token::Pipe | Token::Dot)
         || this.text == "}"
-        || (this.kind == Token::Word && matches!(this.text, "where" | "else"));
+        || (this.kind == Token::Word && this.text == "else")
+        || is_clause(toks, k);
     !tight && (round || starts || continues(before.kind, before.text))
 }

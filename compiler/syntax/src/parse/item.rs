@@ -238,7 +238,8 @@ impl Cx<'_> {
         take(&mut parts, Rule::k_prop);
         let (name, name_span) = self.title(next(&mut parts));
         let params = self.params(next(&mut parts));
-        Prop { name, name_span, params, body: self.block(next(&mut parts)) }
+        let facts = self.opt_facts(&mut parts);
+        Prop { name, name_span, params, facts, body: self.block(next(&mut parts)) }
     }
 
     fn bench(&self, pair: P<'_>) -> Bench {

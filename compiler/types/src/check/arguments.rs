@@ -198,6 +198,10 @@ impl Checker<'_> {
         if matches!(expected, Ty::Exists(..)) {
             return self.coerce(e, &expected, &format!("argument `{pname}` of `{}`", target.name));
         }
+        let e = match &expected {
+            Ty::Fn(want) => self.as_function(e, Some(want)),
+            _ => e,
+        };
         let found = self.zonk(&e.ty);
         if let (Ty::Fn(want), Ty::Fn(_)) = (&expected, &found)
             && !want.generics.is_empty()

@@ -124,6 +124,9 @@ impl Checker<'_> {
                             return e;
                         }
                         let mut args = args;
+                        if let Some(e) = self.of_tree(id, &mut args, hint, span) {
+                            return e;
+                        }
                         match self.along_axis(id, &mut args, span, callee.span) {
                             Some(e) => e,
                             None => self.call_fn(id, None, None, args, hint, span, callee.span),
@@ -470,6 +473,11 @@ impl Checker<'_> {
             return error_expr(span);
         }
         let ty = self.zonk(&inst.result);
+        // a signature with an error says too little to find out the rest
+        if inst.params.iter().any(|p| super::errors::has_error(&p.ty)) {
+            let known = !super::errors::has_error(&ty) && !mentions_infer(&ty) && !matches!(ty, Ty::Exists(..));
+            return mk(ExprKind::Error, if known { ty } else { Ty::Error }, span);
+        }
         let sizes: Vec<crate::SizeExpr> = inst
             .args
             .iter()

@@ -6,7 +6,7 @@ use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::{self, CompareOp, ExprKind};
 
 use super::Checker;
-use crate::size::SizeExpr;
+use crate::size::{Fact, SizeExpr};
 use crate::subst::{Bindings, Subst};
 
 /// One condition on sizes.
@@ -16,24 +16,6 @@ pub(super) struct Clause {
     /// As it was written, with the names of where it stands.
     pub text: Rc<str>,
     pub span: Span,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Fact {
-    Eq(SizeExpr, SizeExpr),
-    Le(SizeExpr, SizeExpr),
-    /// `1 % 0 == 0`: the first divides the second.
-    Divides(SizeExpr, SizeExpr),
-}
-
-impl Fact {
-    pub fn map(&self, f: &dyn Fn(&SizeExpr) -> SizeExpr) -> Fact {
-        match self {
-            Fact::Eq(a, b) => Fact::Eq(f(a), f(b)),
-            Fact::Le(a, b) => Fact::Le(f(a), f(b)),
-            Fact::Divides(m, a) => Fact::Divides(f(m), f(a)),
-        }
-    }
 }
 
 impl Checker<'_> {

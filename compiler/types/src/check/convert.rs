@@ -60,7 +60,10 @@ impl Checker<'_> {
             let span = e.span;
             return mk(ExprKind::Pack { value: Box::new(e), witnesses: fresh }, expected, span);
         }
-        let e = self.open(e, "");
+        let mut e = self.open(e, "");
+        if let Ty::Fn(want) = &expected {
+            e = self.as_function(e, Some(want));
+        }
         let found = self.zonk(&e.ty);
         match self.unify(&expected, &found) {
             Ok(()) => e,

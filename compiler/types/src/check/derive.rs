@@ -139,12 +139,10 @@ impl Checker<'_> {
             return None;
         };
         let value = match func {
-            ArgValue::Ast(e) => match self.callable_struct(e) {
-                Some(v) => v,
-                None => self.expr(e, None),
-            },
+            ArgValue::Ast(e) => self.expr(e, None),
             ArgValue::Ready(e) => *e,
         };
+        let value = self.as_function(value, None);
         let t = self.zonk(&value.ty);
         let Ty::Fn(ft) = &t else {
             if !super::errors::has_error(&t) {
@@ -196,10 +194,6 @@ impl Checker<'_> {
         Some((Func { value, ty: ft, wrt, tuple, aux }, rest))
     }
 
-    fn callable_struct(&mut self, _e: &ast::Expr) -> Option<Expr> {
-        None
-    }
-
     fn wrt_param(&mut self, e: &ast::Expr, ft: &FnTy) -> Option<usize> {
         let found = match &e.kind {
             A::Name(n) => ft.params.iter().position(|p| p.name.as_deref() == Some(&*n.name)),
@@ -237,8 +231,10 @@ impl Checker<'_> {
             return;
         }
         let shown = self.show_ty(&loss);
+        // that of integers was reported as such
+        let told = self.errors.iter().any(|d| d.code == code::E0502 && d.primary.span == span);
         match loss.as_scalar() {
-            Some(e) if self.elem_within(e, DtypeBound::Float) => {}
+            Some(e) if told || self.elem_within(e, DtypeBound::Float) => {}
             Some(_) => self.error(
                 Diagnostic::error(
                     code::E0502,

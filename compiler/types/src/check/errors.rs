@@ -3,11 +3,12 @@
 use tdl_source::{Diagnostic, Span, code};
 
 use super::Checker;
-use super::store::Mismatch;
+use super::store::{Class, ElemState, Mismatch, Store};
 use crate::show::Show;
 use crate::size::{SizeExpr, SizeVar};
+use crate::subst::Subst;
 use crate::thir::{Expr, ExprKind};
-use crate::ty::{Dim, Elem, Ty};
+use crate::ty::{Dim, Dtype, Elem, Ty};
 
 pub(super) fn mk(kind: ExprKind, ty: Ty, span: Span) -> Expr {
     Expr { kind, ty, span }
@@ -34,7 +35,7 @@ impl Checker<'_> {
                     format!("{} {}", if int { "floats" } else { "numbers" }, self.show().shape(dims))
                 }
             }
-            other => self.show().ty(other),
+            other => self.show().ty(&other.subst(&Literals(&self.body.store))),
         }
     }
 
@@ -253,6 +254,20 @@ impl Checker<'_> {
             }
         }
         None
+    }
+}
+
+/// Unknown dtypes of literals as what they are if nothing else says.
+struct Literals<'s>(&'s Store);
+
+impl Subst for Literals<'_> {
+    fn elem(&self, elem: Elem) -> Option<Elem> {
+        let Elem::Infer(i) = elem else { return None };
+        match self.0.elems[i as usize] {
+            ElemState::Open(Class::IntLit) => Some(Elem::Dtype(Dtype::I64)),
+            ElemState::Open(Class::FloatLit) => Some(Elem::Dtype(Dtype::F32)),
+            ElemState::Open(Class::Bound(..)) | ElemState::Is(_) => None,
+        }
     }
 }
 

@@ -97,6 +97,7 @@ impl Checker<'_> {
                 None => match self.def_of(&name.name) {
                     None => {
                         self.unknown_name(name, "size");
+                        self.hush(name);
                         return None;
                     }
                     Some(Def::Const(_)) => {}

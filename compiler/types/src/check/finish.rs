@@ -309,7 +309,7 @@ impl Checker<'_> {
                 }
                 Subscript::Gather { ids, .. } => self.zonk_expr(ids, found),
                 Subscript::Mask { mask } => self.zonk_expr(mask, found),
-                Subscript::Full | Subscript::New | Subscript::Rest => {}
+                Subscript::Full | Subscript::New | Subscript::Rest | Subscript::Apart => {}
             }
         }
     }

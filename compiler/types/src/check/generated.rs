@@ -1,5 +1,5 @@
-//! Properties and benchmarks are functions in another spelling: `prop "…" (x: f32[n]) { … }` is a function with the size
-//! parameter `n` and a bool result, `bench "…" for n in [256, 512] { … }` a function of `n: i64` with whatever result.
+//! Properties and benchmarks are functions in another spelling: `prop "…" (x: f32[n]) where … { … }` is a function with the size
+//! parameter `n`, those clauses and a bool result, `bench "…" for n in [256, 512] { … }` a function of `n: i64` with whatever result.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ fn property(p: &ast::Prop, module: &ast::Module) -> ast::Fn {
         generics: sizes.found,
         params: p.params.clone(),
         result: Some(scalar("bool", p.name_span)),
-        facts: Vec::new(),
+        facts: p.facts.clone(),
         body: Some(ast::Expr { kind: ExprKind::Block(block), span: p.body.span }),
     }
 }
@@ -212,7 +212,8 @@ impl<'a> Checker<'a> {
             match g.kind {
                 Kind::Prop => {
                     self.no_functions(func);
-                    self.program.props.push(PropDef { name: Arc::clone(&g.title), func });
+                    let facts = self.sigs[func.index()].clauses.iter().map(|c| c.fact.clone()).collect();
+                    self.program.props.push(PropDef { name: Arc::clone(&g.title), func, facts });
                 }
                 Kind::Bench(over) => {
                     let over = over.map(|e| self.bench_sizes(e)).unwrap_or_default();

@@ -108,10 +108,13 @@ impl Checker<'_> {
         let mut axis = 0;
         let mut out_dims: Shape = Vec::new();
         let mut subs = Vec::new();
-        let mut gather: Option<(usize, Shape)> = None;
+        let mut gather: Option<Shape> = None;
         let mut mask_var = None;
-        let count = parsed.len();
-        for (at, item) in parsed.into_iter().enumerate() {
+        let apart = apart(&parsed);
+        if apart {
+            subs.push(Subscript::Apart);
+        }
+        for item in parsed {
             match item {
                 Item::New => {
                     out_dims.push(Dim::Size(SizeExpr::constant(1)));
@@ -142,11 +145,24 @@ impl Checker<'_> {
                 }
                 Item::Gather(ids, shape) => {
                     match &gather {
-                        None => {
-                            gather = Some((out_dims.len(), shape.clone()));
-                            out_dims.extend(shape);
+                        None if mask_var.is_some() => {
+                            self.error(
+                                Diagnostic::error(
+                                    code::E0406,
+                                    "a mask is the only tensor in its index",
+                                    ids.span,
+                                    "beside a mask",
+                                )
+                                .help("take its positions, which pair with those of others: `nonzero(mask)`"),
+                            );
+                            return None;
                         }
-                        Some((_, first)) => {
+                        None => {
+                            gather = Some(shape.clone());
+                            let at = if apart { 0 } else { out_dims.len() };
+                            out_dims.splice(at..at, shape);
+                        }
+                        Some(first) => {
                             let first = first.clone();
                             if let Err(why) = self.unify_shape(&first, &shape) {
                                 let (a, b) = (Ty::Tensor(Elem::Dtype(Dtype::I64), first), ids.ty.clone());
@@ -166,19 +182,26 @@ impl Checker<'_> {
                         self.mismatch(&want, &have, &why, mask.span, "a mask covers its axes");
                         return None;
                     }
-                    if mask_var.is_some() {
-                        self.error(Diagnostic::error(code::E0406, "one mask an index", mask.span, "a second one"));
+                    if mask_var.is_some() || gather.is_some() {
+                        self.error(
+                            Diagnostic::error(
+                                code::E0406,
+                                "a mask is the only tensor in its index",
+                                mask.span,
+                                "beside another one",
+                            )
+                            .help("take its positions, which pair with those of others: `nonzero(mask)`"),
+                        );
                         return None;
                     }
                     self.program.bound_names.push("k".into());
                     let var = SizeVar::Bound(self.program.bound_names.len() as u32 - 1);
                     mask_var = Some(var);
-                    out_dims.push(Dim::Size(SizeExpr::var(var)));
+                    out_dims.insert(if apart { 0 } else { out_dims.len() }, Dim::Size(SizeExpr::var(var)));
                     axis += shape.len();
                     subs.push(Subscript::Mask { mask });
                 }
             }
-            let _ = (at, count);
         }
         out_dims.extend(dims[axis..].iter().cloned());
         let ty = rebuild(out_dims);
@@ -386,6 +409,16 @@ impl Checker<'_> {
         let count = if step == -1 { len } else { len.add(&width).sub(&one).floor_div(&width) };
         Some((Subscript::Slice { from, to, step, len: count.clone(), proved }, count))
     }
+}
+
+/// Whether index tensors, a mask and the positions beside them have other entries between them.
+fn apart(items: &[Item]) -> bool {
+    let tensor = |i: &Item| matches!(i, Item::Gather(..) | Item::Mask(..));
+    let indexes = |i: &Item| tensor(i) || matches!(i, Item::Index(..));
+    let (Some(first), Some(last)) = (items.iter().position(indexes), items.iter().rposition(indexes)) else {
+        return false;
+    };
+    items.iter().any(tensor) && !items[first..=last].iter().all(indexes)
 }
 
 fn item_span(item: &IndexItem, whole: Span) -> Span {

@@ -10,6 +10,7 @@ mod blame;
 mod body;
 mod builtin;
 mod call;
+mod callable;
 mod choice;
 mod clause;
 mod collect;

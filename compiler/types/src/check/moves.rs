@@ -226,7 +226,7 @@ impl Moves<'_> {
             Subscript::Index { index, .. } => self.expr(index),
             Subscript::Gather { ids, .. } => self.expr(ids),
             Subscript::Mask { mask } => self.expr(mask),
-            Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest => {}
+            Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest | Subscript::Apart => {}
         }
     }
 

@@ -73,6 +73,7 @@ impl Checker<'_> {
             ArgValue::Ast(e) => self.expr(e, None),
             ArgValue::Ready(e) => *e,
         };
+        let value = self.as_function(value, None);
         let t = self.zonk(&value.ty);
         let Ty::Fn(ft) = &t else {
             if !has_error(&t) {

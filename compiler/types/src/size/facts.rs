@@ -6,6 +6,42 @@
 
 use super::{Atom, Monomial, SizeExpr, SizeVar};
 
+/// A condition on sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    Eq(SizeExpr, SizeExpr),
+    Le(SizeExpr, SizeExpr),
+    /// `1 % 0 == 0`: the first divides the second.
+    Divides(SizeExpr, SizeExpr),
+}
+
+impl Fact {
+    pub fn map(&self, f: &dyn Fn(&SizeExpr) -> SizeExpr) -> Fact {
+        match self {
+            Fact::Eq(a, b) => Fact::Eq(f(a), f(b)),
+            Fact::Le(a, b) => Fact::Le(f(a), f(b)),
+            Fact::Divides(m, a) => Fact::Divides(f(m), f(a)),
+        }
+    }
+
+    /// Whether it is so under an assignment; `None` on a missing variable or a division by zero.
+    pub fn eval(&self, f: &impl Fn(SizeVar) -> Option<i64>) -> Option<bool> {
+        let (Fact::Eq(a, b) | Fact::Le(a, b) | Fact::Divides(a, b)) = self;
+        let (a, b) = (a.eval(f)?, b.eval(f)?);
+        match self {
+            Fact::Eq(..) => Some(a == b),
+            Fact::Le(..) => Some(a <= b),
+            Fact::Divides(..) => b.checked_rem(a).map(|rest| rest == 0),
+        }
+    }
+
+    pub fn visit_vars(&self, f: &mut impl FnMut(SizeVar)) {
+        let (Fact::Eq(a, b) | Fact::Le(a, b) | Fact::Divides(a, b)) = self;
+        a.visit_vars(f);
+        b.visit_vars(f);
+    }
+}
+
 /// Facts of the current scope, innermost last.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {

@@ -15,7 +15,7 @@ mod tests;
 use crate::ids::{ConstId, GenericId, LocalId, OpenId};
 
 pub use display::SizeNames;
-pub use facts::{Facts, Mark};
+pub use facts::{Fact, Facts, Mark};
 
 /// What a size may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

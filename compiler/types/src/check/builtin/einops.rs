@@ -449,6 +449,13 @@ impl Checker<'_> {
                         (Part::Name(a), size)
                     }
                 };
+                if let (Some(a), Some(b)) = (product.as_const(), size.as_const())
+                    && a.checked_mul(b).is_none()
+                {
+                    let text = format!("an axis of {a} * {b} elements is larger than any memory");
+                    self.error(Diagnostic::error(code::E0404, text, item.span, "more than 2^63 - 1"));
+                    return None;
+                }
                 product = product.mul(&size);
                 order.push((part, Dim::Size(size)));
             }

@@ -106,6 +106,11 @@ pub(super) fn reduce(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         let span = x.span;
         x = mk(ExprKind::Convert(Box::new(x)), Ty::Tensor(Elem::Dtype(Dtype::I64), shape), span);
     }
+    let whole = call.args[1..].iter().all(Option::is_none);
+    if op == Reduction::Sum && whole && is_tree(&cx.zonk(&x.ty)) {
+        call.args[0] = Some(ArgValue::Ready(Box::new(x)));
+        return super::tree::total(cx, call);
+    }
     let Some((elem, shape)) = reduced(cx, op, &x, call.name) else { return error_expr(call.span) };
     let axes = match call.args[1].take() {
         Some(a) => match cx.axes_arg(a, &shape, call.name) {
@@ -144,7 +149,8 @@ fn reduced(cx: &mut Checker<'_>, op: Reduction, x: &Expr, name: &str) -> Option<
     let t = cx.zonk(&x.ty);
     if is_tree(&t) && matches!(op, Reduction::Sum) {
         let text = format!("`sum` takes a tensor, got {}", cx.show_ty(&t));
-        cx.error(Diagnostic::error(code::E0301, text, x.span, "a tree").help("over all leaves: `tree.sum(t)`"));
+        let d = Diagnostic::error(code::E0301, text, x.span, "a tree");
+        cx.error(d.help("over all leaves, without an axis or an index: `sum(t)`"));
         return None;
     }
     let (elem, shape) = cx.tensor_arg(x, name, bound)?;

@@ -1,25 +1,27 @@
 //! Draws from generators, and conversions of dtypes.
 
+use tdl_ir::op::BinaryOp;
 use tdl_source::{Diagnostic, Span, code};
-use tdl_syntax::ast;
+use tdl_syntax::ast::{self, ExprKind as A};
 
+use super::Call;
 use super::make::sizes;
-use crate::check::Checker;
-use crate::check::call::Args;
+use crate::check::call::{ArgValue, Args};
 use crate::check::errors::{error_expr, has_error, mk};
 use crate::check::store::{Class, ElemState};
+use crate::check::{Checker, Def, Entry};
 use crate::size::SizeExpr;
-use crate::thir::{Arg, Expr, ExprKind, Place, RngOp};
-use crate::ty::{Dim, Dtype, DtypeBound, Elem, GenericArg, Ty};
+use crate::thir::{Arg, Expr, ExprKind, Place, RngOp, Subscript};
+use crate::ty::{Dim, Dtype, DtypeBound, Elem, GenericArg, Kind, Ty};
 
 const METHODS: &[(&str, RngOp, &[&str], usize)] = &[
     ("normal", RngOp::Normal, &["T"], 1),
-    ("uniform", RngOp::Uniform, &["T"], 1),
-    ("bernoulli", RngOp::Bernoulli, &["T", "p"], 2),
+    ("uniform", RngOp::Uniform, &["T", "low", "high"], 1),
+    ("bernoulli", RngOp::Bernoulli, &["T", "p"], 0),
     ("randint", RngOp::Randint, &["T", "low", "high"], 3),
     ("permutation", RngOp::Permutation, &["n"], 1),
     ("shuffle", RngOp::Shuffle, &["x"], 1),
-    ("choice", RngOp::Choice, &["x"], 1),
+    ("choice", RngOp::Choice, &["x", "n"], 1),
     ("categorical", RngOp::Categorical, &["logits"], 1),
     ("split", RngOp::Split, &["n"], 0),
 ];
@@ -60,7 +62,8 @@ impl Checker<'_> {
         let mut values = Vec::new();
         let i64s = Elem::Dtype(Dtype::I64);
         let (op, ty) = match op {
-            RngOp::Normal | RngOp::Uniform | RngOp::Bernoulli | RngOp::Randint => {
+            RngOp::Bernoulli => return self.bernoulli(rng, call),
+            RngOp::Normal | RngOp::Uniform | RngOp::Randint => {
                 let Some(ty) = call.args[0].take().and_then(|a| self.type_arg(a, label)) else {
                     return error_expr(span);
                 };
@@ -73,13 +76,11 @@ impl Checker<'_> {
                     }
                 };
                 let fits = match op {
-                    RngOp::Bernoulli => elem == Elem::Dtype(Dtype::Bool),
                     RngOp::Randint => self.elem_within(elem, DtypeBound::Int),
                     _ => self.elem_within(elem, DtypeBound::Float),
                 };
                 if !fits {
                     let what = match op {
-                        RngOp::Bernoulli => "bools",
                         RngOp::Randint => "integers",
                         _ => "floats",
                     };
@@ -87,27 +88,14 @@ impl Checker<'_> {
                     self.error(Diagnostic::error(code::E0302, text, span, "another dtype"));
                     return error_expr(span);
                 }
-                match op {
-                    RngOp::Bernoulli => {
-                        let Some(p) = call.args[1].take() else { return error_expr(span) };
-                        let p = self.arg_value(p, None);
-                        let Some((_, s)) = self.tensor_arg(&p, label, DtypeBound::Float) else {
-                            return error_expr(span);
-                        };
-                        let Ty::Tensor(_, want) = &ty else { return error_expr(span) };
-                        let shape = self.broadcast(want, &s, &p, &p, label, span);
-                        if shape.is_none_or(|shape| self.unify_shape(want, &shape).is_err()) {
-                            return error_expr(span);
-                        }
-                        values.push(p);
+                if op == RngOp::Randint {
+                    for i in [1, 2] {
+                        let Some(a) = call.args[i].take() else { return error_expr(span) };
+                        values.push(self.arg_of(a, &Ty::I64, "a bound of `randint`"));
                     }
-                    RngOp::Randint => {
-                        for i in [1, 2] {
-                            let Some(a) = call.args[i].take() else { return error_expr(span) };
-                            values.push(self.arg_of(a, &Ty::I64, "a bound of `randint`"));
-                        }
-                    }
-                    _ => {}
+                }
+                if op == RngOp::Uniform && call.args[1..].iter().any(Option::is_some) {
+                    return self.uniform_between(rng, call, ty, elem);
                 }
                 (op, ty)
             }
@@ -137,6 +125,9 @@ impl Checker<'_> {
                         return error_expr(span);
                     }
                 };
+                if let (RngOp::Choice, Some(n)) = (op, call.args.get_mut(1).and_then(Option::take)) {
+                    return self.choices(rng, x, &rows, n, span);
+                }
                 values.push(x);
                 let ty = match (op, &t) {
                     (RngOp::Shuffle, _) => t,
@@ -176,12 +167,135 @@ impl Checker<'_> {
                 }
             },
         };
-        if values.iter().any(|v| v.ty.is_error()) {
+        self.drawn(op, rng, values, ty, span)
+    }
+
+    fn drawn(&mut self, op: RngOp, rng: Arg, args: Vec<Expr>, ty: Ty, span: Span) -> Expr {
+        if args.iter().any(|v| v.ty.is_error()) {
             return error_expr(span);
         }
         let guarded: Vec<SizeExpr> = sizes(&ty);
-        let e = mk(ExprKind::Random { op, rng: Box::new(rng), args: values }, ty, span);
+        let e = mk(ExprKind::Random { op, rng: Box::new(rng), args }, ty, span);
         self.guard_sizes(e, &guarded, span)
+    }
+
+    /// `bernoulli(T, p)`: true, or 1, with probability `p`; `bernoulli(p)` is a bool for each probability.
+    fn bernoulli(&mut self, rng: Arg, mut call: Call<'_>) -> Expr {
+        let span = call.span;
+        let (ty, p) = match (call.args[0].take(), call.args[1].take()) {
+            (Some(ty), Some(p)) => (Some(ty), p),
+            (None, Some(p)) => (None, p),
+            (Some(ArgValue::Ast(e)), None) if self.names_type(e) => {
+                let d = Diagnostic::error(code::E0303, "`bernoulli` lacks `p`", span, "how probable is true?");
+                self.error(d.help("write `rng.bernoulli(bool[3], 0.5)`"));
+                return error_expr(span);
+            }
+            (Some(p), None) => (None, p),
+            (None, None) => {
+                let d = Diagnostic::error(code::E0303, "`bernoulli` lacks `p`", span, "got no argument");
+                self.error(d.help("its parameters are `T`, `p`"));
+                return error_expr(span);
+            }
+        };
+        let want = match ty {
+            None => None,
+            Some(a) => match self.type_arg(a, "bernoulli") {
+                Some(Ty::Tensor(elem, shape)) => Some((elem, shape)),
+                Some(other) => {
+                    let text = format!("`bernoulli` takes a tensor type, got {}", self.show_ty(&other));
+                    self.error(Diagnostic::error(code::E0301, text, span, "another type"));
+                    return error_expr(span);
+                }
+                None => return error_expr(span),
+            },
+        };
+        let p = self.arg_value(p, None);
+        let Some((_, given)) = self.tensor_arg(&p, "bernoulli", DtypeBound::Float) else { return error_expr(span) };
+        let bools = Elem::Dtype(Dtype::Bool);
+        let Some((elem, shape)) = want else {
+            return self.drawn(RngOp::Bernoulli, rng, vec![p], Ty::Tensor(bools, given), span);
+        };
+        let fits = match self.broadcast_shapes(&shape, &given) {
+            Ok(both) => self.unify_shape(&shape, &both).is_ok(),
+            Err(_) => false,
+        };
+        if !fits {
+            let (have, want) = (self.show_ty(&p.ty), self.show_ty(&Ty::Tensor(elem, shape)));
+            let text = format!("the probabilities do not broadcast to {want}: {have}");
+            self.error(Diagnostic::error(code::E0402, text, p.span, format!("this is {have}")));
+            return error_expr(span);
+        }
+        let e = self.drawn(RngOp::Bernoulli, rng, vec![p], Ty::Tensor(bools, shape.clone()), span);
+        if elem == bools || e.ty.is_error() {
+            return e;
+        }
+        mk(ExprKind::Convert(Box::new(e)), Ty::Tensor(elem, shape), span)
+    }
+
+    /// `uniform(T, low, high)`: from `low`, below `high`.
+    fn uniform_between(&mut self, rng: Arg, mut call: Call<'_>, ty: Ty, elem: Elem) -> Expr {
+        let span = call.span;
+        let (Some(low), Some(high)) = (call.args[1].take(), call.args[2].take()) else {
+            let d = Diagnostic::error(code::E0303, "`uniform` takes both bounds or none", span, "one of them");
+            self.error(d.help("write `rng.uniform(f32[3], -1.0, 1.0)`"));
+            return error_expr(span);
+        };
+        let scalar = Ty::scalar(elem);
+        let low = self.arg_of(low, &scalar, "the lower bound of `uniform`");
+        let high = self.arg_of(high, &scalar, "the upper bound of `uniform`");
+        if low.ty.is_error() || high.ty.is_error() {
+            return error_expr(span);
+        }
+        let low = self.temp(low);
+        let low = || Box::new(mk(ExprKind::Local(low), scalar.clone(), span));
+        let draw = self.drawn(RngOp::Uniform, rng, Vec::new(), ty.clone(), span);
+        let binary = |op, left, right, ty| mk(ExprKind::Binary { op, left, right }, ty, span);
+        let width = binary(BinaryOp::Sub, Box::new(high), low(), scalar.clone());
+        let scaled = binary(BinaryOp::Mul, Box::new(draw), Box::new(width), ty.clone());
+        binary(BinaryOp::Add, Box::new(scaled), low(), ty)
+    }
+
+    /// `choice(x, n)`: `n` rows, each drawn from all.
+    fn choices(&mut self, rng: Arg, x: Expr, rows: &[Dim], n: ArgValue<'_>, span: Span) -> Expr {
+        let n = self.arg_of(n, &Ty::I64, "the number of rows");
+        let Some(Dim::Size(all)) = rows.first().cloned() else { return error_expr(span) };
+        if n.ty.is_error() {
+            return n;
+        }
+        let size = Dim::Size(self.size_or_temp(n));
+        let t = self.zonk(&x.ty);
+        let base = self.temp(x);
+        let number = |kind| mk(kind, Ty::I64, span);
+        let bounds = vec![number(ExprKind::Int(0)), number(ExprKind::Size(all))];
+        let ids = Ty::Tensor(Elem::Dtype(Dtype::I64), vec![size.clone()]);
+        let ids = self.drawn(RngOp::Randint, rng, bounds, ids, span);
+        let mut dims = vec![size];
+        dims.extend(rows[1..].iter().cloned());
+        let ty = match &t {
+            Ty::Stack(_, elem) => Ty::stack(dims, (**elem).clone()),
+            Ty::Tensor(e, _) => Ty::Tensor(*e, dims),
+            _ => return error_expr(span),
+        };
+        let base = Box::new(mk(ExprKind::Local(base), t, span));
+        let subscripts = vec![Subscript::Gather { ids, proved: true }];
+        mk(ExprKind::Index { base, subscripts }, ty, span)
+    }
+
+    /// Whether an argument is a type by what its name means.
+    fn names_type(&self, e: &ast::Expr) -> bool {
+        match &e.kind {
+            A::Type(_) => true,
+            A::Index { base, .. } | A::Field { base, .. } => self.names_type(base),
+            A::Name(n) => match (self.entry_of(&n.name), self.def_of(&n.name)) {
+                (Some(Entry::Generic(g)), _) => {
+                    matches!(self.program.generics[g.index()].kind, Kind::Dtype(_) | Kind::Tree(_))
+                }
+                (Some(Entry::Local(_) | Entry::Size(_)), _) => false,
+                (None, Some(def)) => matches!(def, Def::Struct(_) | Def::Alias(_)),
+                (None, None) => Dtype::from_name(&n.name).is_some(),
+            },
+            _ => false,
+        }
     }
 
     /// `f32(x)`: to another dtype; a struct's float dtype parameters follow.

@@ -1,7 +1,7 @@
 //! Shapes: `reshape`, `concat` and their kin, on tensors and stacks.
 
-use tdl_source::{Diagnostic, code};
-use tdl_syntax::ast::ExprKind as A;
+use tdl_source::{Diagnostic, Span, code};
+use tdl_syntax::ast::{self, ExprKind as A};
 
 use super::{Call, place};
 use crate::check::Checker;
@@ -76,6 +76,11 @@ pub(super) fn len(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
 
 /// `[2, n, 3 * m]`: a list of sizes.
 fn size_list(cx: &mut Checker<'_>, a: ArgValue<'_>, name: &str) -> Option<Vec<SizeExpr>> {
+    sizes_of(cx, a, name)?.iter().map(|i| cx.lower_size(i)).collect()
+}
+
+/// The entries of a list of sizes.
+fn sizes_of<'e>(cx: &mut Checker<'_>, a: ArgValue<'e>, name: &str) -> Option<&'e [ast::Expr]> {
     let ArgValue::Ast(e) = a else { return None };
     let (A::Array(items) | A::Tuple(items)) = &e.kind else {
         cx.error(
@@ -84,7 +89,36 @@ fn size_list(cx: &mut Checker<'_>, a: ArgValue<'_>, name: &str) -> Option<Vec<Si
         );
         return None;
     };
-    items.iter().map(|i| cx.lower_size(i)).collect()
+    Some(items)
+}
+
+/// The sizes of `reshape(x, [2, -1])`: the entry -1 is what the number of elements leaves.
+fn reshaped(cx: &mut Checker<'_>, list: ArgValue<'_>) -> Option<Vec<SizeExpr>> {
+    let items = sizes_of(cx, list, "reshape")?;
+    let mut inferred: Option<Span> = None;
+    let mut others = SizeExpr::constant(1);
+    let mut out = Vec::with_capacity(items.len());
+    for item in items {
+        if crate::check::index::literal_int(item) != Some(-1) {
+            let size = cx.lower_size(item)?;
+            others = others.mul(&size);
+            out.push(size);
+            continue;
+        }
+        if let Some(first) = inferred {
+            let d = Diagnostic::error(code::E0401, "`reshape` infers one size", item.span, "a second -1");
+            cx.error(d.label(first, "the first"));
+            return None;
+        }
+        inferred = Some(item.span);
+        out.push(cx.body.store.new_size());
+    }
+    if let Some(at) = inferred.filter(|_| others.is_zero()) {
+        let text = "beside a size of 0 every size gives as many elements";
+        cx.error(Diagnostic::error(code::E0401, text, at, "which one?").help("write the size"));
+        return None;
+    }
+    Some(out)
 }
 
 fn product(dims: &[Dim]) -> Option<SizeExpr> {
@@ -97,7 +131,7 @@ fn product(dims: &[Dim]) -> Option<SizeExpr> {
 pub(super) fn reshape(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let (Some(x), Some(list)) = (call.args[0].take(), call.args[1].take()) else { return error_expr(call.span) };
     let x = cx.arg_value(x, None);
-    let Some(sizes) = size_list(cx, list, "reshape") else { return error_expr(call.span) };
+    let Some(sizes) = reshaped(cx, list) else { return error_expr(call.span) };
     let Some((t, old)) = axes_arg(cx, &x, "reshape") else { return error_expr(call.span) };
     let new: Shape = sizes.iter().cloned().map(Dim::Size).collect();
     let (have, want) = (product(&old), product(&new));
@@ -105,6 +139,12 @@ pub(super) fn reshape(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         (Some(a), Some(b)) => cx.unify_size(a, b).is_ok(),
         (None, _) | (_, None) => false,
     };
+    if !fits && sizes.iter().any(|s| matches!(s.as_var(), Some(SizeVar::Infer(_)))) {
+        let known = new.iter().filter(|d| !matches!(d, Dim::Size(s) if matches!(s.as_var(), Some(SizeVar::Infer(_)))));
+        let known: Shape = known.cloned().collect();
+        cx.not_divided(&t, have.as_ref(), product(&known).as_ref(), &x, call.span);
+        return error_expr(call.span);
+    }
     if !fits {
         let text = match (&have, &want) {
             (Some(a), Some(b)) => {
@@ -320,6 +360,37 @@ pub(super) fn nonzero(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
 }
 
 impl Checker<'_> {
+    /// `reshape(x, [4, -1])` where 4 does not divide the number of elements, or nobody knows.
+    fn not_divided(&mut self, t: &Ty, have: Option<&SizeExpr>, by: Option<&SizeExpr>, x: &Expr, span: Span) {
+        let (Some(have), Some(by)) = (have, by) else {
+            let text = format!("the number of elements of {} is not known", self.show_ty(t));
+            self.error(Diagnostic::error(code::E0401, text, span, "no size can be inferred"));
+            return;
+        };
+        let (have, by) = (self.zonk_size(have), self.zonk_size(by));
+        let (n, m) = (self.show().size(&have), self.show().size(&by));
+        let shown = self.show_ty(t);
+        let d = if have.as_const().is_some() && by.as_const().is_some() {
+            Diagnostic::error(
+                code::E0401,
+                format!("{shown} has {n} elements, which {m} does not divide"),
+                span,
+                "no size fits",
+            )
+        } else {
+            let rest = |s: &str| if s.contains(' ') { format!("({s})") } else { s.to_owned() };
+            let fact = format!("{} % {} == 0", rest(&n), rest(&m));
+            Diagnostic::error(
+                code::E0401,
+                format!("{shown} has {n} elements; cannot show that {m} divides them"),
+                span,
+                "no size can be inferred",
+            )
+            .help(crate::check::errors::fact_help(&fact))
+        };
+        self.error(d.label(x.span, shown));
+    }
+
     /// A new size for an existential type.
     pub(super) fn new_bound(&mut self, name: &str) -> SizeVar {
         self.program.bound_names.push(name.into());

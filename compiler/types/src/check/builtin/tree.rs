@@ -1,13 +1,14 @@
 //! `tree.map`, `tree.dot` and their kin.
 
-use tdl_source::{Diagnostic, code};
+use tdl_source::{Diagnostic, Span, code};
 use tdl_syntax::ast::ExprKind as A;
 
 use super::Call;
 use crate::check::Checker;
-use crate::check::call::ArgValue;
+use crate::check::call::{ArgValue, Args};
 use crate::check::errors::{error_expr, has_error, mk};
-use crate::ids::GenericId;
+use crate::check::ops::is_tree;
+use crate::ids::{FnId, GenericId};
 use crate::thir::{Builtin, Expr, ExprKind, GenericDef};
 use crate::ty::{Dim, Dtype, DtypeBound, Elem, FnParam, FnTy, Kind, Spread, Ty};
 
@@ -87,7 +88,8 @@ pub(super) fn map(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         other => {
             let plain = Ty::Fn(FnTy { generics: Vec::new(), ..sig.clone() }.into());
             let hint = Ty::Fn(sig.clone().into());
-            let mut e = cx.arg_value(other, Some(&hint));
+            let e = cx.arg_value(other, Some(&hint));
+            let mut e = cx.as_function(e, Some(&sig));
             let found = cx.zonk(&e.ty);
             if let Err(why) = cx.unify(&plain, &found) {
                 cx.mismatch(&plain, &found, &why, e.span, "the function of `tree.map`");
@@ -122,11 +124,45 @@ pub(super) fn total(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let Some(t) = call.args[0].take().and_then(|a| tree_arg(cx, a, call.name)) else { return error_expr(call.span) };
     let float = Ty::scalar(dtype_of(cx, &t.ty));
     let (op, ty) = match call.name {
-        "tree.sum" => (Builtin::TreeSum, float),
+        "sum" | "tree.sum" => (Builtin::TreeSum, float),
         "tree.norm" => (Builtin::TreeNorm, float),
         _ => (Builtin::TreeCount, Ty::I64),
     };
     mk(ExprKind::Builtin { op, args: vec![t] }, ty, call.span)
+}
+
+impl Checker<'_> {
+    /// `norm(t)`, `dot(a, b)`, `clip(t, limit)` and `count(t)` of trees: the prelude's functions of these names take tensors. `None` is any other
+    /// call; its first argument may have been checked.
+    pub(in crate::check) fn of_tree(
+        &mut self,
+        id: FnId,
+        args: &mut Args<'_>,
+        hint: Option<&Ty>,
+        span: Span,
+    ) -> Option<Expr> {
+        let def = &self.program.fns[id.index()];
+        let name = match &*def.name {
+            "norm" => "tree.norm",
+            "dot" => "tree.dot",
+            "clip" => "tree.clip",
+            "count" => "tree.count",
+            _ => return None,
+        };
+        if Some(def.module) != self.prelude() {
+            return None;
+        }
+        let first = args.first_mut().filter(|a| a.label.is_none() && !a.is_lambda())?;
+        if let ArgValue::Ast(e) = first.value {
+            first.value = ArgValue::Ready(Box::new(self.expr(e, None)));
+        }
+        let ArgValue::Ready(e) = &first.value else { return None };
+        if !is_tree(&self.zonk(&e.ty)) {
+            return None;
+        }
+        let row = super::find(name)?;
+        Some(self.call_builtin(row, std::mem::take(args), hint, span))
+    }
 }
 
 pub(super) fn clip(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
