@@ -58,7 +58,7 @@ fn layouts_are_those_of_generated_code() {
     use std::mem::{offset_of, size_of};
     assert_eq!((size_of::<Arg>(), offset_of!(Arg, dims)), (24, 16));
     assert_eq!(size_of::<Entry>(), 40);
-    assert_eq!((size_of::<Site>(), offset_of!(Site, source)), (48, 32));
+    assert_eq!((size_of::<Site>(), offset_of!(Site, source), offset_of!(Site, inside)), (64, 32, 48));
     assert_eq!((size_of::<Param>(), offset_of!(Param, default)), (32, 24));
     assert_eq!((size_of::<Program>(), offset_of!(Program, doc)), (72, 40));
     assert_eq!((size_of::<tdl_runtime::abi::Gemm>(), offset_of!(tdl_runtime::abi::Gemm, a)), (144, 48));

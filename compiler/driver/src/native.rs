@@ -37,9 +37,7 @@ impl Session {
         if let Some(object) = self.cache.get(&key) {
             return Ok(object);
         }
-        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        let parsed = self.parse_from(main, &folder)?;
-        let program = self.check_modules(&parsed)?;
+        let program = self.typed_from(main, path)?;
         let object = self.compile_main(&program, path, false)?;
         let imports: Vec<_> =
             self.sources.files()[1..].iter().map(|(p, id)| (p.clone(), &*self.sources.map.file(*id).text)).collect();

@@ -166,6 +166,11 @@ impl Session {
     /// Parses and checks.
     pub(crate) fn typed(&mut self, path: &Path) -> Result<thir::Program, Failure> {
         let main = self.sources.read(path)?;
+        self.typed_from(main, path)
+    }
+
+    /// As [`Session::typed`], of a file that has been read.
+    pub(crate) fn typed_from(&mut self, main: FileId, path: &Path) -> Result<thir::Program, Failure> {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         let (parsed, mut errors) = self.parse_all(main, &folder)?;
         // one bad item does not hide what is wrong with the others

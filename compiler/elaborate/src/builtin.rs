@@ -3,6 +3,7 @@
 use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, HostFn, IoOp, Op, ReduceOp, Type, ValueId, Window};
 use tdl_types::thir::{Axis, Builtin, EinsumAxis, Expr, Reduction, Ty};
 
+use crate::call::seen_at;
 use crate::elab::Elab;
 use crate::env::Env;
 use crate::expr::is_text;
@@ -14,7 +15,12 @@ use crate::{R, internal};
 
 impl<'p> Elab<'p> {
     pub fn builtin_expr(&mut self, env: &mut Env<'p>, op: &'p Builtin, args: &'p [Expr], ty: &Ty) -> R<Val<'p>> {
-        let values = args.iter().map(|e| self.argument(env, e)).collect::<R<Vec<_>>>()?;
+        let mut values = args.iter().map(|e| self.argument(env, e)).collect::<R<Vec<_>>>()?;
+        for v in &mut values {
+            if let Val::Fn(f) = &mut v.val {
+                *f = seen_at(f, env);
+            }
+        }
         let tys: Vec<&Ty> = args.iter().map(|e| &e.ty).collect();
         self.builtin(env, op, values, &tys, ty)
     }

@@ -40,6 +40,11 @@ impl<'p> Elab<'p> {
                 Arg::Default => None,
             });
         }
+        for v in given.iter_mut().flatten() {
+            if let Val::Fn(f) = v {
+                *f = seen_at(f, env);
+            }
+        }
         // another argument may change a place, as in `m.step(m.step(x))`
         for (i, at) in &places {
             given[*i] = Some(self.read_place(env, at)?);
@@ -237,7 +242,7 @@ impl<'p> Elab<'p> {
         for (i, at) in &places {
             values[*i].val = self.read_place(env, at)?;
         }
-        let (result, muts) = self.apply(&func, values)?;
+        let (result, muts) = self.apply(&seen_at(&func, env), values)?;
         self.write_back(env, places, muts)?;
         Ok(result)
     }
@@ -450,5 +455,60 @@ pub fn contains_function(ty: &Ty) -> bool {
         }),
         Ty::Stack(_, t) | Ty::Exists(_, t) => contains_function(t),
         Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Param(_) | Ty::Str | Ty::Rng | Ty::Infer(_) => false,
+    }
+}
+
+/// The function value where its arguments are known: the types of a lambda's parameters may mention sizes that were opened, or
+/// numbers that were bound, after it was made, as in `evens(x) |> |y| len(y)`.
+pub fn seen_at<'p>(func: &Rc<Closure<'p>>, env: &Env<'p>) -> Rc<Closure<'p>> {
+    match &**func {
+        Closure::Lambda { lambda, env: own } if std::ptr::eq(own.body, env.body) => {
+            let mut found = Vec::new();
+            for l in &lambda.params {
+                own.body.locals[l.index()].ty.visit_sizes(&mut |v| found.push(v));
+            }
+            let mut grown: Option<Env<'p>> = None;
+            for v in found {
+                match v {
+                    SizeVar::Open(id) if !own.opens.contains_key(&id) => {
+                        if let Some(d) = env.opens.get(&id) {
+                            grown.get_or_insert_with(|| (**own).clone()).opens.insert(id, *d);
+                        }
+                    }
+                    SizeVar::Local(id) if own.local(id).is_none() => {
+                        if let Some(v) = env.local(id) {
+                            grown.get_or_insert_with(|| (**own).clone()).set(id, v.clone());
+                        }
+                    }
+                    SizeVar::Open(_)
+                    | SizeVar::Local(_)
+                    | SizeVar::Param(_)
+                    | SizeVar::Const(_)
+                    | SizeVar::Bound(_)
+                    | SizeVar::Infer(_)
+                    | SizeVar::Quotient(_) => {}
+                }
+            }
+            match grown {
+                Some(env) => Rc::new(Closure::Lambda { lambda, env: Rc::new(env) }),
+                None => Rc::clone(func),
+            }
+        }
+        Closure::Derivative { kind, func: inner, wrt, wrt_tuple, aux, at } => Rc::new(Closure::Derivative {
+            kind: *kind,
+            func: seen_at(inner, env),
+            wrt: wrt.clone(),
+            wrt_tuple: *wrt_tuple,
+            aux: *aux,
+            at: *at,
+        }),
+        Closure::Vmap { func: inner, axes, out } => {
+            Rc::new(Closure::Vmap { func: seen_at(inner, env), axes: axes.clone(), out: *out })
+        }
+        Closure::Lambda { .. }
+        | Closure::Fn { .. }
+        | Closure::Builtin { .. }
+        | Closure::Bound { .. }
+        | Closure::Pull(_) => Rc::clone(func),
     }
 }

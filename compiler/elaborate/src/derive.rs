@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tdl_ir::{BinaryOp, Dim, Dtype, Op, Type, ValueId};
 use tdl_types::thir::{DerivativeKind, Expr};
 
-use crate::call::Outcome;
+use crate::call::{Outcome, seen_at};
 use crate::elab::Elab;
 use crate::env::Env;
 use crate::expr::closure;
@@ -77,7 +77,7 @@ impl<'p> Elab<'p> {
     pub fn vjp(&mut self, env: &mut Env<'p>, func: &'p Expr, args: &'p [Expr], wrt: &[usize]) -> R<Val<'p>> {
         let func = self.expr(env, func)?.function()?;
         let args = args.iter().map(|e| self.argument(env, e)).collect::<R<Vec<_>>>()?;
-        let f = self.lift(&func, &args)?;
+        let f = self.lift(&seen_at(&func, env), &args)?;
         let (results, types) = self.emit_call(&f)?;
         let params = f.active_params(&args, wrt);
         let wrt = wrt.iter().filter_map(|w| args.get(*w).cloned()).collect();
@@ -120,7 +120,7 @@ impl<'p> Elab<'p> {
         let func = self.expr(env, func)?.function()?;
         let args = args.iter().map(|e| self.argument(env, e)).collect::<R<Vec<_>>>()?;
         let tangents = tangents.iter().map(|e| self.argument(env, e)).collect::<R<Vec<_>>>()?;
-        let f = self.lift(&func, &args)?;
+        let f = self.lift(&seen_at(&func, env), &args)?;
         let params = f.active_params(&args, wrt);
         let mut directions = Vec::with_capacity(params.len());
         for (w, t) in wrt.iter().zip(&tangents) {

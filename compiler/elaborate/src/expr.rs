@@ -343,7 +343,9 @@ impl<'p> Elab<'p> {
 
     pub fn convert_value(&mut self, v: ValueId, dtype: Dtype) -> ValueId {
         match (self.b.as_const(v), dtype) {
-            (Some(Scalar::Int(c)), Dtype::F32 | Dtype::F64) if c.unsigned_abs() < 1 << 24 => {
+            (Some(Scalar::Int(c)), Dtype::F32 | Dtype::F64)
+                if c.unsigned_abs() < 1 << 24 && (c >= 0 || self.b.dtype(v) != Dtype::U64) =>
+            {
                 self.b.constant(Scalar::float(c as f64), dtype)
             }
             (Some(_), _) | (None, _) => self.b.convert(v, dtype),

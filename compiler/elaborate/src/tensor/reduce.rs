@@ -47,7 +47,14 @@ fn count(b: &mut Builder, x: ValueId, axes: &Axes) -> ValueId {
     b.convert(n, dtype)
 }
 
+/// In f32 for narrow floats: it is one operation, and neither the sum nor the number of elements need fit them.
 pub fn mean(b: &mut Builder, x: ValueId, axes: &Axes) -> ValueId {
+    let dtype = b.dtype(x);
+    if matches!(dtype, Dtype::F16 | Dtype::Bf16) {
+        let wide = b.convert(x, Dtype::F32);
+        let mean = mean(b, wide, axes);
+        return b.convert(mean, dtype);
+    }
     let n = count(b, x, axes);
     let total = reduce(b, ReduceOp::Sum, x, axes);
     let (total, n) = broadcast::pair(b, total, n);

@@ -54,6 +54,9 @@ impl Checker<'_> {
         mut usage: Use<'_>,
         span: Span,
     ) -> Expr {
+        if let Some(at) = binders.iter().position(goes_over_rows) {
+            return self.over_rows(body, binders, at, hint, usage, span);
+        }
         let outermost = self.body.ranges.around.is_empty();
         let before = (self.body.locals.len(), self.body.opens.len());
         let around = self.body.ranges.around.len();
@@ -136,6 +139,53 @@ impl Checker<'_> {
         }
     }
 
+    /// `f(x) for x in xs`: `f(xs[i]) for i`. What it goes over is computed once, before the elements.
+    fn over_rows(
+        &mut self,
+        body: &ast::Expr,
+        binders: &[ast::Binder],
+        at: usize,
+        hint: Option<&Ty>,
+        usage: Use<'_>,
+        span: Span,
+    ) -> Expr {
+        let b = &binders[at];
+        let BinderRange::In(e) = &b.range else { return error_expr(span) };
+        let rows = self.expr(e, None);
+        let t = self.zonk(&rows.ty);
+        let elements = match &t {
+            Ty::Tensor(_, dims) | Ty::Stack(dims, _) if matches!(dims.first(), Some(Dim::Size(_))) => true,
+            Ty::Error | Ty::Never => return error_expr(span),
+            _ => false,
+        };
+        if !elements {
+            let text = format!("a comprehension goes over a range, or over rows, not over {}", self.show_ty(&t));
+            self.error(
+                Diagnostic::error(code::E0309, text, e.span, format!("this is {}", self.show_ty(&t)))
+                    .help("write `for i < n` or `for i in a..b`"),
+            );
+            return error_expr(span);
+        }
+        // generators are drawn from
+        let mutable = matches!(&t, Ty::Stack(_, elem) if **elem == Ty::Rng);
+        let local = self.temp(rows);
+        self.body.locals[local.index()].mutable = mutable;
+        let ident = |name: String| ast::Ident { name: name.into(), span: b.name.span };
+        let (rows, index) = (ident(format!("<rows of {}>", b.name.name)), ident(format!("<place of {}>", b.name.name)));
+        let name = |n: &ast::Ident| ast::Expr { kind: A::Name(n.clone()), span: n.span };
+        let items = vec![ast::IndexItem::Expr(name(&index))];
+        let row = A::Index { base: Box::new(name(&rows)), items, items_span: b.name.span };
+        let row = ast::Expr { kind: row, span: b.name.span };
+        let body = with_row(&b.name, mutable, row, body);
+        let mut binders = binders.to_vec();
+        binders[at] = ast::Binder { name: index, range: BinderRange::Inferred, span: b.span };
+        self.push_names();
+        self.bind_name(&rows.name, Entry::Local(local));
+        let e = self.over(&body, &binders, hint, usage, span);
+        self.pop_names();
+        e
+    }
+
     /// A reduction over a comprehension without brackets.
     pub(super) fn reduction_of(&mut self, e: &ast::Expr, usage: Use<'_>) -> Expr {
         let A::Comprehension { body, binders, .. } = &e.kind else { return error_expr(e.span) };
@@ -206,13 +256,7 @@ impl Checker<'_> {
 
     /// `k in a..b`.
     fn range_in(&mut self, e: &ast::Expr, span: Span) -> Option<Range> {
-        let A::Range { from, to } = &e.kind else {
-            self.error(
-                Diagnostic::error(code::E0309, "an index goes over a range", e.span, "not a range")
-                    .help("write `for i < n` or `for i in a..b`; for the rows of `xs`: `f(xs[i]) for i`"),
-            );
-            return None;
-        };
+        let A::Range { from, to } = &e.kind else { return None };
         let (from, to) = (self.bound_of_range(from)?, self.bound_of_range(to)?);
         let extent = to.sub(&from);
         Some(Range { from, extent, origin: Origin::Stated(span) })
@@ -374,6 +418,21 @@ fn holds_values(t: &Ty) -> bool {
         Ty::Stack(_, t) => holds_values(t),
         Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Struct(..) | Ty::Param(_) | Ty::Infer(_) => true,
     }
+}
+
+/// `x in xs`, where `xs` is no range.
+fn goes_over_rows(b: &ast::Binder) -> bool {
+    matches!(&b.range, BinderRange::In(e) if !matches!(e.kind, A::Range { .. }))
+}
+
+/// `{ let x = row; body }`.
+fn with_row(name: &ast::Ident, mutable: bool, row: ast::Expr, body: &ast::Expr) -> ast::Expr {
+    let kind = ast::PatternKind::Name { mutable, name: name.clone() };
+    let pattern = ast::Pattern { kind, span: name.span };
+    let kind = ast::StmtKind::Let { sizes: Vec::new(), mutable, pattern, ty: None, value: row };
+    let stmts = vec![ast::Stmt { kind, span: name.span }];
+    let block = ast::Block { stmts, result: Some(Box::new(body.clone())), span: body.span };
+    ast::Expr { kind: A::Block(block), span: body.span }
 }
 
 /// What an array of this type has as elements behind its first `n` axes.

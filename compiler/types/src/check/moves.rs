@@ -84,7 +84,7 @@ impl Moves<'_> {
         let text = format!("every element of the comprehension would use `{name}`");
         let d = Diagnostic::error(code::E0311, text, span, "used for each index").label(local.span, "outside of it");
         self.errors.push(if matches!(local.ty, Ty::Rng) {
-            d.help(format!("give each element its own: `let mut keys = {name}.split(n)` before, and `keys[i]` here"))
+            d.help(format!("give each element its own: `k.normal(f32) for k in {name}.split(n)`"))
         } else {
             d.help(format!("write `{name}[i]` with the index of the comprehension, once"))
         });
