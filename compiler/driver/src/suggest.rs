@@ -1,5 +1,7 @@
 //! Unknown names that a module of the standard library has: the checker sees imported modules alone.
 
+use std::path::Path;
+
 use tdl_source::{Diagnostic, Help, code};
 use tdl_syntax::ast::ItemKind;
 
@@ -16,7 +18,18 @@ impl Session {
             return;
         }
         let homes = self.library_names();
+        let modules = self.module_names();
         for d in errors.iter_mut().filter(|d| unknown(d)) {
+            if d.message.starts_with("there is no module") {
+                let path = self.sources.map.text(d.primary.span).to_owned();
+                let (first, rest) = path.split_once('.').unwrap_or((&path, ""));
+                let near = tdl_types::nearest(first, modules.iter().map(String::as_str));
+                if let (Some(near), true) = (near, d.help.is_empty()) {
+                    let dot = if rest.is_empty() { "" } else { "." };
+                    d.help.push(Help { text: format!("did you mean `{near}{dot}{rest}`?"), edit: None });
+                }
+                continue;
+            }
             let name = self.sources.map.text(d.primary.span).to_owned();
             let text = if let Some((_, module)) = homes.iter().find(|(n, _)| *n == name) {
                 format!("`{name}` is in `{module}`: write `import {module}.{{{name}}}`")
@@ -27,6 +40,21 @@ impl Session {
             };
             d.help = vec![Help { text, edit: None }];
         }
+    }
+
+    /// Modules of the library, and the files beside the program.
+    fn module_names(&self) -> Vec<String> {
+        let mut out: Vec<String> = STDLIB.iter().map(|(m, _)| *m).filter(|m| *m != "prelude").map(str::to_owned).collect();
+        let folder = self.sources.files().first().and_then(|(path, _)| path.parent().map(Path::to_owned));
+        let folder = folder.map(|f| if f.as_os_str().is_empty() { Path::new(".").to_owned() } else { f });
+        let beside = folder.and_then(|f| std::fs::read_dir(f).ok());
+        for path in beside.into_iter().flatten().flatten().map(|e| e.path()) {
+            if let (Some(name), true) = (path.file_stem(), path.extension().is_some_and(|e| e == "tdl")) {
+                out.push(name.to_string_lossy().into_owned());
+            }
+        }
+        out.sort();
+        out
     }
 
     /// Functions and structs of the library with their modules.

@@ -33,6 +33,7 @@ impl<'a> Checker<'a> {
             failed: Vec::new(),
             fn_args: Vec::new(),
             signatures_done: false,
+            divisors: Vec::new(),
             module: ModuleId(0),
             body: BodyCx::default(),
         }

@@ -184,7 +184,10 @@ impl Checker<'_> {
         if matches!(op, ast::BinaryOp::FloorDiv | ast::BinaryOp::Rem)
             && let Some(m) = self.pure_size(right)
             && !self.facts.at_least(&m, 1)
+            && !self.divisors.contains(&m)
         {
+            // a size's name is its own: once for each item
+            self.divisors.push(m.clone());
             let text = self.show().size(&m);
             self.errors.push(
                 Diagnostic::error(

@@ -61,6 +61,7 @@ use crate::thir::{Body, Expr, Lambda, LocalDef, OpenDef, Program, Stmt};
 use crate::ty::{GenericArg, Ty};
 pub use builtin::{BuiltinHelp, builtin_help, names as builtin_names};
 use clause::Clause;
+pub use names::nearest;
 use store::Store;
 
 /// A parsed file. `name` is its import path (`nn`, `a.b`), `prelude` for the prelude, empty for the program itself.
@@ -274,4 +275,6 @@ struct Checker<'a> {
     /// Functions given for parameters of structs that wait for the signatures.
     fn_args: Vec<fn_arg::Given>,
     signatures_done: bool,
+    /// Divisors in types that were reported: they may be 0.
+    divisors: Vec<SizeExpr>,
 }

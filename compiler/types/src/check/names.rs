@@ -120,7 +120,7 @@ impl Checker<'_> {
 }
 
 /// The most similar name, if it is similar enough to be meant.
-pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
+pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
     let lower = name.to_lowercase();
     let scored = known.filter(|k| *k != name).map(|k| {
         let distance = if k.to_lowercase() == lower { 0 } else { strsim::damerau_levenshtein(name, k) };

@@ -7,7 +7,7 @@ use super::{Call, place};
 use crate::check::Checker;
 use crate::check::call::ArgValue;
 use crate::check::errors::{error_expr, has_error, mk};
-use crate::size::{SizeExpr, SizeVar};
+use crate::size::{Atom, SizeExpr, SizeVar};
 use crate::thir::{Axis, Builtin, Expr, ExprKind};
 use crate::ty::{Dim, Dtype, Elem, Shape, Ty};
 
@@ -157,8 +157,8 @@ pub(super) fn reshape(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
         let undecided = !(known(&have) && known(&want));
         let mut d =
             Diagnostic::error(code::E0401, text, call.span, "another number of elements").label(x.span, cx.show_ty(&t));
-        if undecided {
-            d = d.help("if they are equal at run time, say it before: `assert n * m == k`");
+        if let (true, Some(a), Some(b)) = (undecided, &have, &want) {
+            d = d.help(crate::check::errors::fact_help(&cx.same_count(a, b)));
         }
         cx.error(d);
         return error_expr(call.span);
@@ -389,6 +389,27 @@ impl Checker<'_> {
             .help(crate::check::errors::fact_help(&fact))
         };
         self.error(d.label(x.span, shown));
+    }
+
+    /// What must be known for two numbers of elements to be equal: `d % h == 0` for d and h * (d // h).
+    fn same_count(&self, have: &SizeExpr, want: &SizeExpr) -> String {
+        let (have, want) = (self.zonk_size(have), self.zonk_size(want));
+        let (a, b) = (self.show().size(&have), self.show().size(&want));
+        let rest = have.sub(&want);
+        for (monomial, _) in want.terms() {
+            for (atom, _) in &monomial.0 {
+                if let Atom::Div(n, m) = atom
+                    && n.modulo(m) == rest
+                {
+                    let shown = |s: &SizeExpr| match self.show().size(s) {
+                        s if s.contains(' ') || s.contains('*') => format!("({s})"),
+                        s => s,
+                    };
+                    return format!("{} % {} == 0", shown(n), shown(m));
+                }
+            }
+        }
+        format!("{a} == {b}")
     }
 
     /// A new size for an existential type.
