@@ -63,6 +63,7 @@ impl FailureKind {
             2 => FailureKind::Shape,
             3 => FailureKind::Division,
             4 => FailureKind::Nan,
+            5 => FailureKind::Memory,
             _ => FailureKind::Assert,
         }
     }

@@ -145,6 +145,7 @@ pub(crate) fn failure_kind(kind: RunErrorKind) -> Option<FailureKind> {
         RunErrorKind::Assert(AssertKind::Shape) => FailureKind::Shape,
         RunErrorKind::Assert(AssertKind::Division) => FailureKind::Division,
         RunErrorKind::Assert(AssertKind::Nan) => FailureKind::Nan,
+        RunErrorKind::Assert(AssertKind::Memory) => FailureKind::Memory,
         RunErrorKind::Io => FailureKind::Io,
         RunErrorKind::Memory => FailureKind::Memory,
         RunErrorKind::Interrupted => FailureKind::Interrupted,

@@ -44,7 +44,8 @@ impl Session {
 
     /// Modules of the library, and the files beside the program.
     fn module_names(&self) -> Vec<String> {
-        let mut out: Vec<String> = STDLIB.iter().map(|(m, _)| *m).filter(|m| *m != "prelude").map(str::to_owned).collect();
+        let mut out: Vec<String> =
+            STDLIB.iter().map(|(m, _)| *m).filter(|m| *m != "prelude").map(str::to_owned).collect();
         let folder = self.sources.files().first().and_then(|(path, _)| path.parent().map(Path::to_owned));
         let folder = folder.map(|f| if f.as_os_str().is_empty() { Path::new(".").to_owned() } else { f });
         let beside = folder.and_then(|f| std::fs::read_dir(f).ok());

@@ -357,7 +357,8 @@ impl<'p> Elab<'p> {
             ok = self.both(ok, fits);
             count = self.b.size_binary(BinaryOp::Mul, count, n);
         }
-        self.assert(ok, AssertKind::Shape, "more elements than 2^63 - 1", &[]);
+        let message = "out of memory: a tensor of more than 2^63 - 1 elements was asked for";
+        self.assert(ok, AssertKind::Memory, message, &[]);
     }
 
     /// Compares `i64` scalars; folds constants.

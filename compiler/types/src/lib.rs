@@ -14,7 +14,9 @@ pub mod thir;
 pub mod ty;
 mod visit;
 
-pub use check::{Binding, BuiltinHelp, Checked, CheckedEntry, Module, builtin_help, builtin_names, check, check_entry, nearest};
+pub use check::{
+    Binding, BuiltinHelp, Checked, CheckedEntry, Module, builtin_help, builtin_names, check, check_entry, nearest,
+};
 pub use derivatives::{Derivatives, derivatives};
 pub use dump::dump;
 pub use show::type_to_string;

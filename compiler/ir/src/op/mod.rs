@@ -288,6 +288,8 @@ pub enum AssertKind {
     Division,
     /// A NaN, under `--trap-nan`.
     Nan,
+    /// More elements than can be counted.
+    Memory,
 }
 
 impl Op {

@@ -96,9 +96,16 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
             },
         },
         "assert" => {
-            let kinds = [AssertKind::User, AssertKind::Index, AssertKind::Shape, AssertKind::Division, AssertKind::Nan];
+            let kinds = [
+                AssertKind::User,
+                AssertKind::Index,
+                AssertKind::Shape,
+                AssertKind::Division,
+                AssertKind::Nan,
+                AssertKind::Memory,
+            ];
             let Some(kind) = kinds.into_iter().find(|k| has(items, super::print_op::assert_kind(*k))) else {
-                return p.error("`assert` needs its kind: user, index, shape, division or nan");
+                return p.error("`assert` needs its kind: user, index, shape, division, nan or memory");
             };
             Op::Assert { kind, pieces: pieces(p, items)? }
         }

@@ -140,6 +140,7 @@ pub fn assert_kind(kind: AssertKind) -> &'static str {
         AssertKind::Shape => "shape",
         AssertKind::Division => "division",
         AssertKind::Nan => "nan",
+        AssertKind::Memory => "memory",
     }
 }
 

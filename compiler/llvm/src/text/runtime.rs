@@ -74,6 +74,7 @@ impl Emit<'_> {
                     AssertKind::Shape => 2,
                     AssertKind::Division => 3,
                     AssertKind::Nan => 4,
+                    AssertKind::Memory => 5,
                 };
                 self.line(&format!(
                     "call void @tdl_fail(ptr %ctx, i32 {kind}, i32 {}, ptr {p}, i64 {n}, ptr {a}, i64 {k})",

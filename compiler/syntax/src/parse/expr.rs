@@ -285,6 +285,11 @@ impl Cx<'_> {
                     Some((_, 'r')) => text.push('\r'),
                     Some((_, '0')) => text.push('\0'),
                     Some((_, e @ ('"' | '\\' | '{' | '}'))) => text.push(e),
+                    Some((k, 'u')) if unicode(&body[k + 1..]).is_some() => {
+                        let (c, len) = unicode(&body[k + 1..]).unwrap_or_default();
+                        text.push(c);
+                        while chars.next_if(|(j, _)| *j <= k + len).is_some() {}
+                    }
                     other => {
                         let len = 1 + other.map_or(0, |(_, c)| c.len_utf8());
                         self.error(
@@ -294,7 +299,7 @@ impl Cx<'_> {
                                 Span::new(self.file, start + i, start + i + len),
                                 "not an escape",
                             )
-                            .help("the escapes are \\n \\t \\r \\0 \\\" \\\\; a brace is written twice: {{"),
+                            .help("the escapes are \\n \\t \\r \\0 \\\" \\\\ \\u{e9}; a brace is written twice: {{"),
                         );
                     }
                 },
@@ -408,4 +413,12 @@ fn binary_op(rule: Rule) -> Option<BinaryOp> {
         Rule::pow => Some(BinaryOp::Pow),
         _ => None,
     }
+}
+
+/// `{e9}`: the character of this number, and how many bytes say so.
+fn unicode(text: &str) -> Option<(char, usize)> {
+    let digits = text.strip_prefix('{')?.split_once('}')?.0;
+    let hex = (1..=6).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = hex.then(|| u32::from_str_radix(digits, 16).ok())??;
+    Some((char::from_u32(number)?, digits.len() + 2))
 }

@@ -149,7 +149,7 @@ impl Checker<'_> {
     }
 
     fn elem_ok(&mut self, elem: Elem, need: DtypeBound, lits: bool) -> bool {
-        if lits && need == DtypeBound::Float {
+        if lits && need == DtypeBound::Float && matches!(self.zonk_elem(elem), Elem::Infer(_)) {
             return false;
         }
         self.require_elem(elem, need)

@@ -159,8 +159,9 @@ impl Checker<'_> {
                     Some(Projection::Index(_)) => self.zonk(&place.ty),
                     Some(_) | None => want.clone(),
                 };
-                let mut kept = None;
-                self.statement(|cx| {
+                // the value with what it needs before it; the sum is made for its errors
+                let mut kept = false;
+                let value = self.statement(|cx| {
                     let v = cx.expr(value, Some(&want));
                     let seen = cx.fill_updated(v.clone(), &selected, &want);
                     if seen.ty.is_error() {
@@ -173,10 +174,10 @@ impl Checker<'_> {
                         let have = sum.ty.clone();
                         cx.mismatch(&want, &have, &why, span, "the variable keeps its type");
                     }
-                    kept = Some(v);
-                    sum
+                    kept = true;
+                    v
                 });
-                match kept {
+                match kept.then_some(value) {
                     // `x += { break }` leaves before
                     Some(value) if matches!(self.zonk(&value.ty), Ty::Never) => {
                         out.push(Stmt { kind: StmtKind::Expr(value), span });
