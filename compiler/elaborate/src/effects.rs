@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tdl_types::is_endless;
 use tdl_types::thir::{Block, Expr, ExprKind, LocalId, Place, Stmt, StmtKind};
 
 use crate::env::Slot;
@@ -120,11 +121,8 @@ pub fn diverges(b: &Block) -> bool {
 pub fn stmt_diverges(s: &Stmt) -> bool {
     match &s.kind {
         StmtKind::Expr(e) | StmtKind::Let { value: e, .. } => expr_diverges(e),
-        StmtKind::Assign { .. }
-        | StmtKind::Update { .. }
-        | StmtKind::For { .. }
-        | StmtKind::While { .. }
-        | StmtKind::Assert { .. } => false,
+        StmtKind::While { cond, body, .. } => is_endless(cond, body),
+        StmtKind::Assign { .. } | StmtKind::Update { .. } | StmtKind::For { .. } | StmtKind::Assert { .. } => false,
     }
 }
 

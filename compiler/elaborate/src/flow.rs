@@ -22,7 +22,11 @@ impl<'p> Elab<'p> {
         self.debug_parameters(env, value.span);
         env.flags = !returns_at_ends(value);
         if !env.flags {
-            return self.tail(env, value, ty);
+            return match self.tail(env, value, ty)? {
+                // an endless loop is behind it
+                Val::Never if !matches!(ty, RTy::Never) => self.placeholder(ty),
+                value => Ok(value),
+            };
         }
         env.result = Some(Rc::new(ty.clone()));
         let (no, nothing) = (self.b.const_bool(false), self.placeholder(ty)?);

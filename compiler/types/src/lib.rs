@@ -23,4 +23,4 @@ pub use show::type_to_string;
 pub use size::{Fact, SizeExpr, SizeVar};
 pub use subst::Subst;
 pub use ty::{Dim, Elem, GenericArg, Ty};
-pub use visit::{visit_bodies, visit_body};
+pub use visit::{is_endless, visit_bodies, visit_body};

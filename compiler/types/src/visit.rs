@@ -176,3 +176,30 @@ pub fn visit_bodies<'p>(program: &'p Program, f: &mut dyn FnMut(&'p Body)) {
     program.consts.iter().filter_map(|c| c.value.as_ref()).for_each(&mut *f);
     program.tests.iter().filter_map(|t| t.body.as_ref()).for_each(&mut *f);
 }
+
+/// Does a `while` go on until the function returns? Its condition is `true`, and nothing leaves it.
+pub fn is_endless(cond: &Expr, body: &Block) -> bool {
+    matches!(cond.kind, ExprKind::Bool(true)) && !block_breaks(body)
+}
+
+/// Is there a `break` of the loop whose body this is?
+fn block_breaks(b: &Block) -> bool {
+    b.stmts.iter().any(|s| match &s.kind {
+        StmtKind::Expr(e) | StmtKind::Let { value: e, .. } => expr_breaks(e),
+        StmtKind::Assign { .. }
+        | StmtKind::Update { .. }
+        | StmtKind::For { .. }
+        | StmtKind::While { .. }
+        | StmtKind::Assert { .. } => false,
+    }) || b.result.as_ref().is_some_and(|e| expr_breaks(e))
+}
+
+/// A `break` stands as a statement, as a block's result, or as a branch there.
+fn expr_breaks(e: &Expr) -> bool {
+    match &e.kind {
+        ExprKind::Break => true,
+        ExprKind::Block(b) => block_breaks(b),
+        ExprKind::If { then, els, .. } => block_breaks(then) || els.as_ref().is_some_and(block_breaks),
+        _ => false,
+    }
+}

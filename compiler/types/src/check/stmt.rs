@@ -17,7 +17,7 @@ impl Checker<'_> {
         self.push_names();
         let facts = self.facts.mark();
         let stmts = self.stmts(&b.stmts);
-        let ends = stmts.last().is_some_and(|s| matches!(&s.kind, StmtKind::Expr(e) if matches!(e.ty, Ty::Never)));
+        let ends = stmts.last().is_some_and(never_ends);
         let result = b.result.as_ref().map(|e| self.tail(e, expected, what));
         if result.is_none()
             && !ends
@@ -74,8 +74,8 @@ impl Checker<'_> {
     pub(super) fn block_type(&self, b: &Block, fallback: &Ty) -> Ty {
         match &b.result {
             Some(e) => self.zonk(&e.ty),
-            None => match b.stmts.last().map(|s| &s.kind) {
-                Some(StmtKind::Expr(e)) if matches!(e.ty, Ty::Never) => Ty::Never,
+            None => match b.stmts.last() {
+                Some(s) if never_ends(s) => Ty::Never,
                 Some(_) | None => {
                     if fallback.is_unit() {
                         Ty::unit()
@@ -456,5 +456,18 @@ impl Checker<'_> {
                 }
             },
         }
+    }
+}
+
+/// Nothing comes after this statement: it leaves, or loops for ever.
+fn never_ends(s: &Stmt) -> bool {
+    match &s.kind {
+        StmtKind::Expr(e) => matches!(e.ty, Ty::Never),
+        StmtKind::While { cond, body, .. } => crate::visit::is_endless(cond, body),
+        StmtKind::Let { .. }
+        | StmtKind::Assign { .. }
+        | StmtKind::Update { .. }
+        | StmtKind::For { .. }
+        | StmtKind::Assert { .. } => false,
     }
 }
