@@ -1,6 +1,6 @@
 //! Each op with one axis more.
 
-use tdl_ir::{AssertKind, Inst, Op, Piece, ReduceOp, Type, ValueId};
+use tdl_ir::{AssertKind, BinaryOp, Inst, Op, Piece, ReduceOp, Type, UnaryOp, ValueId};
 
 use super::Batcher;
 
@@ -91,13 +91,23 @@ impl Batcher<'_> {
         };
         let (a, b) = (self.lanes.differs(i.args[0]), self.lanes.differs(i.args[1]));
         let op = op([with(lhs, a), with(rhs, b), with(out, true)]);
-        let args = self.map.all(&i.args);
+        let mut args = self.map.all(&i.args);
+        for (k, x) in i.args[..2].iter().enumerate() {
+            if self.lanes.differs(*x) {
+                // the derivative by one operand adds up the other over the lanes, where zero times infinity would count
+                args[k] = self.harmless_where_dead(args[k]);
+            }
+        }
         self.emit(i, op, args);
     }
 
-    /// One check for all lanes; the lane that fails says so itself.
+    /// One check for all lanes that get here; the lane that fails says so itself.
     fn assert(&mut self, i: &Inst, kind: AssertKind, pieces: &[Piece]) {
-        let args: Vec<ValueId> = i.args.iter().map(|a| self.laned(*a)).collect();
+        let mut args: Vec<ValueId> = i.args.iter().map(|a| self.laned(*a)).collect();
+        if let Some(live) = self.live {
+            let dead = self.b.unary(UnaryOp::Not, live);
+            args[0] = self.b.binary(BinaryOp::Or, args[0], dead);
+        }
         let all = self.b.reduce(ReduceOp::All, args[0], vec![0]);
         let n = self.n;
         let pieces = pieces.to_vec();
@@ -119,7 +129,10 @@ impl Batcher<'_> {
     fn call(&mut self, i: &Inst, func: tdl_ir::FuncId) {
         let mapped = (0..i.args.len()).filter(|k| self.lanes.differs(i.args[*k])).collect();
         let mut args = vec![self.n];
-        args.extend(self.map.all(&i.args));
+        for a in &i.args {
+            let x = self.map.get(*a);
+            args.push(if self.lanes.differs(*a) { self.as_live(x) } else { x });
+        }
         self.emit(i, Op::Vmap { func, mapped, uniform: 0 }, args);
     }
 }

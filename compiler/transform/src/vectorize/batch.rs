@@ -22,6 +22,7 @@ pub(super) struct Batch<'a> {
     /// Number of iterations.
     pub n: Dim,
     outer: &'a Map,
+    masks: bool,
     inner: FxHashMap<ValueId, Lifted>,
 }
 
@@ -34,9 +35,10 @@ pub(super) fn rows(
     n: Dim,
     outer: &Map,
     rows: &[ValueId],
+    masks: bool,
 ) -> Option<Vec<ValueId>> {
     let zero = b.const_i64(0);
-    let mut x = Batch { b, from, n, outer, inner: FxHashMap::default() };
+    let mut x = Batch { b, from, n, outer, masks, inner: FxHashMap::default() };
     x.inner.insert(region.params[0], Lifted::Affine { base: zero, stride: 1 });
     let writes = |i: &&Inst| i.results.first().is_some_and(|r| region.results.contains(r));
     for i in region.insts.iter().filter(|i| !writes(i)) {
@@ -348,7 +350,7 @@ impl Batch<'_> {
             }
             return Some(());
         }
-        if !i.regions.iter().all(harmless) {
+        if !self.masks || !i.regions.iter().all(harmless) {
             return None;
         }
         let cond = self.lift(i.args[0]);
