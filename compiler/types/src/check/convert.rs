@@ -95,6 +95,7 @@ impl Checker<'_> {
                     | BinaryOp::Min
                     | BinaryOp::Max
                     | BinaryOp::Atan2
+                    | BinaryOp::Polygamma
                     | BinaryOp::And
                     | BinaryOp::Or
                     | BinaryOp::Xor
