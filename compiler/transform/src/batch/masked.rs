@@ -23,7 +23,7 @@
 use rustc_hash::FxHashMap;
 use tdl_ir::{BinaryOp, Block, CompareOp, Dim, Dtype, Function, Inst, Op, ReduceOp, Scalar, Type, UnaryOp, ValueId};
 
-use super::{Batcher, defined, zeros};
+use super::{Batcher, defined, rules, zeros};
 
 /// A carried value of a loop that lanes leave at different times.
 struct Slot {
@@ -282,7 +282,6 @@ impl Batcher<'_> {
 
     /// Cannot fail, ends, and costs little: may be computed although no lane gets there.
     fn harmless(&self, region: &Block) -> bool {
-        const MOST: usize = 40;
         let mut inside = Vec::new();
         let mut count = 0;
         let mut harmless = true;
@@ -290,58 +289,16 @@ impl Batcher<'_> {
         region.visit_insts(&mut |i| {
             count += 1;
             harmless &= match &i.op {
-                Op::Const(_)
-                | Op::Dense(_)
-                | Op::Text(_)
-                | Op::Iota
-                | Op::Unary(_)
-                | Op::Binary(_)
-                | Op::Compare(_)
-                | Op::Select
-                | Op::Convert
-                | Op::StopGrad
-                | Op::Barrier
-                | Op::Expand { .. }
-                | Op::Reshape
-                | Op::Permute { .. }
-                | Op::Flip { .. }
-                | Op::Concat { .. }
-                | Op::Reduce { .. }
-                | Op::If
-                | Op::Debug { .. } => true,
                 Op::Slice { steps } => self.inside(i, steps),
-                Op::UpdateSlice { .. }
-                | Op::Shear { .. }
-                | Op::ArgReduce { .. }
-                | Op::Scan { .. }
-                | Op::Sort { .. }
-                | Op::Nonzero
-                | Op::Contract { .. }
-                | Op::Window { .. }
-                | Op::Gather
-                | Op::Scatter { .. }
-                | Op::Random { .. }
-                | Op::For
-                | Op::While
-                | Op::Call { .. }
-                | Op::Vjp { .. }
-                | Op::Jvp { .. }
-                | Op::Checkpoint { .. }
-                | Op::Vmap { .. }
-                | Op::StackNew
-                | Op::StackPush
-                | Op::StackTensor
-                | Op::Print { .. }
-                | Op::Assert { .. }
-                | Op::Format { .. }
-                | Op::Io(_)
-                | Op::Host(_) => false,
+                // its strides may be right only where a lane gets here
+                Op::Shear { .. } => false,
+                op => rules::harmless(op),
             };
             // a size that is computed here may be right only where a lane gets here
             let mut dims = i.results.iter().flat_map(|r| self.f.ty(*r).dims());
             harmless &= !dims.any(|d| matches!(d, Dim::Val(v) if inside.contains(v)));
         });
-        harmless && count <= MOST
+        harmless && count <= rules::MOST_IN_VAIN
     }
 
     /// A slice of constant extents at a constant place is inside.

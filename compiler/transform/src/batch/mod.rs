@@ -14,6 +14,7 @@ mod indexing;
 mod lanes;
 mod masked;
 mod ops;
+pub mod rules;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Op, Scalar, Type, Update, ValueId};

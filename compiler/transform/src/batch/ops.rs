@@ -3,41 +3,19 @@
 use tdl_ir::{AssertKind, BinaryOp, Inst, Op, Piece, ReduceOp, Type, UnaryOp, ValueId};
 
 use super::Batcher;
+use super::rules::{with_axis, with_label};
 
 impl Batcher<'_> {
     pub(super) fn op(&mut self, i: &Inst) {
         let args = &i.args;
         let op = match &i.op {
-            Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Compare(_)
-            | Op::Select
-            | Op::Convert
-            | Op::StopGrad
-            | Op::Barrier
-            | Op::Reshape => i.op.clone(),
-            Op::Expand { axes } => Op::Expand { axes: axes.iter().map(|a| a + 1).collect() },
-            Op::Permute { perm } => {
-                Op::Permute { perm: std::iter::once(0).chain(perm.iter().map(|p| p + 1)).collect() }
-            }
-            Op::Flip { axes } => Op::Flip { axes: axes.iter().map(|a| a + 1).collect() },
-            Op::Shear { axis, spread } => {
+            Op::Shear { .. } => {
+                let Some(op) = with_axis(&i.op) else { return };
                 let mut all = vec![self.laned(args[0])];
                 all.extend(self.map.all(&args[1..]));
-                return self.emit(i, Op::Shear { axis: axis + 1, spread: *spread }, all);
+                return self.emit(i, op, all);
             }
-            Op::Concat { axis } => Op::Concat { axis: axis + 1 },
-            Op::Reduce { op, axes } => Op::Reduce { op: *op, axes: axes.iter().map(|a| a + 1).collect() },
-            Op::ArgReduce { max, axis } => Op::ArgReduce { max: *max, axis: axis + 1 },
-            Op::Scan { op, axis, reverse } => Op::Scan { op: *op, axis: axis + 1, reverse: *reverse },
-            Op::Sort { axis, descending } => Op::Sort { axis: axis + 1, descending: *descending },
-            Op::Contract { lhs, rhs, out } => {
-                return self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Contract { lhs, rhs, out });
-            }
-            Op::Window { lhs, rhs, out, windows } => {
-                let windows = windows.clone();
-                return self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Window { lhs, rhs, out, windows });
-            }
+            Op::Contract { .. } | Op::Window { .. } => return self.product(i),
             Op::Slice { steps } => return self.slice(i, steps),
             Op::UpdateSlice { steps, mode } => return self.update_slice(i, steps, *mode),
             Op::Gather => return self.gather(i),
@@ -46,26 +24,10 @@ impl Batcher<'_> {
             Op::Call { func } => return self.call(i, *func),
             // a debugger has no place for all lanes of a variable
             Op::Debug { .. } => return,
-            Op::Const(_)
-            | Op::Dense(_)
-            | Op::Text(_)
-            | Op::Iota
-            | Op::Nonzero
-            | Op::Random { .. }
-            | Op::If
-            | Op::For
-            | Op::While
-            | Op::Vjp { .. }
-            | Op::Jvp { .. }
-            | Op::Vmap { .. }
-            | Op::Checkpoint { .. }
-            | Op::StackNew
-            | Op::StackPush
-            | Op::StackTensor
-            | Op::Print { .. }
-            | Op::Format { .. }
-            | Op::Io(_)
-            | Op::Host(_) => unreachable!("`{}` has no lanes or goes lane by lane", i.op.name()),
+            op => match with_axis(op) {
+                Some(op) => op,
+                None => unreachable!("`{}` has no lanes or goes lane by lane", op.name()),
+            },
         };
         let args = args.iter().map(|a| self.laned(*a)).collect();
         self.emit(i, op, args);
@@ -81,16 +43,8 @@ impl Batcher<'_> {
         }
     }
 
-    /// The lanes are one more label.
-    fn product(&mut self, i: &Inst, [lhs, rhs, out]: [&[u8]; 3], op: impl FnOnce([Vec<u8>; 3]) -> Op) {
-        let taken = |l: &u8| lhs.contains(l) || rhs.contains(l) || out.contains(l);
-        let label = (b'a'..=b'z').chain(0..=255).find(|l| !taken(l)).unwrap_or_default();
-        let with = |labels: &[u8], lane: bool| {
-            let front = lane.then_some(label);
-            front.into_iter().chain(labels.iter().copied()).collect::<Vec<u8>>()
-        };
-        let (a, b) = (self.lanes.differs(i.args[0]), self.lanes.differs(i.args[1]));
-        let op = op([with(lhs, a), with(rhs, b), with(out, true)]);
+    fn product(&mut self, i: &Inst) {
+        let Some(op) = with_label(&i.op, [0, 1].map(|k| self.lanes.differs(i.args[k]))) else { return };
         let mut args = self.map.all(&i.args);
         for (k, x) in i.args[..2].iter().enumerate() {
             if self.lanes.differs(*x) {
