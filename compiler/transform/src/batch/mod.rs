@@ -193,7 +193,10 @@ impl Batcher<'_> {
                 None => body(b),
                 Some(live) => {
                     let live = b.index0(live, lane);
-                    b.if_else(live, types.clone(), body, |b| types.iter().map(|ty| zeros(b, ty)).collect())
+                    b.if_else(live, types.clone(), body, |b| {
+                        let dead = outs.iter().zip(carried).zip(&types);
+                        dead.map(|((v, old), ty)| if lanes.differs(*v) { zeros(b, ty) } else { *old }).collect()
+                    })
                 }
             };
             let mut next = Vec::with_capacity(carried.len());
