@@ -148,6 +148,16 @@ fn a_nan_is_trapped_where_it_begins() {
     for (way, out) in ways("nan_free", forward, &[], None) {
         assert_eq!((out.status.code(), stdout(&out)), (Some(0), "nan\n".into()), "{way}");
     }
+    let branches =
+        "fn f(x: f32) -> f32 = if x > 0.0 { log(x) } else { 0.0 }\nfn main() {\n  print(vmap(f)([1.0, -1.0]))\n}\n";
+    for (way, out) in ways("nan_lanes", branches, &["--trap-nan"], None) {
+        assert_eq!(
+            (out.status.code(), stdout(&out)),
+            (Some(0), "[0. 0.] : f32[2]\n".into()),
+            "{way}: {}",
+            stderr(&out)
+        );
+    }
     let fine = "fn main() {\n  let x = [1.0, -1.0]\n  print(where(x > 0.0, log(x), 0.0))\n}\n";
     for (way, out) in ways("nan_untaken", fine, &[], None) {
         assert_eq!((out.status.code(), stdout(&out)), (Some(0), "[0. 0.] : f32[2]\n".into()), "{way}");

@@ -303,6 +303,7 @@ symbols!(
     tdl_progress,
     tdl_lgamma,
     tdl_digamma,
+    tdl_polygamma,
 );
 
 pub mod calls;

@@ -3,4 +3,4 @@
 #[allow(dead_code)]
 mod functions;
 
-pub use functions::{digamma, lgamma};
+pub use functions::{digamma, lgamma, polygamma};

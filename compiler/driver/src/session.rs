@@ -263,8 +263,11 @@ impl Session {
     /// Inlined, differentiated and optimized copies of the functions.
     pub(crate) fn optimize(&mut self, module: &Module, roots: &[tdl_ir::FuncId]) -> Result<Module, Failure> {
         let verify = self.options.verify;
-        let mut flat =
-            self.timings.time("grad", || tdl_transform::differentiate(module, roots, verify)).map_err(failed)?;
+        let flatten = match self.options.trap_nan {
+            true => tdl_transform::differentiate_exact,
+            false => tdl_transform::differentiate,
+        };
+        let mut flat = self.timings.time("grad", || flatten(module, roots, verify)).map_err(failed)?;
         if self.options.trap_nan {
             tdl_transform::trap_nan(&mut flat, verify).map_err(failed)?;
         }

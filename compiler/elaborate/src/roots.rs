@@ -16,9 +16,10 @@ pub enum Roots {
     Main,
     /// Tests, by index into [`Program::tests`].
     Tests(Vec<usize>),
-    /// Functions: a REPL entry, a property, a benchmark. Dtype parameters become `f32` or `i64`, a `..s` one axis.
+    /// Functions: a REPL entry, a property, a benchmark. Dtype parameters become `f32` or `i64`, a `..s` one axis,
+    /// trees a number.
     Fns(Vec<FnId>),
-    /// `main` and every function of the program's own file that does not need a type or a function to exist.
+    /// `main` and every function of the program's own file that needs no function or interface to exist.
     All,
 }
 
@@ -187,26 +188,41 @@ impl<'p> Elab<'p> {
         let some = || RDim::Known(Dim::Val(ValueId(0)));
         let mut generics = Vec::with_capacity(def.generics.len());
         for g in &def.generics {
-            generics.push(match &self.program.generics[g.index()].kind {
+            let next = match &self.program.generics[g.index()].kind {
                 Kind::Size => RArg::Size(some()),
                 Kind::Shape => RArg::Shape(vec![some()]),
                 Kind::Dtype(DtypeBound::Int) => RArg::Dtype(Dtype::I64),
                 Kind::Dtype(DtypeBound::Float | DtypeBound::Num | DtypeBound::Any) => RArg::Dtype(Dtype::F32),
-                Kind::Tree(_) | Kind::Interface(..) | Kind::Fn(_) => return Ok(None),
-            });
+                // the smallest tree; that of a dtype parameter comes after the parameter
+                Kind::Tree(elem) => {
+                    let dtype = match elem {
+                        Some(Elem::Dtype(d)) => *d,
+                        Some(Elem::Param(p)) => {
+                            match def.generics.iter().position(|g| g == p).and_then(|k| generics.get(k)) {
+                                Some(RArg::Dtype(d)) => *d,
+                                _ => Dtype::F32,
+                            }
+                        }
+                        Some(Elem::Infer(_)) | None => Dtype::F32,
+                    };
+                    RArg::Ty(RTy::Tensor(dtype, Vec::new()))
+                }
+                Kind::Interface(..) | Kind::Fn(_) => return Ok(None),
+            };
+            generics.push(next);
         }
         self.standing(id, &generics).map(Some)
     }
 }
 
-/// Can a function be elaborated by itself? One with a type or a function among its parameters needs a caller that says which.
+/// Can a function be elaborated by itself? One with a function or an interface among its parameters needs a caller that says which.
 pub fn stands_alone(program: &Program, id: FnId) -> bool {
     let def = &program.fns[id.index()];
     let mut tys = def.params.iter().map(|p| &p.ty).chain([&def.result]);
     def.body.is_some()
         && !tys.any(crate::call::contains_function)
         && def.generics.iter().all(|g| match program.generics[g.index()].kind {
-            Kind::Size | Kind::Shape | Kind::Dtype(_) => true,
-            Kind::Tree(_) | Kind::Interface(..) | Kind::Fn(_) => false,
+            Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(_) => true,
+            Kind::Interface(..) | Kind::Fn(_) => false,
         })
 }

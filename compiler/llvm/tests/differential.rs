@@ -225,6 +225,7 @@ fn powers_and_angles() {
     for (op, bound) in [
         (BinaryOp::Pow, 1e-12),
         (BinaryOp::Atan2, 1e-12),
+        (BinaryOp::Polygamma, 1e-12),
         (BinaryOp::FloorDiv, 0.0),
         (BinaryOp::Rem, 1e-12),
         (BinaryOp::Min, 0.0),

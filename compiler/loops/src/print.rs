@@ -486,6 +486,7 @@ fn infix(op: BinaryOp) -> Option<&'static str> {
         | BinaryOp::Min
         | BinaryOp::Max
         | BinaryOp::Atan2
+        | BinaryOp::Polygamma
         | BinaryOp::Xor
         | BinaryOp::Shl
         | BinaryOp::Shr => None,

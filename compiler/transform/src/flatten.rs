@@ -19,9 +19,9 @@ use crate::clone::{self, Map};
 use crate::grad::{self, Linear};
 use crate::{Error, batch, cse, dce, hoist, simplify, vectorize};
 
-/// A copy of the function without calls and without derivative ops.
-pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
-    let mut cx = Flattener::new(module);
+/// A copy of the function without calls and without derivative ops. With `masks`, lanes may compute what is then thrown away.
+pub fn flatten(module: &Module, id: FuncId, masks: bool) -> Result<Function, Error> {
+    let mut cx = Flattener::new(module, masks);
     let f = cx.function(id, Purpose::Run)?;
     drop(cx);
     Ok(Rc::try_unwrap(f).unwrap_or_else(|f| (*f).clone()))
@@ -29,7 +29,7 @@ pub fn flatten(module: &Module, id: FuncId) -> Result<Function, Error> {
 
 /// Makes the functions that ask for derivatives flat, one by one, for the errors alone.
 pub fn check(module: &Module) -> Result<(), Error> {
-    let mut cx = Flattener::new(module);
+    let mut cx = Flattener::new(module, true);
     let mut errors: Vec<Diagnostic> = Vec::new();
     for id in module.ids() {
         let mut asks = false;
@@ -65,6 +65,7 @@ enum Purpose {
 
 struct Flattener<'a> {
     module: &'a Module,
+    masks: bool,
     done: FxHashMap<(FuncId, Purpose), Rc<Function>>,
     /// What is wrong with the others: found out once, however many calls there are.
     failed: FxHashMap<(FuncId, Purpose), Vec<Diagnostic>>,
@@ -91,9 +92,10 @@ struct Pulled {
 }
 
 impl<'a> Flattener<'a> {
-    fn new(module: &'a Module) -> Flattener<'a> {
+    fn new(module: &'a Module, masks: bool) -> Flattener<'a> {
         Flattener {
             module,
+            masks,
             done: FxHashMap::default(),
             failed: FxHashMap::default(),
             open: Vec::new(),
@@ -121,7 +123,7 @@ impl Flattener<'_> {
             self.failed.insert((id, purpose), d.clone());
         }
         let mut f = walked?;
-        vectorize::function(&mut f);
+        vectorize::function(&mut f, self.masks);
         if purpose != Purpose::Run {
             simplify::function(&mut f);
             cse::function(&mut f);
@@ -269,10 +271,10 @@ impl Flattener<'_> {
             }
             Op::Vmap { func, .. } if self.keeps_rule(*func, w.purpose) => clone::inst(b, w.from, i, map),
             Op::Vmap { func, mapped, uniform } => {
-                let args = map.all(&i.args);
+                let (args, masks) = (map.all(&i.args), self.masks);
                 let results = self
                     .called(*func, w.purpose, i.span)
-                    .and_then(|f| batch::batch(b, &f, args[0], mapped, *uniform, &args[1..], i.span));
+                    .and_then(|f| batch::batch(b, &f, args[0], (mapped, *uniform), &args[1..], masks, i.span));
                 self.finish(results, b, w, i, map);
             }
             Op::Jvp { func, wrt } => {

@@ -51,12 +51,22 @@ pub type Timing = (&'static str, Duration);
 
 /// Inlines calls into the functions `roots` and replaces their derivative ops. The result holds the roots alone, in order.
 ///
-/// Errors: E0504.
+/// Errors: E0504, E0507.
 pub fn differentiate(module: &Module, roots: &[FuncId], verify: bool) -> Result<Module, Error> {
+    flat(module, roots, true, verify)
+}
+
+/// The same for a program in which each computed value matters, thrown away or not (`--trap-nan`): a mapped function computes
+/// for a lane only what the lane's own control flow reaches.
+pub fn differentiate_exact(module: &Module, roots: &[FuncId], verify: bool) -> Result<Module, Error> {
+    flat(module, roots, false, verify)
+}
+
+fn flat(module: &Module, roots: &[FuncId], masks: bool, verify: bool) -> Result<Module, Error> {
     let module = &*checkpoint::outline(module);
     let mut out = Module::default();
     for root in roots {
-        let f = flatten::flatten(module, *root)?;
+        let f = flatten::flatten(module, *root, masks)?;
         let id = out.add(f);
         if module.entry == Some(*root) {
             out.entry = Some(id);

@@ -14,7 +14,7 @@ struct Case {
     mapped: Vec<usize>,
 }
 
-/// A random program with arguments that differ from lane to lane in the float parameters, some of which are mapped.
+/// A random program with arguments that differ from lane to lane, some of which are mapped.
 fn random_case(kind: Kind, seed: u64, n: usize) -> Case {
     let (module, args) = random_module_of(kind, seed, 4 + seed as usize % 24);
     let func = FuncId(module.funcs.len() as u32 - 1);
@@ -32,8 +32,17 @@ fn random_case(kind: Kind, seed: u64, n: usize) -> Case {
 }
 
 fn varied(t: &Tensor, lane: usize) -> Value {
-    if !t.dtype.is_float() {
-        return t.clone().into();
+    match t.dtype {
+        Dtype::Bool => {
+            let flip = lane % 2 == 1;
+            let values = numbers(t).into_iter().map(|x| (x != 0.0) != flip);
+            return Tensor::from_bools(t.shape.clone(), values.collect::<Vec<_>>()).into();
+        }
+        d if !d.is_float() => {
+            let values = numbers(t).into_iter().map(|x| x as i64 + 3 * lane as i64);
+            return Tensor::from_ints(d, t.shape.clone(), values.collect::<Vec<_>>()).into();
+        }
+        _ => {}
     }
     // smaller in magnitude, so that all bounds hold; every other lane with the other sign
     let scale = (1.0 - 0.2 * lane as f64) * if lane.is_multiple_of(2) { 1.0 } else { -1.0 };
@@ -58,6 +67,7 @@ fn stacked(lanes: &[Value], like: &Value) -> Value {
     let all: Vec<f64> = lanes.iter().flat_map(|v| numbers(v.tensor().expect("a tensor"))).collect();
     match like.dtype {
         d if d.is_float() => Tensor::from_floats(d, shape, all).into(),
+        Dtype::Bool => Tensor::from_bools(shape, all.into_iter().map(|x| x != 0.0).collect::<Vec<_>>()).into(),
         d => Tensor::from_ints(d, shape, all.into_iter().map(|x| x as i64)).into(),
     }
 }

@@ -449,3 +449,9 @@ pub extern "C" fn tdl_lgamma(x: f64) -> f64 {
 pub extern "C" fn tdl_digamma(x: f64) -> f64 {
     crate::special::digamma(x)
 }
+
+/// The `n`-th derivative of it.
+#[unsafe(no_mangle)]
+pub extern "C" fn tdl_polygamma(n: f64, x: f64) -> f64 {
+    crate::special::polygamma(n, x)
+}

@@ -287,7 +287,7 @@ impl Gen {
         self.call(&name, &n, &m)
     }
 
-    fn int(&mut self, dims: &Dims) -> String {
+    pub fn int(&mut self, dims: &Dims) -> String {
         let ty = self.show(&Ty::Int(dims.clone()));
         if self.fuel == 0 || self.random.below(3) == 0 {
             if let Some(v) = self.known(&Ty::Int(dims.clone())) {

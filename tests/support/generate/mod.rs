@@ -158,11 +158,61 @@ impl Gen {
             lines.push(format!("let {name} = {call}"));
             let ty = put(&callee.result, &n, &m);
             self.vars.push(Var { name, ty, mutable: false });
+            if let Ty::Num(dims) = put(&callee.result, &n, &m) {
+                lines.extend(self.lanes(&callee.name, &n, &m, &dims));
+            }
         }
         for var in self.vars.clone() {
             lines.extend(shown(&var.name, &var.ty));
         }
         format!("fn main() {{\n{}\n}}\n", indent(&lines))
+    }
+
+    /// A function on lanes, which take ways of their own through it, and its gradient there: like the lanes one by one.
+    fn lanes(&mut self, callee: &str, n: &str, m: &str, dims: &Dims) -> Vec<String> {
+        self.fuel = 8;
+        let float = self.float;
+        let count = self.random.below(4).to_string();
+        let name = self.name("lane");
+        let a = self.num(&vec![n.to_owned(), m.to_owned()]);
+        let b = self.num(&vec![count.clone(), m.to_owned()]);
+        let s = self.num(&vec![count.clone()]);
+        let q = self.int(&vec![count.clone()]);
+        let body = format!("{callee}({name}a, b, s, q)");
+        let sum = match dims.is_empty() {
+            true => body.clone(),
+            false => format!("sum({body})"),
+        };
+        let types = format!("b: {float}[{m}], s: {float}, q: i64");
+        let (lane, lanes) = (format!("|{types}| {body}"), format!("({name}b, {name}s, {name}q)"));
+        let by_s = format!("|{types}| grad(|s: {float}| {sum})(s)");
+        let at = format!("({name}b[i], {name}s[i], {name}q[i])");
+        let close = if float == "f32" { "1e-2" } else { "1e-7" };
+        let same = |x: &str, y: &str| {
+            let (x, y) = (format!("where(isfinite({x}), {x}, 0.0)"), format!("where(isfinite({y}), {y}, 0.0)"));
+            format!("assert allclose({x}, {y}, rtol: {close}, atol: {close}), \"lanes of {name} differ\"")
+        };
+        let mut whole = vec![count.clone()];
+        whole.extend(dims.iter().cloned());
+        let whole = self.show(&Ty::Num(whole));
+        vec![
+            format!("let {name}a = {a}"),
+            format!("let {name}b = {b}"),
+            format!("let {name}s = {s}"),
+            format!("let {name}q = {q}"),
+            format!("let {name} = vmap({lane}){lanes}"),
+            format!("let {name}g = vmap({by_s}){lanes}"),
+            format!("let {name}h = grad(|s: {float}[{count}]| sum(vmap({lane})({name}b, s, {name}q)))({name}s)"),
+            format!("let mut {name}y = zeros({whole})"),
+            format!("let mut {name}z = zeros({float}[{count}])"),
+            format!("for i in 0..{count} {{"),
+            format!("  {name}y[i] = ({lane}){at}"),
+            format!("  {name}z[i] = ({by_s}){at}"),
+            "}".to_owned(),
+            same(&name, &format!("{name}y")),
+            same(&format!("{name}g"), &format!("{name}z")),
+            same(&format!("{name}h"), &format!("{name}z")),
+        ]
     }
 
     /// Statements; what they declare stays in scope for the caller to end.

@@ -2,6 +2,7 @@
 
 use super::compare::CompareOp;
 use super::def::{BinaryEval, BinaryRule, Derivative, DtypeRule};
+use super::special;
 use super::unary::UnaryOp;
 use crate::{Builder, ValueId};
 
@@ -21,6 +22,7 @@ pub enum BinaryOp {
     Min,
     Max,
     Atan2,
+    Polygamma,
     And,
     Or,
     Xor,
@@ -60,6 +62,7 @@ impl BinaryOp {
         BinaryOp::Min,
         BinaryOp::Max,
         BinaryOp::Atan2,
+        BinaryOp::Polygamma,
         BinaryOp::And,
         BinaryOp::Or,
         BinaryOp::Xor,
@@ -230,6 +233,25 @@ impl BinaryOp {
                                 over_square_radius(b, m, x, c)
                             },
                         ),
+                    }
+                }
+            }
+            BinaryOp::Polygamma => {
+                &const {
+                    BinaryDef {
+                        name: "polygamma",
+                        symbol: None,
+                        doc: "a-th derivative of `digamma` at b, for a whole number a that is not negative; NaN for any other.",
+                        dtype: DtypeRule::Float,
+                        eval: BinaryEval::Float(special::polygamma),
+                        derivative: [
+                            Derivative::NotDifferentiable("`polygamma` has no derivative by its order, a whole number"),
+                            Derivative::Rule(|b, n, x, _| {
+                                let one = b.full_like(1.0, n);
+                                let next = b.add(n, one);
+                                b.binary(BinaryOp::Polygamma, next, x)
+                            }),
+                        ],
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::def::{Derivative, DtypeRule, ResultDtype, UnaryEval, UnaryRule};
 use super::special;
-use crate::{Builder, ValueId};
+use crate::{BinaryOp, Builder, ValueId};
 
 /// See the table for each op's meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -399,7 +399,10 @@ impl UnaryOp {
                         "digamma",
                         "Derivative of `lgamma`.",
                         special::digamma,
-                        Derivative::NotDifferentiable("the derivative of `digamma` (trigamma) is not available"),
+                        Derivative::Rule(|b, x, _| {
+                            let one = b.full_like(1.0, x);
+                            b.binary(BinaryOp::Polygamma, one, x)
+                        }),
                     )
                 }
             }

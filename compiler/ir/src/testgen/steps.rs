@@ -2,13 +2,13 @@
 
 use super::{Entry, Gen, Kind, LIMIT};
 use crate::op::Dist;
-use crate::{BinaryOp, CompareOp, Dim, Dtype, Op, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
+use crate::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, Op, Piece, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
 
 impl Gen<'_> {
     /// Adds a few instructions; nothing where the pool has no operands for the chosen step.
     pub(super) fn step(&mut self) {
         let smooth = self.kind == Kind::Smooth;
-        let done = match self.rng.below(23) {
+        let done = match self.rng.below(24) {
             0..=3 => self.unary(),
             4..=7 => self.binary(),
             8 => self.select(),
@@ -22,6 +22,7 @@ impl Gen<'_> {
             18 => self.counted_loop(),
             19 => self.while_loop(),
             20 => self.call(),
+            23 => self.guarded_read(),
             21 if !smooth => self.integers(),
             22 if !smooth => self.draw_or_mask(),
             _ => self.unary(),
@@ -100,9 +101,70 @@ impl Gen<'_> {
         {
             return e.v;
         }
+        if let Some(x) = self.exact_scalar()
+            && self.rng.chance(2)
+        {
+            let cut = self.constant(0.07);
+            return self.b.compare(CompareOp::Lt, x, cut);
+        }
         let c = 3 + self.rng.below(4) as i64;
         let c = self.int(c);
         self.b.compare(CompareOp::Lt, self.n, c)
+    }
+
+    /// A float that is bit for bit the same everywhere.
+    fn exact_scalar(&mut self) -> Option<ValueId> {
+        let n = Dim::Val(self.n);
+        let x = self.any(|e| e.exact && e.ty.is_float_tensor() && (e.ty.dims() == [n] || e.ty.is_scalar()))?;
+        if x.ty.is_scalar() {
+            return Some(x.v);
+        }
+        let at = self.rng.below(3) as i64;
+        let at = self.int(at);
+        Some(self.b.index0(x.v, at))
+    }
+
+    /// A small number, not negative: the size, a constant, or one that depends on an input.
+    fn count(&mut self) -> ValueId {
+        match (self.rng.below(4), self.exact_scalar()) {
+            (0, _) => self.n,
+            (1, _) | (_, None) => self.int(2),
+            (_, Some(x)) => {
+                let x = self.b.unary(UnaryOp::Abs, x);
+                let c = self.constant(3.7);
+                let scaled = self.b.mul(x, c);
+                let k = self.b.convert(scaled, Dtype::I64);
+                let most = self.int(5);
+                self.b.binary(BinaryOp::Min, k, most)
+            }
+        }
+    }
+
+    /// A row that is there only for some numbers, read, checked and written where it is.
+    fn guarded_read(&mut self) -> Option<()> {
+        let n = Dim::Val(self.n);
+        let x = self.any(|e| e.ty.is_float_tensor() && e.ty.dims().first() == Some(&n))?;
+        let k = self.count();
+        let there = self.b.compare(CompareOp::Lt, k, self.n);
+        let writes = self.rng.chance(2);
+        let ty = if writes { x.ty.clone() } else { Type::tensor(self.dtype, &x.ty.dims()[1..]) };
+        self.b.begin_region();
+        let ok = self.b.compare(CompareOp::Lt, k, self.n);
+        let pieces = vec![Piece::Text("no such row".into())];
+        self.b.inst(Op::Assert { kind: AssertKind::Index, pieces }, vec![ok], Vec::new(), Vec::new());
+        let mut row = self.b.index0(x.v, k);
+        if writes {
+            let half = self.b.full_like(0.5, row);
+            let less = self.b.mul(row, half);
+            row = self.b.update0(x.v, k, less, if self.rng.chance(2) { Update::Set } else { Update::Add });
+        }
+        let then = self.b.end_region(vec![row]);
+        self.b.begin_region();
+        let other = if writes { x.v } else { self.b.full(0.25, self.dtype, ty.dims()) };
+        let els = self.b.end_region(vec![other]);
+        let v = self.b.inst(Op::If, vec![there], vec![ty], vec![then, els])[0];
+        self.push_float(v, 1.5 * x.bound + 0.25);
+        Some(())
     }
 
     /// A mask that does not depend on rounding, of the shape `dims`.
@@ -341,7 +403,7 @@ impl Gen<'_> {
             return None;
         }
         let x = self.float(0..self.ranks())?;
-        let trips = if self.rng.chance(2) { self.n } else { self.int(2) };
+        let trips = self.count();
         let before = self.pool.len();
         self.b.begin_region();
         let i = self.b.param(Type::scalar(Dtype::I64));
@@ -366,10 +428,11 @@ impl Gen<'_> {
         let x = self.float(0..self.ranks())?;
         let count = Type::scalar(Dtype::I64);
         let (zero, one) = (self.int(0), self.int(1));
+        let limit = self.count();
         self.b.begin_region();
         let k = self.b.param(count.clone());
         self.b.param(x.ty.clone());
-        let go = self.b.compare(CompareOp::Lt, k, self.n);
+        let go = self.b.compare(CompareOp::Lt, k, limit);
         let cond = self.b.end_region(vec![go]);
         let before = self.pool.len();
         self.b.begin_region();

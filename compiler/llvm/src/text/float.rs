@@ -63,8 +63,8 @@ impl Emit<'_> {
             UnaryOp::Tanh => m.tanh(x),
             UnaryOp::Sigmoid => m.sigmoid(x),
             UnaryOp::Erf => m.erf(x),
-            UnaryOp::Lgamma => m.library("lgamma", x),
-            UnaryOp::Digamma => m.library("digamma", x),
+            UnaryOp::Lgamma => m.library("lgamma", &[x]),
+            UnaryOp::Digamma => m.library("digamma", &[x]),
             UnaryOp::IsNan => m.cmp("uno", x, x),
             UnaryOp::IsFinite => {
                 let a = m.call("fabs", &[x]);
@@ -88,6 +88,7 @@ impl Emit<'_> {
             BinaryOp::Rem => m.floor_div(a, b).1,
             BinaryOp::Pow => m.pow(a, b),
             BinaryOp::Atan2 => m.atan2(a, b),
+            BinaryOp::Polygamma => m.library("polygamma", &[a, b]),
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor | BinaryOp::Shl | BinaryOp::Shr => a.to_owned(),
         }
     }

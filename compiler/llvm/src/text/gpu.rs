@@ -56,7 +56,7 @@ pub(super) fn ptx(program: &Program) -> String {
 
 /// The functions of the runtime that kernels call, if they do.
 fn gamma(body: &mut String, g: &mut Globals, program: &Program) {
-    if body.contains("@tdl.lgamma(") || body.contains("@tdl.digamma(") {
+    if ["lgamma", "digamma", "polygamma"].iter().any(|name| body.contains(&format!("@tdl.{name}("))) {
         body.push_str(&math::gamma_functions(g, program));
     }
 }

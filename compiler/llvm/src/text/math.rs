@@ -7,11 +7,11 @@ use std::f64::consts::{FRAC_1_SQRT_2, LOG2_E, LOG10_E, PI};
 use tdl_ir::Dtype;
 
 use super::func::Emit;
-use super::gpu::Machine;
 use super::{literal, llty};
 
 mod exponential;
 mod gamma;
+mod polygamma;
 
 pub(super) use gamma::functions as gamma_functions;
 
@@ -480,20 +480,6 @@ impl<'e, 'a> Fp<'e, 'a> {
         let power_zero = self.cmp("oeq", b, &zero);
         let unit = self.e.tmp("or i1 ", &format!("{base_one}, {power_zero}"));
         self.select(&unit, &one, &r)
-    }
-
-    /// A function in f64: the runtime's, or on a GPU the module's own.
-    pub fn library(&mut self, name: &str, x: &str) -> String {
-        let name = &match self.e.machine {
-            Machine::Cpu | Machine::HostOfGpu => format!("tdl_{name}"),
-            Machine::Simulated | Machine::Ptx => format!("tdl.{name}"),
-        };
-        if self.double() {
-            return self.e.tmp(&format!("call double @{name}(double "), &format!("{x})"));
-        }
-        let wide = self.e.tmp("fpext float ", &format!("{x} to double"));
-        let r = self.e.tmp(&format!("call double @{name}(double "), &format!("{wide})"));
-        self.e.tmp("fptrunc double ", &format!("{r} to float"))
     }
 }
 

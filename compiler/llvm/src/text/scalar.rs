@@ -247,7 +247,7 @@ impl Emit<'_> {
                 let r = self.tmp(&format!("{name} {ty} {a}, "), &by);
                 if name == "ashr" { r } else { self.tmp("select i1 ", &format!("{fits}, {ty} {r}, {ty} 0")) }
             }
-            BinaryOp::Atan2 => a.to_owned(),
+            BinaryOp::Atan2 | BinaryOp::Polygamma => a.to_owned(),
         }
     }
 

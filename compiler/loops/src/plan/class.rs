@@ -62,6 +62,7 @@ pub fn op_cost(op: &Op) -> u32 {
             BinaryOp::Div => 4,
             BinaryOp::FloorDiv | BinaryOp::Rem => 6,
             BinaryOp::Pow | BinaryOp::Atan2 => 24,
+            BinaryOp::Polygamma => 400,
             _ => 1,
         },
         Op::Compare(_) | Op::Select | Op::Convert => 1,

@@ -1,7 +1,7 @@
 //! Slices, gathers and scatters. Where the lanes read different places, lane and place together number the rows of one
 //! tensor, from which they are gathered.
 
-use tdl_ir::{BinaryOp, Dim, Dtype, Inst, Op, Type, Update, ValueId};
+use tdl_ir::{BinaryOp, Builder, Dim, Dtype, Inst, Op, Type, Update, ValueId};
 
 use super::Batcher;
 
@@ -29,8 +29,16 @@ impl Batcher<'_> {
 
     pub(super) fn update_slice(&mut self, i: &Inst, steps: &[i64], mode: Update) {
         if i.args[2..].iter().all(|s| !self.lanes.differs(*s)) {
-            let (steps, args) = self.with_lane_axis(i, 2, steps);
-            return self.emit(i, Op::UpdateSlice { steps, mode }, args);
+            let (steps, mut args) = self.with_lane_axis(i, 2, steps);
+            let starts = args[2..].to_vec();
+            args[1] = self.update_where_live(args[1], mode, |b, u| {
+                let ty = b.ty(u).clone();
+                let all = [args[0]].into_iter().chain(starts).collect();
+                b.inst1(Op::Slice { steps: steps.clone() }, all, ty)
+            });
+            let x = args[0];
+            self.emit(i, Op::UpdateSlice { steps, mode }, args);
+            return self.updated(i, x);
         }
         let part = self.dims(i.args[1]);
         let mut rows = self.rows(i.args[0], &i.args[2..], steps, &part);
@@ -44,7 +52,7 @@ impl Batcher<'_> {
     pub(super) fn gather(&mut self, i: &Inst) {
         let (x, ids) = (i.args[0], i.args[1]);
         if !self.lanes.differs(x) {
-            let args = self.map.all(&i.args);
+            let args = vec![self.map.get(x), self.position(ids)];
             return self.emit(i, Op::Gather, args);
         }
         let rows = self.indexed(x, ids);
@@ -69,7 +77,7 @@ impl Batcher<'_> {
     /// `x: [lanes, m, r…]` (all lanes, whether they differ or not) by `ids: [s…]`, rows numbered over all lanes.
     fn indexed(&mut self, x: ValueId, ids: ValueId) -> Rows {
         let dims = self.dims(x);
-        let ids = self.laned(ids);
+        let ids = self.position(ids);
         let mut rows = Rows { ids, count: dims[0], row: dims[1..].to_vec() };
         self.add_lanes(&mut rows);
         rows
@@ -107,7 +115,7 @@ impl Batcher<'_> {
             let offset = self.b.mul(iota, step);
             let others = (0..shape.len()).filter(|a| *a != k + 1).collect();
             let offset = self.b.expand(offset, others, &shape);
-            let start = self.laned(starts[k]);
+            let start = self.position(starts[k]);
             let start = self.b.expand(start, (1..shape.len()).collect(), &shape);
             let at = self.b.add(start, offset);
             let wide = self.b.splat(stride, &shape);
@@ -144,8 +152,41 @@ impl Batcher<'_> {
         let mut shape = self.b.dims(rows.ids);
         shape.extend(&rows.row);
         let u = self.b.reshape(u, &shape);
+        let u = self.update_where_live(u, mode, |b, u| {
+            let ty = b.ty(u).clone();
+            b.inst1(Op::Gather, vec![flat, rows.ids], ty)
+        });
         let done = self.b.inst1(Op::Scatter { mode }, vec![flat, rows.ids, u], ty);
         let result = self.b.reshape(done, &whole);
         self.map.set(i.results[0], result);
+        self.updated(i, x);
+    }
+
+    /// Where to read or write; lanes that are not live do it at the beginning, which exists if it does for any lane.
+    fn position(&mut self, at: ValueId) -> ValueId {
+        let x = self.laned(at);
+        if self.lanes.differs(at) { self.harmless_where_dead(x) } else { x }
+    }
+
+    /// What to write: a lane that is not live keeps what it has, which `old` reads.
+    fn update_where_live(
+        &mut self,
+        u: ValueId,
+        mode: Update,
+        old: impl FnOnce(&mut Builder, ValueId) -> ValueId,
+    ) -> ValueId {
+        let Some(live) = self.live else { return u };
+        let old = match mode {
+            Update::Set => old(self.b, u),
+            Update::Add if self.b.dtype(u).is_float() => self.b.full_like(-0.0, u),
+            Update::Add => self.b.full_like(0.0, u),
+        };
+        self.pick(live, u, old)
+    }
+
+    /// The result of an update of `x`, which a lane that is not live keeps.
+    fn updated(&mut self, i: &Inst, x: ValueId) {
+        let held = self.live.map(|_| self.root(x));
+        self.hold(i, vec![held]);
     }
 }

@@ -5,13 +5,15 @@ use tdl_ir::{Block, Dim, Function, Inst, Op, Type, ValueId};
 /// The values of one function.
 pub struct Lanes<'a> {
     f: &'a Function,
+    /// Whether lanes may compute what is then thrown away.
+    masks: bool,
     differs: Vec<bool>,
     changed: bool,
 }
 
 impl<'a> Lanes<'a> {
-    pub fn new(f: &'a Function, mapped: &[usize]) -> Lanes<'a> {
-        let mut lanes = Lanes { f, differs: vec![false; f.values.len()], changed: true };
+    pub fn new(f: &'a Function, mapped: &[usize], masks: bool) -> Lanes<'a> {
+        let mut lanes = Lanes { f, masks, differs: vec![false; f.values.len()], changed: true };
         for p in mapped {
             lanes.differs[f.params()[*p].0 as usize] = true;
         }
@@ -42,11 +44,19 @@ impl<'a> Lanes<'a> {
         found
     }
 
-    /// Has to be done lane by lane: control flow that takes another way in each lane, values of another size.
+    /// Takes another way in each lane.
+    pub fn parts(&self, i: &Inst) -> bool {
+        match i.op {
+            Op::If | Op::For => self.differs(i.args[0]),
+            Op::While => self.differs(i.regions[0].results[0]),
+            _ => false,
+        }
+    }
+
+    /// Has to be done lane by lane: effects in the order of the lanes, values of another size.
     pub fn by_lane(&self, i: &Inst) -> bool {
         match &i.op {
-            Op::If | Op::For if self.differs(i.args[0]) => return true,
-            Op::While if self.differs(i.regions[0].results[0]) => return true,
+            Op::If | Op::For | Op::While if self.parts(i) && !(self.masks && silent(i)) => return true,
             Op::Shear { .. } if i.args[1..].iter().any(|s| self.differs(*s)) => return true,
             Op::Window { .. } if i.args[2..].iter().any(|s| self.differs(*s)) => return true,
             Op::Nonzero | Op::Random { .. } | Op::Print { .. } if self.touches(i) => return true,
@@ -79,9 +89,26 @@ impl<'a> Lanes<'a> {
         match &i.op {
             Op::If => {
                 i.regions.iter().for_each(|r| self.block(r));
+                let parts = self.parts(i);
                 for (k, r) in i.results.iter().enumerate() {
                     i.regions.iter().for_each(|region| self.flow(region.results[k], *r));
+                    self.mark(*r, parts);
                 }
+            }
+            // while a lane goes on, it has done as many iterations as the others that do: what they carry may be the same
+            Op::For | Op::While if self.parts(i) => {
+                let body = &i.regions[i.regions.len() - 1];
+                for (k, r) in i.results.iter().enumerate() {
+                    let init = i.args[i.args.len() - i.results.len() + k];
+                    for region in &i.regions {
+                        let p = region.params[region.params.len() - i.results.len() + k];
+                        self.flow(init, p);
+                        self.flow(body.results[k], p);
+                    }
+                    let p = body.params[body.params.len() - i.results.len() + k];
+                    self.mark(*r, self.differs(p) || body.results[k] != p);
+                }
+                i.regions.iter().for_each(|r| self.block(r));
             }
             Op::For | Op::While => {
                 let skip = usize::from(matches!(i.op, Op::For));
@@ -104,4 +131,15 @@ impl<'a> Lanes<'a> {
             i.results.iter().for_each(|r| self.mark(*r, true));
         }
     }
+}
+
+/// Does nothing that the world sees in the order of the lanes.
+fn silent(i: &Inst) -> bool {
+    let mut silent = true;
+    for region in &i.regions {
+        region.visit_insts(&mut |i| {
+            silent &= matches!(i.op, Op::Assert { .. } | Op::Debug { .. }) || !i.op.has_effect();
+        });
+    }
+    silent
 }

@@ -4,17 +4,20 @@
 //! before: %y = vmap @f(%n, %x), mapped: [0]     where f(%x: f32[3]) = sum %x, axes: [0]
 //! after:  %y: f32[%n] = sum %x, axes: [1]
 //!
-//! What takes another way in each lane (an `if` on a lane's value, a `while` that ends at different times), has another size
-//! in each, or does something in the world, goes lane by lane in a `for`; the rest of the function does not.
+//! What takes another way in each lane (an `if` on a lane's value, a `while` that ends at different times) is done for all lanes
+//! under a mask ([`masked`]). What has another size in each, draws, or prints, goes lane by lane in a `for`; the rest of the
+//! function does not.
 //!
 //! Never sees calls but those to functions with a derivative rule, nor derivatives.
 
 mod indexing;
 mod lanes;
+mod masked;
 mod ops;
+pub mod rules;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Op, Type, Update, ValueId};
+use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Op, Scalar, Type, Update, ValueId};
 use tdl_source::{Diagnostic, Span, code};
 
 use crate::Error;
@@ -22,21 +25,21 @@ use crate::clone::{self, Map};
 use lanes::Lanes;
 
 /// Emits `f` on `n` lanes and returns its results: the first `uniform` are the same in all lanes, the others have the lanes
-/// as their first axis. `f` is flat.
+/// as their first axis. `f` is flat. With `masks`, lanes may compute what is then thrown away.
 pub fn batch(
     b: &mut Builder,
     f: &Function,
     n: ValueId,
-    mapped: &[usize],
-    uniform: usize,
+    (mapped, uniform): (&[usize], usize),
     args: &[ValueId],
+    masks: bool,
     span: Span,
 ) -> Result<Vec<ValueId>, Error> {
     let mut map = Map::default();
     for (p, a) in f.params().iter().zip(args) {
         map.set(*p, *a);
     }
-    let lanes = Lanes::new(f, mapped);
+    let lanes = Lanes::new(f, mapped, masks);
     if let Some(v) =
         f.results().iter().enumerate().find(|(k, v)| (*k < uniform && lanes.differs(**v)) || lanes.ragged(**v))
     {
@@ -47,7 +50,8 @@ pub fn batch(
         return Err(Error::Program(vec![d]));
     }
     let lane = b.dim(n);
-    let mut batcher = Batcher { b, f, lanes, map, n, lane };
+    let (constants, held) = (masked::constants(f), FxHashMap::default());
+    let mut batcher = Batcher { b, f, constants, lanes, map, n, lane, live: None, held };
     batcher.block(&f.body);
     let results = f.results().iter().enumerate();
     Ok(results.map(|(k, r)| if k < uniform { batcher.map.get(*r) } else { batcher.laned(*r) }).collect())
@@ -56,11 +60,16 @@ pub fn batch(
 struct Batcher<'a> {
     b: &'a mut Builder,
     f: &'a Function,
+    constants: FxHashMap<ValueId, Scalar>,
     lanes: Lanes<'a>,
     /// Values of `f` to those here; those that differ have the lanes in front.
     map: Map,
     n: ValueId,
     lane: Dim,
+    /// The lanes that get here, if not all do: at least one of them does.
+    live: Option<ValueId>,
+    /// Values that in all lanes but the live ones are what another value is.
+    held: FxHashMap<ValueId, ValueId>,
 }
 
 impl Batcher<'_> {
@@ -125,16 +134,20 @@ impl Batcher<'_> {
     /// Instructions in a loop over the lanes. What does not differ is computed before it.
     fn by_lane(&mut self, block: &Block, from: usize, to: usize) {
         let mut inside: Vec<&Inst> = Vec::new();
+        let mut own: FxHashSet<ValueId> = FxHashSet::default();
         for i in &block.insts[from..to] {
-            if self.lanes.touches(i) || i.results.iter().any(|r| self.lanes.ragged(*r)) {
+            // a result that is the same in all lanes may come from an instruction that has others too
+            let mut belongs = self.lanes.touches(i) || i.results.iter().any(|r| self.lanes.ragged(*r));
+            self.mentioned(i, &mut |v| belongs |= own.contains(&v));
+            if belongs {
                 inside.push(i);
+                defined(i, &mut |v| _ = own.insert(v));
             } else {
                 clone::inst(self.b, self.f, i, &mut self.map);
             }
         }
         let Some(first) = inside.first() else { return };
         self.b.span = first.span;
-        let mut own: FxHashSet<ValueId> = FxHashSet::default();
         let mut used: Vec<ValueId> = Vec::new();
         for i in &inside {
             self.mentioned(i, &mut |v| {
@@ -142,9 +155,7 @@ impl Batcher<'_> {
                     used.push(v);
                 }
             });
-            defined(i, &mut |v| _ = own.insert(v));
         }
-        used.retain(|v| !own.contains(v));
         // what is read later
         let mut outs: Vec<ValueId> = Vec::new();
         {
@@ -159,23 +170,39 @@ impl Batcher<'_> {
             block.results.iter().for_each(|r| note(*r));
         }
         let mut inits = Vec::with_capacity(outs.len());
+        let mut types = Vec::with_capacity(outs.len());
         for v in &outs {
-            let ty = self.ty(*v);
-            inits.push(self.b.full(0.0, ty.dtype().unwrap_or(Dtype::F32), ty.dims()));
+            types.push(self.map.ty(self.b, self.f.ty(*v)));
+            let ty = if self.lanes.differs(*v) { self.ty(*v) } else { types[types.len() - 1].clone() };
+            inits.push(zeros(self.b, &ty));
         }
-        let (f, outer) = (self.f, &self.map);
+        let (f, outer, lanes, live) = (self.f, &self.map, &self.lanes, self.live);
         let results = self.b.for_loop(self.n, inits, |b, lane, carried| {
-            let mut map = outer.clone();
-            for v in &used {
-                let row = b.index0(outer.get(*v), lane);
-                map.set(*v, row);
-            }
-            for i in &inside {
-                clone::inst(b, f, i, &mut map);
-            }
+            let body = |b: &mut Builder| {
+                let mut map = outer.clone();
+                for v in &used {
+                    let row = b.index0(outer.get(*v), lane);
+                    map.set(*v, row);
+                }
+                for i in &inside {
+                    clone::inst(b, f, i, &mut map);
+                }
+                map.all(&outs)
+            };
+            let rows = match live {
+                None => body(b),
+                Some(live) => {
+                    let live = b.index0(live, lane);
+                    b.if_else(live, types.clone(), body, |b| {
+                        let dead = outs.iter().zip(carried).zip(&types);
+                        dead.map(|((v, old), ty)| if lanes.differs(*v) { zeros(b, ty) } else { *old }).collect()
+                    })
+                }
+            };
             let mut next = Vec::with_capacity(carried.len());
-            for (all, v) in carried.iter().zip(&outs) {
-                next.push(b.update0(*all, lane, map.get(*v), Update::Set));
+            for ((all, v), row) in carried.iter().zip(&outs).zip(rows) {
+                // one that is the same in all lanes, only that the instruction has others too
+                next.push(if lanes.differs(*v) { b.update0(*all, lane, row, Update::Set) } else { row });
             }
             next
         });
@@ -203,6 +230,8 @@ impl Batcher<'_> {
         }
         self.b.span = i.span;
         match &i.op {
+            Op::If if self.lanes.parts(i) => self.choose(i),
+            Op::For | Op::While if self.lanes.parts(i) => self.repeat_masked(i),
             Op::If => self.branch(i),
             Op::For | Op::While => self.repeat(i),
             _ => self.op(i),
@@ -219,7 +248,14 @@ impl Batcher<'_> {
             let results = results.map(|(v, r)| self.yielded(*v, *r)).collect();
             blocks.push(self.b.end_region(results));
         }
+        let held: Vec<Option<ValueId>> = (0..i.results.len())
+            .map(|k| {
+                let [x, y] = [0, 1].map(|side| self.root(blocks[side].results[k]));
+                (x == y).then_some(x)
+            })
+            .collect();
         self.finish(i, vec![cond], blocks);
+        self.hold(i, held);
     }
 
     fn repeat(&mut self, i: &Inst) {
@@ -244,7 +280,12 @@ impl Batcher<'_> {
             };
             blocks.push(self.b.end_region(results));
         }
+        let body = &blocks[blocks.len() - 1];
+        let held = (0..i.results.len())
+            .map(|k| (self.root(body.results[k]) == body.params[skip + k]).then(|| self.root(args[skip + k])))
+            .collect();
         self.finish(i, args, blocks);
+        self.hold(i, held);
     }
 
     /// `v` as what becomes of `result`.
@@ -267,6 +308,10 @@ impl Batcher<'_> {
             self.b.copy_name(self.f.value(*old), *new);
         }
     }
+}
+
+fn zeros(b: &mut Builder, ty: &Type) -> ValueId {
+    b.full(0.0, ty.dtype().unwrap_or(Dtype::F32), ty.dims())
 }
 
 /// Calls `see` on every value that an instruction or its regions define.

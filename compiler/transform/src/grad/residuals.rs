@@ -252,7 +252,7 @@ fn is_cheap(op: &Op) -> bool {
             | UnaryOp::Lgamma
             | UnaryOp::Digamma => false,
         },
-        Op::Binary(op) => !matches!(op, tdl_ir::BinaryOp::Pow | tdl_ir::BinaryOp::Atan2),
+        Op::Binary(op) => !matches!(op, tdl_ir::BinaryOp::Pow | tdl_ir::BinaryOp::Atan2 | tdl_ir::BinaryOp::Polygamma),
         Op::Barrier
         | Op::Text(_)
         | Op::UpdateSlice { .. }

@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 use tdl_ir::{BinaryOp, Block, Builder, Dim, Dtype, Function, Inst, Op, ReduceOp, Type, UnaryOp, ValueId};
 
+use crate::batch::rules::{self, MOST_IN_VAIN, with_axis, with_label};
 use crate::clone::{self, Map};
 
 /// What a value of the loop's body is for all iterations at once.
@@ -22,6 +23,7 @@ pub(super) struct Batch<'a> {
     /// Number of iterations.
     pub n: Dim,
     outer: &'a Map,
+    masks: bool,
     inner: FxHashMap<ValueId, Lifted>,
 }
 
@@ -34,9 +36,10 @@ pub(super) fn rows(
     n: Dim,
     outer: &Map,
     rows: &[ValueId],
+    masks: bool,
 ) -> Option<Vec<ValueId>> {
     let zero = b.const_i64(0);
-    let mut x = Batch { b, from, n, outer, inner: FxHashMap::default() };
+    let mut x = Batch { b, from, n, outer, masks, inner: FxHashMap::default() };
     x.inner.insert(region.params[0], Lifted::Affine { base: zero, stride: 1 });
     let writes = |i: &&Inst| i.results.first().is_some_and(|r| region.results.contains(r));
     for i in region.insts.iter().filter(|i| !writes(i)) {
@@ -162,98 +165,31 @@ impl Batch<'_> {
         }
         match &i.op {
             Op::Binary(op) if self.affine(*op, i).is_some() => Some(()),
-            Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Compare(_)
-            | Op::Select
-            | Op::Convert
-            | Op::StopGrad
-            | Op::Barrier
-            | Op::Reshape => {
-                let args = i.args.iter().map(|a| self.lift(*a)).collect();
-                self.emit(i, i.op.clone(), args)
-            }
-            Op::Expand { axes } => {
-                let args = vec![self.lift(i.args[0])];
-                self.emit(i, Op::Expand { axes: axes.iter().map(|a| a + 1).collect() }, args)
-            }
-            Op::Permute { perm } => {
-                let args = vec![self.lift(i.args[0])];
-                let perm = std::iter::once(0).chain(perm.iter().map(|p| p + 1)).collect();
-                self.emit(i, Op::Permute { perm }, args)
-            }
-            Op::Flip { axes } => {
-                let args = vec![self.lift(i.args[0])];
-                self.emit(i, Op::Flip { axes: axes.iter().map(|a| a + 1).collect() }, args)
-            }
-            Op::Shear { axis, spread } => {
-                let mut args = vec![self.lift(i.args[0])];
-                for s in &i.args[1..] {
-                    args.push(self.same(*s)?);
-                }
-                self.emit(i, Op::Shear { axis: axis + 1, spread: *spread }, args)
-            }
-            Op::Concat { axis } => {
-                let args = i.args.iter().map(|a| self.lift(*a)).collect();
-                self.emit(i, Op::Concat { axis: axis + 1 }, args)
-            }
-            Op::Reduce { op, axes } => {
-                let args = vec![self.lift(i.args[0])];
-                self.emit(i, Op::Reduce { op: *op, axes: axes.iter().map(|a| a + 1).collect() }, args)
-            }
-            Op::ArgReduce { max, axis } => {
-                let args = vec![self.lift(i.args[0])];
-                self.emit(i, Op::ArgReduce { max: *max, axis: axis + 1 }, args)
-            }
-            Op::Scan { op, axis, reverse } => {
-                let args = vec![self.lift(i.args[0])];
-                self.emit(i, Op::Scan { op: *op, axis: axis + 1, reverse: *reverse }, args)
-            }
-            Op::Sort { axis, descending } => {
-                let args = vec![self.lift(i.args[0])];
-                self.emit(i, Op::Sort { axis: axis + 1, descending: *descending }, args)
-            }
-            Op::Contract { lhs, rhs, out } => {
-                self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Contract { lhs, rhs, out })
-            }
-            Op::Window { lhs, rhs, out, windows } => {
-                let windows = windows.clone();
-                self.product(i, [lhs, rhs, out], |[lhs, rhs, out]| Op::Window { lhs, rhs, out, windows })
-            }
             Op::Slice { steps } => self.slice(i, steps),
-            Op::UpdateSlice { steps, mode } => {
+            Op::Gather => self.gather(i),
+            Op::Contract { .. } | Op::Window { .. } => self.product(i),
+            Op::Assert { .. } => self.assert(i),
+            Op::If => self.choose(i),
+            Op::For => self.counted(i),
+            Op::UpdateSlice { .. } => {
                 let mut args = vec![self.lift(i.args[0]), self.lift(i.args[1]), self.b.const_i64(0)];
                 for s in &i.args[2..] {
                     args.push(self.same(*s)?);
                 }
-                let steps = std::iter::once(1).chain(steps.iter().copied()).collect();
-                self.emit(i, Op::UpdateSlice { steps, mode: *mode }, args)
+                self.emit(i, with_axis(&i.op)?, args)
             }
-            Op::Gather => self.gather(i),
-            Op::Assert { .. } => self.assert(i),
-            Op::If => self.choose(i),
-            Op::For => self.counted(i),
-            Op::Const(_)
-            | Op::Dense(_)
-            | Op::Text(_)
-            | Op::Iota
-            | Op::Nonzero
-            | Op::Scatter { .. }
-            | Op::Random { .. }
-            | Op::While
-            | Op::Call { .. }
-            | Op::Vjp { .. }
-            | Op::Jvp { .. }
-            | Op::Checkpoint { .. }
-            | Op::Vmap { .. }
-            | Op::StackNew
-            | Op::StackPush
-            | Op::StackTensor
-            | Op::Print { .. }
-            | Op::Format { .. }
-            | Op::Debug { .. }
-            | Op::Io(_)
-            | Op::Host(_) => None,
+            Op::Shear { .. } => {
+                let mut args = vec![self.lift(i.args[0])];
+                for s in &i.args[1..] {
+                    args.push(self.same(*s)?);
+                }
+                self.emit(i, with_axis(&i.op)?, args)
+            }
+            op => {
+                let op = with_axis(op)?;
+                let args = i.args.iter().map(|a| self.lift(*a)).collect();
+                self.emit(i, op, args)
+            }
         }
     }
 
@@ -295,20 +231,14 @@ impl Batch<'_> {
         Some(())
     }
 
-    fn product(&mut self, i: &Inst, [lhs, rhs, out]: [&[u8]; 3], op: impl FnOnce([Vec<u8>; 3]) -> Op) -> Option<()> {
-        let label = lhs.iter().chain(rhs).chain(out).max().map_or(0, |l| l + 1);
-        let side = |this: &mut Self, v: ValueId, labels: &[u8]| match this.same(v) {
-            Some(v) => (v, labels.to_vec()),
-            None => (this.lift(v), std::iter::once(label).chain(labels.iter().copied()).collect()),
-        };
-        let (x, lhs) = side(self, i.args[0], lhs);
-        let (y, rhs) = side(self, i.args[1], rhs);
-        let out = std::iter::once(label).chain(out.iter().copied()).collect();
-        let mut args = vec![x, y];
+    fn product(&mut self, i: &Inst) -> Option<()> {
+        let has = [0, 1].map(|k| self.same(i.args[k]).is_none());
+        let mut args: Vec<ValueId> =
+            i.args[..2].iter().map(|v| self.same(*v).unwrap_or_else(|| self.lift(*v))).collect();
         for s in &i.args[2..] {
             args.push(self.same(*s)?);
         }
-        self.emit(i, op([lhs, rhs, out]), args)
+        self.emit(i, with_label(&i.op, has)?, args)
     }
 
     /// All iterations are checked at once; the message is that of the first that fails.
@@ -348,7 +278,7 @@ impl Batch<'_> {
             }
             return Some(());
         }
-        if !i.regions.iter().all(harmless) {
+        if !self.masks || !i.regions.iter().all(harmless) {
             return None;
         }
         let cond = self.lift(i.args[0]);
@@ -398,56 +328,11 @@ impl Batch<'_> {
     }
 }
 
-/// Cannot fail, does nothing but compute, and not much: may run although its result is not used.
+/// May run although its result is not used. What it reads at an index is checked before, or proved.
 fn harmless(block: &Block) -> bool {
-    const MOST: usize = 40;
-    block.insts.len() <= MOST
+    block.insts.len() <= MOST_IN_VAIN
         && block.insts.iter().all(|i| match &i.op {
-            Op::Const(_)
-            | Op::Dense(_)
-            | Op::Iota
-            | Op::Unary(_)
-            | Op::Compare(_)
-            | Op::Select
-            | Op::Convert
-            | Op::StopGrad
-            | Op::Expand { .. }
-            | Op::Reshape
-            | Op::Permute { .. }
-            | Op::Slice { .. }
-            | Op::Flip { .. }
-            | Op::Shear { .. }
-            | Op::Concat { .. }
-            | Op::Reduce { .. }
-            | Op::Gather => true,
-            Op::Binary(op) => !matches!(op, BinaryOp::FloorDiv | BinaryOp::Rem),
-            Op::If => i.regions.iter().all(harmless),
-            Op::Barrier
-            | Op::Text(_)
-            | Op::UpdateSlice { .. }
-            | Op::ArgReduce { .. }
-            | Op::Scan { .. }
-            | Op::Sort { .. }
-            | Op::Nonzero
-            | Op::Contract { .. }
-            | Op::Window { .. }
-            | Op::Scatter { .. }
-            | Op::Random { .. }
-            | Op::For
-            | Op::While
-            | Op::Call { .. }
-            | Op::Vjp { .. }
-            | Op::Jvp { .. }
-            | Op::Checkpoint { .. }
-            | Op::Vmap { .. }
-            | Op::StackNew
-            | Op::StackPush
-            | Op::StackTensor
-            | Op::Print { .. }
-            | Op::Assert { .. }
-            | Op::Format { .. }
-            | Op::Debug { .. }
-            | Op::Io(_)
-            | Op::Host(_) => false,
+            Op::Slice { .. } | Op::Gather => true,
+            op => rules::harmless(op) && i.regions.iter().all(harmless),
         })
 }

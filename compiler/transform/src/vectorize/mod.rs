@@ -15,12 +15,13 @@ use tdl_ir::{Block, Builder, Dim, Function, Inst, Op, Scalar, Update, ValueId};
 
 use crate::clone::{self, Map};
 
-pub fn function(f: &mut Function) {
+/// With `masks`, iterations may compute what is then thrown away.
+pub fn function(f: &mut Function, masks: bool) {
     let mut loops = false;
     f.body.visit_insts(&mut |i| loops |= matches!(i.op, Op::For));
     while loops {
         let from = std::mem::replace(f, Builder::new("", f.span).finish(Vec::new()));
-        let mut v = Vectorizer { constants: FxHashMap::default(), changed: false };
+        let mut v = Vectorizer { constants: FxHashMap::default(), masks, changed: false };
         from.body.visit_insts(&mut |i| {
             if let (Op::Const(c), [r]) = (&i.op, i.results.as_slice()) {
                 v.constants.insert(*r, *c);
@@ -33,6 +34,7 @@ pub fn function(f: &mut Function) {
 
 struct Vectorizer {
     constants: FxHashMap<ValueId, Scalar>,
+    masks: bool,
     changed: bool,
 }
 
@@ -68,7 +70,7 @@ impl Vectorizer {
         let n = b.dim(map.get(i.args[0]));
         let outer = b.span;
         b.begin_region();
-        let results = batch::rows(b, from, region, n, map, &rows);
+        let results = batch::rows(b, from, region, n, map, &rows, self.masks);
         let done = b.end_region(Vec::new());
         b.span = outer;
         let results = results?;

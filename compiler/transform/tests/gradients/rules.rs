@@ -154,8 +154,8 @@ fn what_has_no_derivative_is_refused_with_its_place() {
     assert_eq!(refused(&format!("{converted}  %y: f64 = mul %x, %x\n")), None);
     assert_eq!(refused(&format!("{converted}  %s: f64 = stop_grad %z\n  %y: f64 = mul %s, %x\n")), None);
     assert_eq!(
-        refused("  %y: f64 = digamma %x\n").as_deref(),
-        Some("E0504: the derivative of `digamma` (trigamma) is not available")
+        refused("  %y: f64 = polygamma %x, %x\n").as_deref(),
+        Some("E0504: `polygamma` has no derivative by its order, a whole number")
     );
 }
 
@@ -170,7 +170,7 @@ fn every_refused_place_is_told_with_the_way_to_it() {
     yield %x
   }
   %1: f64 = for %i < %n, %s: f64 = %0 {
-    %2: f64 = digamma %s loc(1:20..21)
+    %2: f64 = polygamma %s, %s loc(1:20..21)
     yield %2
   }
   return %1

@@ -98,6 +98,7 @@ impl Checker<'_> {
                     | BinaryOp::Min
                     | BinaryOp::Max
                     | BinaryOp::Atan2
+                    | BinaryOp::Polygamma
                     | BinaryOp::And
                     | BinaryOp::Or
                     | BinaryOp::Xor

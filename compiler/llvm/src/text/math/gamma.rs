@@ -1,5 +1,5 @@
-//! `lgamma` and `digamma` of f64, for machines without the runtime: the formulas of `tdl_ir`'s `special`, branches computed
-//! both ways and selected.
+//! Functions of the runtime, and `lgamma` and `digamma` of f64 for machines without it: the formulas of `tdl_ir`'s `special`,
+//! branches computed both ways and selected.
 
 use std::f64::consts::PI;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use std::fmt::Write;
 use tdl_ir::Dtype;
 use tdl_loops::ir::Program;
 
-use super::Fp;
+use super::{Fp, polygamma};
 use crate::text::Globals;
 use crate::text::func::Emit;
 use crate::text::gpu::Machine;
@@ -19,16 +19,38 @@ const LARGE: f64 = 12.0;
 pub fn functions(g: &mut Globals, program: &Program) -> String {
     let mut out = String::new();
     for name in ["lgamma", "digamma"] {
-        let mut e = Emit::new(g, program, &[]);
-        e.machine = Machine::Ptx;
+        let mut e = new(g, program);
         let mut f = Fp::new(&mut e, Dtype::F64);
         let y = if name == "lgamma" { f.lgamma("%x") } else { f.digamma("%x") };
         let _ = writeln!(out, "define internal double @tdl.{name}(double %x) #0 {{\n{}  ret double {y}\n}}", e.out);
     }
-    out
+    out + &polygamma::functions(g, program)
+}
+
+/// The body of a function of such a machine.
+pub(super) fn new<'a>(g: &'a mut Globals, program: &'a Program) -> Emit<'a> {
+    let mut e = Emit::new(g, program, &[]);
+    e.machine = Machine::Ptx;
+    e
 }
 
 impl Fp<'_, '_> {
+    /// A function in f64: the runtime's, or on a GPU the module's own.
+    pub fn library(&mut self, name: &str, args: &[&str]) -> String {
+        let name = &match self.e.machine {
+            Machine::Cpu | Machine::HostOfGpu => format!("tdl_{name}"),
+            Machine::Simulated | Machine::Ptx => format!("tdl.{name}"),
+        };
+        let double = self.double();
+        let mut list = Vec::with_capacity(args.len());
+        for x in args {
+            let wide = if double { (*x).to_owned() } else { self.e.tmp("fpext float ", &format!("{x} to double")) };
+            list.push(format!("double {wide}"));
+        }
+        let r = self.e.tmp(&format!("call double @{name}("), &format!("{})", list.join(", ")));
+        if double { r } else { self.e.tmp("fptrunc double ", &format!("{r} to float")) }
+    }
+
     /// `x` or `1 - x`, whichever is above 0; and whether it is the latter.
     fn reflected(&mut self, x: &str) -> (String, String) {
         let one = self.num(1.0);
