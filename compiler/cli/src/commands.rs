@@ -47,6 +47,7 @@ fn options(common: &Common) -> Options {
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: style(common).color,
         debug: false,
+        profile: false,
     }
 }
 
@@ -62,6 +63,7 @@ fn editor_options() -> Options {
         verify: cfg!(debug_assertions) || std::env::var_os("TDL_VERIFY").is_some(),
         color: false,
         debug: false,
+        profile: false,
     }
 }
 
@@ -82,8 +84,9 @@ pub fn style_of(choice: ColorChoice) -> Style {
 }
 
 fn run(run: Run) -> i32 {
-    let mut session = Session::new(options(&run.common));
-    let result = session.run(&run.file, &run.args);
+    let mut session = Session::new(Options { profile: run.profile.is_some(), ..options(&run.common) });
+    let trace = run.profile.as_ref().and_then(Option::as_deref);
+    let result = session.run(&run.file, &run.args, trace);
     finish(session, result, &run.common)
 }
 
@@ -92,7 +95,13 @@ fn build(build: Build) -> i32 {
         let common = options(&build.common);
         // a debugger follows the code as it was written
         let opt_level = if build.debug { 0 } else { common.opt_level };
-        Session::new(Options { cpu: build.cpu.clone(), debug: build.debug, opt_level, ..common })
+        Session::new(Options {
+            cpu: build.cpu.clone(),
+            debug: build.debug,
+            profile: build.profile,
+            opt_level,
+            ..common
+        })
     };
     let output = build.output.clone().unwrap_or_else(|| default_output(&build.file));
     let result = session.build(&build.file, &output).map(|()| 0);

@@ -25,6 +25,9 @@ pub const STDLIB: &[(&str, &str)] = &[
 /// Largest source file that is read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// What the names of the standard library's files begin with.
+pub const LIBRARY: &str = "<std>/";
+
 /// Reads files into a source map and remembers which they were (the cache asks).
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -54,7 +57,7 @@ impl Sources {
     /// A module of the standard library.
     pub fn std_module(&mut self, name: &str) -> Option<FileId> {
         let (_, text) = STDLIB.iter().find(|(n, _)| *n == name)?;
-        let shown = format!("<std>/{name}.tdl");
+        let shown = format!("{LIBRARY}{name}.tdl");
         if let Some((id, _)) = self.map.files().find(|(_, f)| f.name == shown) {
             return Some(id);
         }
