@@ -104,6 +104,7 @@ fn counts_places_and_shapes() {
         {
             assert!(table.contains(part), "no `{part}` in:\n{table}");
         }
+        assert_eq!(table.contains(" on the simulated GPU\n"), device == "sim", "{table}");
         assert_eq!(table.contains("The limits here"), device == "cpu", "a GPU has other limits");
         assert!(!table.contains('\x1b'), "no colour in a pipe");
     }

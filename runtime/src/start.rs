@@ -418,7 +418,7 @@ pub unsafe extern "C" fn tdl_main_profiled(
     // SAFETY: by contract
     let tasks = unsafe { Task::all(&*program, &*profile) };
     let (width, color) = (profile::terminal_width(), options.color);
-    let mut shown = profile::Shown { program: options.name.clone(), limits: None, width, color };
+    let mut shown = profile::Shown { program: options.name.clone(), device: None, limits: None, width, color };
     let started = |ctx: &mut Ctx| {
         shown.limits = Some(profile::Limits::measure(ctx.pool.size()));
         ctx.profile = Some(Box::new(Recorder::new(tasks, false, &ctx.pool)));

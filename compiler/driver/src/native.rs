@@ -268,7 +268,10 @@ pub fn catch_interrupts(second: Second) {
             if second == Second::Ends {
                 std::thread::spawn(|| {
                     std::thread::sleep(GRACE);
-                    end();
+                    // what comes after the program, a profile that is written, is waited for
+                    if !RUNNING.load(Ordering::Acquire).is_null() {
+                        end();
+                    }
                 });
             }
         });

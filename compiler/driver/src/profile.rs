@@ -70,8 +70,6 @@ pub(crate) struct Profiler {
     shown: Shown,
     /// Where the machine's limits are kept; none: they are measured each time.
     cache: Option<PathBuf>,
-    /// On a GPU the processor's limits say nothing.
-    host: bool,
 }
 
 impl Session {
@@ -80,16 +78,22 @@ impl Session {
         // SAFETY: the symbols are the tables of an object that `tdl_llvm::compile` made
         let tasks = unsafe { Task::all(&*program.cast::<abi::Program>(), &*profile.cast::<abi::Profile>()) };
         let name = self.sources.files().first().map_or(String::new(), |(path, _)| path.display().to_string());
-        let shown = Shown { program: name, limits: None, width: terminal_width(), color: self.options.color };
-        let host = self.options.device == Device::Cpu;
-        Profiler { tasks: Some(tasks), trace, shown, cache: self.cache.dir().map(Path::to_owned), host }
+        let device = match self.options.device {
+            Device::Cpu | Device::Interp => None,
+            Device::Sim => Some("the simulated GPU".to_owned()),
+            Device::Cuda(number) => Some(format!("GPU {number}")),
+        };
+        let (width, color) = (terminal_width(), self.options.color);
+        let shown = Shown { program: name, device, limits: None, width, color };
+        Profiler { tasks: Some(tasks), trace, shown, cache: self.cache.dir().map(Path::to_owned) }
     }
 }
 
 impl Profiler {
     /// Begins to record.
     pub(crate) fn start(&mut self, ctx: &mut Ctx) {
-        if self.host {
+        // on a GPU the processor's limits say nothing
+        if self.shown.device.is_none() {
             self.shown.limits = Some(self.limits(ctx.pool.size()));
         }
         let tasks = self.tasks.take().unwrap_or_default();

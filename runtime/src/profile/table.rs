@@ -9,6 +9,8 @@ use super::{Kind, Limits, Recorder, Total, shape_text};
 pub struct Shown {
     /// The program, as the user calls it.
     pub program: String,
+    /// Where the kernels ran, if not on the processor.
+    pub device: Option<String>,
     /// What the machine can do, if that is known.
     pub limits: Option<Limits>,
     /// Columns of the terminal; none: lines are as long as they are.
@@ -31,6 +33,20 @@ struct Line<'r> {
     rows: Vec<Row>,
 }
 
+/// What there is room for beside a kernel's name.
+#[derive(Clone, Copy)]
+struct Columns {
+    rates: bool,
+    limits: Option<Limits>,
+}
+
+impl Columns {
+    fn of(shown: &Shown) -> Columns {
+        let room = |columns: usize| shown.width.is_none_or(|w| w >= columns);
+        Columns { rates: room(76), limits: shown.limits.filter(|_| room(92)) }
+    }
+}
+
 /// Lines that are shown whatever their share, and at most; and the share from which others are.
 const FIRST: usize = 5;
 const MOST: usize = 40;
@@ -43,8 +59,11 @@ impl Recorder {
     pub fn table(&self, shown: &Shown) -> String {
         let (bold, dim, off) = if shown.color { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
         let mut out = Out { text: String::new(), width: shown.width };
-        let threads = if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) };
-        out.line(&format!("{bold}{}{off}: {} on {threads}", shown.program, duration(self.wall as f64)));
+        let place = match &shown.device {
+            Some(device) => device.clone(),
+            None => count(self.threads as u64, "thread"),
+        };
+        out.line(&format!("{bold}{}{off}: {} on {place}", shown.program, duration(self.wall as f64)));
         if let Some(l) = shown.limits {
             out.line(&format!(
                 "The limits here: {:.0} GFLOP/s in f32, {:.0} in f64; {:.0} GB/s.",
@@ -53,12 +72,12 @@ impl Recorder {
                 l.bytes / 1e9
             ));
         }
-        let percent = if shown.limits.is_some() { "     %" } else { "" };
+        let columns = Columns::of(shown);
+        let percent = if columns.limits.is_some() { "     %" } else { "" };
+        let rates =
+            if columns.rates { format!(" {:>8}{percent} {:>7}{percent}", "GFLOP/s", "GB/s") } else { String::new() };
         out.line("");
-        out.line(&format!(
-            "{bold}{:>10} {:>7} {:>9} {:>9} {:>8}{percent} {:>7}{percent}  kernel{off}",
-            "time ms", "share", "calls", "mean", "GFLOP/s", "GB/s"
-        ));
+        out.line(&format!("{bold}{:>10} {:>7} {:>9} {:>9}{rates}  kernel{off}", "time ms", "share", "calls", "mean"));
         let lines = self.lines();
         let kernels: u64 = lines.iter().map(|l| l.nanos).sum();
         let mut rest = (0, 0);
@@ -74,7 +93,7 @@ impl Recorder {
                 if k >= FIRST_KERNELS && self.share(row.total.nanos) < SHARE {
                     small = (small.0 + 1, small.1 + row.total.nanos);
                 } else {
-                    out.line(&self.row(row, shown.limits));
+                    out.line(&self.row(row, columns));
                 }
             }
             if small.0 > 0 {
@@ -155,13 +174,14 @@ impl Recorder {
         lines
     }
 
-    fn row(&self, row: &Row, limits: Option<Limits>) -> String {
+    fn row(&self, row: &Row, columns: Columns) -> String {
         let t = &row.total;
         let seconds = t.nanos.max(1) as f64 / 1e9;
         let mean = duration(t.nanos as f64 / t.calls as f64);
         let mut out = format!("{} {:>9} {mean:>9}", self.amount(t.nanos), t.calls);
-        let most = limits.map(|l| (if row.double { l.f64 } else { l.f32 }, l.bytes));
-        for (count, width, limit) in [(t.flops, 8, most.map(|m| m.0)), (t.bytes, 7, most.map(|m| m.1))] {
+        let most = columns.limits.map(|l| (if row.double { l.f64 } else { l.f32 }, l.bytes));
+        let rates = [(t.flops, 8, most.map(|m| m.0)), (t.bytes, 7, most.map(|m| m.1))];
+        for (count, width, limit) in rates.into_iter().filter(|_| columns.rates) {
             let rate = count as f64 / seconds;
             let text = if count == 0 { "-".into() } else { format!("{:.1}", rate / 1e9) };
             let _ = write!(out, " {text:>width$}");
@@ -277,7 +297,7 @@ mod tests {
 
     fn shown(width: Option<usize>, color: bool) -> Shown {
         let limits = Some(Limits { f32: 1e11, f64: 5e10, bytes: 1e10 });
-        Shown { program: "dir/a.tdl".into(), limits, width, color }
+        Shown { program: "dir/a.tdl".into(), device: None, limits, width, color }
     }
 
     #[test]
@@ -316,6 +336,12 @@ The limits here: 100 GFLOP/s in f32, 50 in f64; 10 GB/s.
                 assert!(on == 0 || l.ends_with("\x1b[0m") || l.contains("\x1b[0m"), "{l:?}");
             }
             assert!(text.contains('…'));
+        }
+        // what is left out are rates, not names
+        for (width, percent, rates) in [(100, true, true), (80, false, true), (60, false, false)] {
+            let text = recorder(false).table(&shown(Some(width), false));
+            assert!(text.contains("  gemm 2×3×4\n") && text.contains("  map.add.k0 10\n"), "{text}");
+            assert_eq!((text.contains(" %    GB"), text.contains("  GFLOP/s ")), (percent, rates), "{text}");
         }
     }
 
