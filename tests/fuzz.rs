@@ -272,6 +272,7 @@ fn emit(path: &Path) -> Option<String> {
         color: false,
         json: false,
         debug: false,
+        profile: false,
         trap_nan: false,
     };
     let run = || {

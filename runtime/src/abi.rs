@@ -233,6 +233,28 @@ pub struct Program {
     pub features: Text,
 }
 
+/// What a profile tells apart: a launch or call at one place in the source.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    pub name: Text,
+    /// A [`crate::profile::Kind`].
+    pub kind: u32,
+    /// Index into the program's sites.
+    pub site: u32,
+    /// 1: it computes in f64.
+    pub double: u32,
+    pub _pad: u32,
+}
+
+/// The exported symbol [`PROFILE`] of a profiled program's object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    pub n_tasks: u64,
+    pub tasks: *const Task,
+}
+
 /// A kernel of a program for a GPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +283,9 @@ pub const VERSION: u32 = 2;
 
 /// The symbol of the [`Program`] table.
 pub const PROGRAM: &str = "tdl_program";
+
+/// The symbol of the [`Profile`] table.
+pub const PROFILE: &str = "tdl_profile";
 
 macro_rules! symbols {
     ($($name:ident),* $(,)?) => {
@@ -300,6 +325,8 @@ symbols!(
     tdl_load,
     tdl_exists,
     tdl_clock,
+    tdl_tick,
+    tdl_tock,
     tdl_progress,
     tdl_lgamma,
     tdl_digamma,

@@ -8,6 +8,7 @@ use crate::device::{self, Attached, Device};
 use crate::memory::{Counters, Memory};
 pub use crate::output::Output;
 use crate::pool::Pool;
+use crate::profile::Recorder;
 use crate::progress::Progress;
 
 /// Generated code reads the first field and passes the rest on.
@@ -22,6 +23,8 @@ pub struct Ctx {
     pub started: Instant,
     /// Where tensors are; none: in `memory`.
     pub device: Option<Attached>,
+    /// What a profiled program records, if somebody wants it.
+    pub profile: Option<Box<Recorder>>,
     failure: Option<Failure>,
     // a handle points to a Box<str> that must not move
     #[expect(clippy::vec_box, reason = "handles are addresses of the inner boxes")]
@@ -95,6 +98,7 @@ impl Ctx {
             progress: Progress::default(),
             started: Instant::now(),
             device: None,
+            profile: None,
             failure: None,
             texts: Vec::new(),
         })
@@ -119,6 +123,13 @@ impl Ctx {
     /// How much memory tensors take.
     pub fn counters(&self) -> Counters {
         self.device.as_ref().map_or_else(|| self.memory.counters(), |d| d.device.counters())
+    }
+
+    /// What has been recorded, at the end of a profiled program.
+    pub fn end_profile(&mut self) -> Option<Box<Recorder>> {
+        let mut recorder = self.profile.take()?;
+        recorder.finish(&self.pool);
+        Some(recorder)
     }
 
     /// Waits for the device, if there is one. False: it has failed.

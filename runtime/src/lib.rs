@@ -16,6 +16,7 @@ mod memory;
 mod output;
 mod pool;
 mod product;
+pub mod profile;
 mod progress;
 /// The numbers themselves: one source file with the reference interpreter's, so that both draw the same bits.
 #[path = "../../compiler/ir/src/random.rs"]

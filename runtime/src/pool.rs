@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
+use crate::profile::Clock;
+
 thread_local! {
     /// This thread is inside a chunk: nested calls run in place.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -33,6 +35,20 @@ struct Shared {
     next: AtomicI64,
     /// Workers that have taken the job and are not done with it.
     busy: AtomicUsize,
+    /// When each thread worked, if somebody wants to know.
+    watch: OnceLock<Watch>,
+}
+
+/// Start and end of a thread's part of a job, in ticks.
+pub type Span = (u64, u64);
+
+/// Spans that are kept of one thread.
+const MAX_SPANS: usize = 1 << 20;
+
+struct Watch {
+    clock: Clock,
+    /// The caller's first.
+    threads: Vec<Mutex<Vec<Span>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -55,6 +71,7 @@ impl Pool {
             wake: Condvar::new(),
             next: AtomicI64::new(0),
             busy: AtomicUsize::new(0),
+            watch: OnceLock::new(),
         });
         Pool { shared, threads: OnceLock::new(), size: size.max(1) }
     }
@@ -64,11 +81,23 @@ impl Pool {
         self.size
     }
 
+    /// From now on the times are kept at which each thread works.
+    pub fn watch(&self, clock: Clock) {
+        let threads = (0..self.size).map(|_| Mutex::default()).collect();
+        let _ = self.shared.watch.set(Watch { clock, threads });
+    }
+
+    /// When each thread worked, the caller first.
+    pub fn spans(&self) -> Vec<Vec<Span>> {
+        let Some(watch) = self.shared.watch.get() else { return Vec::new() };
+        watch.threads.iter().map(|t| std::mem::take(&mut *lock(t))).collect()
+    }
+
     fn start(&self) -> Vec<JoinHandle<()>> {
         (1..self.size)
-            .map_while(|_| {
+            .map_while(|who| {
                 let shared = Arc::clone(&self.shared);
-                std::thread::Builder::new().name("tdl".into()).spawn(move || worker(&shared)).ok()
+                std::thread::Builder::new().name("tdl".into()).spawn(move || worker(&shared, who)).ok()
             })
             .collect()
     }
@@ -100,7 +129,7 @@ impl Pool {
             s.generation.fetch_add(1, Ordering::Release);
         }
         s.wake.notify_all();
-        work(s, job);
+        work(s, job, 0);
         *lock(&s.job) = None;
         let mut spins = 0;
         while s.busy.load(Ordering::Acquire) != 0 {
@@ -114,20 +143,39 @@ fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn work(s: &Shared, job: Job) {
+fn work(s: &Shared, job: Job, who: usize) {
+    match s.watch.get() {
+        None => _ = share(s, job),
+        Some(w) => {
+            let start = w.clock.ticks();
+            if share(s, job) {
+                let mut spans = lock(&w.threads[who]);
+                if spans.len() < MAX_SPANS {
+                    spans.push((start, w.clock.ticks()));
+                }
+            }
+        }
+    }
+}
+
+/// Does chunks until there is none; false if there was none.
+fn share(s: &Shared, job: Job) -> bool {
+    let mut any = false;
     INSIDE.set(true);
     loop {
         let lo = s.next.fetch_add(job.grain, Ordering::Relaxed);
         if lo >= job.range {
             break;
         }
+        any = true;
         // SAFETY: the job's closure lives until every worker that took it has said that it is done
         unsafe { (*job.f)(lo, job.range.min(lo + job.grain)) };
     }
     INSIDE.set(false);
+    any
 }
 
-fn worker(s: &Shared) {
+fn worker(s: &Shared, who: usize) {
     let mut seen = 0;
     loop {
         let mut spins = 0;
@@ -150,7 +198,7 @@ fn worker(s: &Shared) {
             return;
         }
         if let Some(job) = job {
-            work(s, job);
+            work(s, job, who);
             s.busy.fetch_sub(1, Ordering::Release);
         }
     }

@@ -3,9 +3,10 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::abi::{Dtype, OK, Param, Program, Site, TEXT, VERSION};
+use crate::abi::{Dtype, OK, Param, Profile, Program, Site, TEXT, VERSION};
 use crate::context::{Ctx, Failure, FailureKind, Output};
 use crate::output::{complain, put};
+use crate::profile::{self, Recorder, Task};
 
 /// What a start needs besides the program.
 pub struct Options {
@@ -41,7 +42,7 @@ pub unsafe fn run(
     args: &[String],
     options: &Options,
     started: impl FnOnce(&mut Ctx),
-    ended: impl FnOnce(&Ctx),
+    ended: impl FnOnce(&mut Ctx),
 ) -> i32 {
     if program.version != VERSION {
         complain(format_args!("error: the program was made for another version of the runtime\n"));
@@ -104,7 +105,7 @@ pub unsafe fn run(
     // SAFETY: the slots are those of the parameters; `main` returns nothing
     let status = unsafe { entry(&mut *ctx, slots.as_ptr(), results.as_mut_ptr()) };
     ctx.progress.clear();
-    ended(&ctx);
+    ended(&mut ctx);
     if status != OK || !ctx.finish() {
         // SAFETY: by contract
         return unsafe { failed(&mut ctx, program, options) };
@@ -227,7 +228,7 @@ pub fn unwritten(e: &std::io::Error, form: Form) -> String {
     unsafe { self::message(&failure, None, form) }
 }
 
-unsafe fn slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
+pub(crate) unsafe fn slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
     // SAFETY: the caller passes a table of the program
     if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(ptr, len as usize) } }
 }
@@ -462,16 +463,52 @@ fn cpu_has(_: &str) -> bool {
 /// Called by the generated `main` with its arguments and the program's table.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_main(argc: i32, argv: *const *const c_char, program: *const Program) -> i32 {
-    let args: Vec<String> = (0..argc.max(0) as usize)
+    // SAFETY: by contract
+    let (options, args) = unsafe { command_line(argc, argv) };
+    // SAFETY: by contract
+    unsafe { run(&*program, &args, &options, |_| {}, |_| {}) }
+}
+
+/// `main` of a native binary that prints a profile at its end.
+///
+/// # Safety
+/// As [`tdl_main`]; `profile` is the program's other table.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_main_profiled(
+    argc: i32,
+    argv: *const *const c_char,
+    program: *const Program,
+    profile: *const Profile,
+) -> i32 {
+    // SAFETY: by contract
+    let (options, args) = unsafe { command_line(argc, argv) };
+    // SAFETY: by contract
+    let tasks = unsafe { Task::all(&*program, &*profile) };
+    let (width, color) = (profile::terminal_width(), matches!(options.form, Form::Text { color: true }));
+    let mut shown = profile::Shown { program: options.name.clone(), device: None, limits: None, width, color };
+    let started = |ctx: &mut Ctx| {
+        shown.limits = Some(profile::Limits::measure(ctx.pool.size()));
+        ctx.profile = Some(Box::new(Recorder::new(tasks, false, &ctx.pool)));
+    };
+    let mut recorder = None;
+    let ended = |ctx: &mut Ctx| recorder = ctx.end_profile();
+    // SAFETY: by contract
+    let code = unsafe { run(&*program, &args, &options, started, ended) };
+    if let Some(r) = recorder {
+        complain(format_args!("{}", r.table(&shown)));
+    }
+    code
+}
+
+/// How a binary was called, and its arguments.
+unsafe fn command_line(argc: i32, argv: *const *const c_char) -> (Options, Vec<String>) {
+    let mut args = (0..argc.max(0) as usize)
         // SAFETY: `argv` holds `argc` C strings
-        .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }.to_string_lossy().into_owned())
-        .collect();
-    let name = args.first().map_or("program", String::as_str);
+        .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }.to_string_lossy().into_owned());
+    let name = args.next().unwrap_or_else(|| "program".into());
     let color = std::io::IsTerminal::is_terminal(&std::io::stderr())
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let options = Options { name: name.to_owned(), threads: None, form: Form::Text { color } };
-    // SAFETY: by contract
-    unsafe { run(&*program, args.get(1..).unwrap_or(&[]), &options, |_| {}, |_| {}) }
+    (Options { name, threads: None, form: Form::Text { color } }, args.collect())
 }
 
 #[cfg(test)]

@@ -150,6 +150,10 @@ pub enum ColorChoice {
 pub struct Run {
     #[command(flatten)]
     pub common: Common,
+    /// Print where the time went, by source line and kernel, to standard error; with a file (`--profile=trace.json`), also
+    /// write a trace there for ui.perfetto.dev
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub profile: Option<Option<PathBuf>>,
     /// The program; `-` is standard input
     pub file: PathBuf,
     /// What the program's `main` takes: `-- --steps 500`
@@ -172,6 +176,9 @@ pub struct Build {
     /// Compile for a debugger: DWARF places and variables, no optimization
     #[arg(short = 'g', long)]
     pub debug: bool,
+    /// Let the binary print where its time went, at its end, to standard error
+    #[arg(long)]
+    pub profile: bool,
 }
 
 #[derive(Debug, Args)]

@@ -48,6 +48,7 @@ fn options(common: &Common) -> Options {
         color: style(common).color,
         json: common.json,
         debug: false,
+        profile: false,
     }
 }
 
@@ -64,6 +65,7 @@ fn editor_options() -> Options {
         color: false,
         json: false,
         debug: false,
+        profile: false,
     }
 }
 
@@ -84,8 +86,9 @@ pub fn style_of(choice: ColorChoice) -> Style {
 }
 
 fn run(run: Run) -> i32 {
-    let mut session = Session::new(options(&run.common));
-    let result = session.run(&run.file, &run.args);
+    let mut session = Session::new(Options { profile: run.profile.is_some(), ..options(&run.common) });
+    let trace = run.profile.as_ref().and_then(Option::as_deref);
+    let result = session.run(&run.file, &run.args, trace);
     finish(session, result, &run.common)
 }
 
@@ -94,7 +97,13 @@ fn build(build: Build) -> i32 {
         let common = options(&build.common);
         // a debugger follows the code as it was written
         let opt_level = if build.debug { 0 } else { common.opt_level };
-        Session::new(Options { cpu: build.cpu.clone(), debug: build.debug, opt_level, ..common })
+        Session::new(Options {
+            cpu: build.cpu.clone(),
+            debug: build.debug,
+            profile: build.profile,
+            opt_level,
+            ..common
+        })
     };
     let output = build.output.clone().unwrap_or_else(|| default_output(&build.file));
     let result = session.build(&build.file, &output).map(|()| 0);

@@ -12,6 +12,7 @@ mod gpu;
 mod host;
 mod interpret;
 mod native;
+mod profile;
 mod repl;
 mod session;
 mod sources;

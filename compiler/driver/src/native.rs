@@ -15,16 +15,21 @@ use tdl_runtime::start;
 use tdl_source::Diagnostic;
 
 use crate::interpret::{no_main, roots, site_text};
+use crate::profile::Trace;
 use crate::{Cache, Device, Failure, Session};
 
 impl Session {
-    /// Runs a program's `main` with the given arguments; the exit code.
-    pub fn run(&mut self, path: &Path, args: &[String]) -> Result<i32, Failure> {
+    /// Runs a program's `main` with the given arguments; the exit code. A profile is printed, and written to `trace`.
+    pub fn run(&mut self, path: &Path, args: &[String], trace: Option<&Path>) -> Result<i32, Failure> {
         match self.options.device {
+            Device::Interp if self.options.profile => {
+                Err(Failure::Usage("the interpreter has no kernels: leave `--profile` or `--device interp` out".into()))
+            }
             Device::Interp => self.interpret(path, args),
             Device::Cpu | Device::Sim | Device::Cuda(_) => {
+                let trace = trace.map(|path| Trace::create(path, self.options.color)).transpose()?;
                 let object = self.object(path)?;
-                self.run_object(&object, path, args)
+                self.run_object(&object, path, args, trace)
             }
         }
     }
@@ -48,11 +53,12 @@ impl Session {
     /// What besides the sources decides about the code.
     fn key(&self) -> Result<String, Failure> {
         let trap = if self.options.trap_nan { " trap-nan" } else { "" };
+        let profile = if self.options.profile { " profile" } else { "" };
         let device = match self.options.device {
             Device::Cpu | Device::Interp => String::new(),
             Device::Sim | Device::Cuda(_) => format!(" {:?}", self.gpu()?),
         };
-        Ok(format!("{} {} {}{trap}{device}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH))
+        Ok(format!("{} {} {}{trap}{profile}{device}", self.options.opt_level, self.options.cpu, std::env::consts::ARCH))
     }
 
     fn llvm_options(&self) -> Result<tdl_llvm::Options, Failure> {
@@ -121,7 +127,13 @@ impl Session {
         start::Form::Text { color: self.options.color }
     }
 
-    fn run_object(&mut self, object: &[u8], path: &Path, args: &[String]) -> Result<i32, Failure> {
+    fn run_object(
+        &mut self,
+        object: &[u8],
+        path: &Path,
+        args: &[String],
+        trace: Option<Trace>,
+    ) -> Result<i32, Failure> {
         let jit = self.timings.time("jit", || Jit::load(object))?;
         let table = jit.symbol(abi::PROGRAM)?;
         let options = start::Options {
@@ -133,18 +145,32 @@ impl Session {
         let begin = Instant::now();
         let mut memory = None;
         let device = self.open_device()?;
+        let mut profile = match self.options.profile {
+            true => Some(self.profiler(jit.symbol(abi::PROFILE)?, table, trace)),
+            false => None,
+        };
         let started = |ctx: &mut Ctx| {
             if let Some(d) = device {
                 ctx.attach(d);
             }
+            if let Some(p) = &mut profile {
+                p.start(ctx);
+            }
             watch(&ctx.interrupt);
         };
-        let ended = |ctx: &Ctx| memory = Some(ctx.counters());
+        let mut recorder = None;
+        let ended = |ctx: &mut Ctx| {
+            recorder = ctx.end_profile();
+            memory = Some(ctx.counters());
+        };
         // SAFETY: the symbol is the table of an object that `tdl_llvm::compile` made
         let code = unsafe { start::run(&*table.cast::<abi::Program>(), args, &options, started, ended) };
         watch_nothing();
         self.timings.memory = memory;
         self.timings.add("run", begin.elapsed());
+        if let (Some(p), Some(r)) = (profile, recorder) {
+            p.report(&r)?;
+        }
         Ok(code)
     }
 
@@ -189,7 +215,8 @@ fn link_failure(session: &Session, code: tdl_source::Code, message: String, help
 /// Loop IR of all functions of a flat module.
 pub(crate) fn loops(session: &mut Session, module: &Module) -> Result<Program, Failure> {
     let all: Vec<_> = module.ids().collect();
-    let options = tdl_loops::Options { roots: all, target: session.options.device.target() };
+    let options =
+        tdl_loops::Options { roots: all, target: session.options.device.target(), profile: session.options.profile };
     let program = session.timings.time("loops", || tdl_loops::lower(module, &options))?;
     if session.options.verify {
         tdl_loops::verify(&program)?;
@@ -249,7 +276,10 @@ pub fn catch_interrupts(second: Second) {
             if second == Second::Ends {
                 std::thread::spawn(|| {
                     std::thread::sleep(GRACE);
-                    end();
+                    // what comes after the program, a profile that is written, is waited for
+                    if !RUNNING.load(Ordering::Acquire).is_null() {
+                        end();
+                    }
                 });
             }
         });

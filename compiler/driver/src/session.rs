@@ -8,7 +8,7 @@ use tdl_source::{Diagnostic, FileId, SourceMap};
 use tdl_syntax::ast;
 use tdl_types::thir;
 
-use crate::sources::Sources;
+use crate::sources::{LIBRARY, Sources};
 use crate::{Cache, Failure, Timings};
 
 /// How to compile and run.
@@ -31,6 +31,8 @@ pub struct Options {
     pub json: bool,
     /// Compile for a debugger.
     pub debug: bool,
+    /// Let the program record what its kernels and calls take.
+    pub profile: bool,
 }
 
 /// Where a program runs.
@@ -263,6 +265,11 @@ impl Session {
     /// Inlined, differentiated and optimized copies of the functions.
     pub(crate) fn optimize(&mut self, module: &Module, roots: &[tdl_ir::FuncId]) -> Result<Module, Failure> {
         let verify = self.options.verify;
+        let placed = self.options.profile.then(|| {
+            let map = &self.sources.map;
+            tdl_transform::callers(module, &|file| map.file(file).name.starts_with(LIBRARY))
+        });
+        let module = placed.as_ref().unwrap_or(module);
         let flatten = match self.options.trap_nan {
             true => tdl_transform::differentiate_exact,
             false => tdl_transform::differentiate,

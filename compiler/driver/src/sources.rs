@@ -23,13 +23,15 @@ pub const STDLIB: &[(&str, &str)] = &[
 ];
 
 /// What the name of a file of the standard library begins with.
-const STD: &str = "<std>/";
 
 /// The program that is read from standard input.
 const INPUT: &str = "-";
 
 /// Largest source file that is read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
+
+/// What the names of the standard library's files begin with.
+pub const LIBRARY: &str = "<std>/";
 
 /// Reads files into a source map and remembers which they were (the cache asks).
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ impl Sources {
     /// A module of the standard library.
     pub fn std_module(&mut self, name: &str) -> Option<FileId> {
         let (_, text) = STDLIB.iter().find(|(n, _)| *n == name)?;
-        let shown = format!("{STD}{name}.tdl");
+        let shown = format!("{LIBRARY}{name}.tdl");
         if let Some((id, _)) = self.map.files().find(|(_, f)| f.name == shown) {
             return Some(id);
         }
@@ -70,7 +72,7 @@ impl Sources {
 
     /// The files of the standard library.
     pub fn library(&self) -> Vec<FileId> {
-        self.map.files().filter(|(_, f)| f.name.starts_with(STD)).map(|(id, _)| id).collect()
+        self.map.files().filter(|(_, f)| f.name.starts_with(LIBRARY)).map(|(id, _)| id).collect()
     }
 
     /// Files read so far, the main one first.

@@ -107,7 +107,8 @@ impl Lower<'_> {
                 let name = occupant.and_then(|v| self.values.graph.func.value(v).name.clone());
                 let dst = self.host.named(RegTy::Ptr, name);
                 let site = self.site();
-                self.host.blocks[target].push(Stmt::Alloc { dst, bytes: value, site });
+                let timed = self.timed(Stmt::Alloc { dst, bytes: value, site });
+                self.host.blocks[target].extend(timed);
                 let slot = Slot { ptr: dst, bytes: bytes.clone(), in_use: true, escaped: false, pinned: false };
                 self.scopes[target].slots.push(slot);
                 (target, self.scopes[target].slots.len() - 1)
@@ -165,13 +166,13 @@ impl Lower<'_> {
         let bytes = self.room(bytes);
         let dst = self.host.reg(RegTy::Ptr);
         let site = self.site();
-        self.host.push(Stmt::Alloc { dst, bytes, site });
+        self.perform(Stmt::Alloc { dst, bytes, site });
         dst
     }
 
     pub fn copy_bytes(&mut self, dst: Reg, src: Reg, bytes: &Size) {
         let bytes = self.size(bytes);
-        self.host.push(Stmt::CopyBytes { dst, src, bytes });
+        self.perform(Stmt::CopyBytes { dst, src, bytes });
     }
 
     // --- who may write where
@@ -300,15 +301,16 @@ impl Lower<'_> {
         let end = last.pop_if(|s| matches!(s, Stmt::Return { .. }));
         for stack in &scope.stacks {
             let site = self.site();
-            self.host.push(Stmt::Runtime { call: RuntimeCall::StackFree { stack: *stack }, site });
+            self.perform(Stmt::Runtime { call: RuntimeCall::StackFree { stack: *stack }, site });
         }
-        let block = self.host.blocks.last_mut().expect("a block is open");
+        let mut block = std::mem::take(self.host.blocks.last_mut().expect("a block is open"));
         block.extend(end);
         let mut last: FxHashMap<Reg, usize> = FxHashMap::default();
         for s in scope.slots.iter().filter(|s| !s.escaped) {
             last.insert(s.ptr, 0);
         }
         if last.is_empty() {
+            self.put_block(block);
             return;
         }
         for (i, s) in block.iter().enumerate() {
@@ -324,18 +326,30 @@ impl Lower<'_> {
             .slots
             .iter()
             .filter(|s| !s.escaped)
-            .map(|s| (if s.pinned { end } else { (last[&s.ptr] + 1).min(end) }, s.ptr))
+            .map(|s| {
+                let mut at = last[&s.ptr] + 1;
+                // what is being timed is not interrupted
+                at += usize::from(matches!(block.get(at), Some(Stmt::Tock(_))));
+                (if s.pinned { end } else { at.min(end) }, s.ptr)
+            })
             .collect();
         frees.sort_unstable();
-        let old = std::mem::take(block);
+        let mut out = Vec::with_capacity(block.len() + frees.len());
         let mut frees = frees.into_iter().peekable();
-        for (i, s) in old.into_iter().enumerate() {
+        for (i, s) in block.into_iter().enumerate() {
             while let Some((_, ptr)) = frees.next_if(|(at, _)| *at <= i) {
-                block.push(Stmt::Free { ptr });
+                out.extend(self.timed(Stmt::Free { ptr }));
             }
-            block.push(s);
+            out.push(s);
         }
-        block.extend(frees.map(|(_, ptr)| Stmt::Free { ptr }));
+        for (_, ptr) in frees {
+            out.extend(self.timed(Stmt::Free { ptr }));
+        }
+        self.put_block(out);
+    }
+
+    fn put_block(&mut self, block: Vec<Stmt>) {
+        *self.host.blocks.last_mut().expect("a block is open") = block;
     }
 }
 

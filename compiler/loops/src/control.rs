@@ -281,7 +281,7 @@ impl<'a> Lower<'a> {
                     let bytes = self.bytes(*y);
                     let next = self.alloc_unowned(&bytes);
                     self.copy_bytes(next, src, &bytes);
-                    self.host.push(Stmt::Free { ptr: *param });
+                    self.perform(Stmt::Free { ptr: *param });
                     carried.push(Carried { param: *param, init: (*init).into(), next: next.into(), result: *result });
                 }
             }

@@ -54,7 +54,7 @@ impl<'a> Lower<'a> {
             Op::StackNew | Op::StackPush | Op::StackTensor => self.stack_op(inst, n),
             Op::Print { pieces, end } => {
                 let args = self.args(&inst.args);
-                self.host.push(Stmt::Print { pieces: pieces.clone(), args, end: end.clone() });
+                self.perform(Stmt::Print { pieces: pieces.clone(), args, end: end.clone() });
             }
             Op::Assert { kind, pieces } => {
                 let ok = self.scalar(inst.args[0]);
@@ -68,7 +68,7 @@ impl<'a> Lower<'a> {
             Op::Format { pieces } => {
                 let args = self.args(&inst.args);
                 let dst = self.host.named(RegTy::Str, None);
-                self.host.push(Stmt::Format { dst, pieces: pieces.clone(), args });
+                self.perform(Stmt::Format { dst, pieces: pieces.clone(), args });
                 self.scalars.insert(inst.results[0], dst.into());
             }
             Op::Debug { func, variable } => {

@@ -49,6 +49,7 @@ impl<'l> Lower<'l> {
             self.rows.clear();
             return;
         }
+        self.tally_group(g);
         match g.kind {
             GroupKind::Flat => self.flat(g, &leaves),
             GroupKind::Rows if g.outer.is_empty() => self.full(g, &leaves),
@@ -57,6 +58,7 @@ impl<'l> Lower<'l> {
         }
         self.streams.clear();
         self.rows.clear();
+        self.tally = None;
     }
 
     /// A single tensor of zeros is cleared memory.
@@ -73,7 +75,7 @@ impl<'l> Lower<'l> {
         if zero {
             let dst = self.buf(self.home[&v]).ptr;
             let bytes = self.size(&self.bytes(v));
-            self.host.push(Stmt::ZeroBytes { dst, bytes });
+            self.perform(Stmt::ZeroBytes { dst, bytes });
         }
         zero
     }

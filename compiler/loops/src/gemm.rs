@@ -149,7 +149,7 @@ impl Lower<'_> {
         if accumulate && !add {
             let bytes = self.bytes(r);
             let (dst, bytes) = (self.buf(buf).ptr, self.size(&bytes));
-            self.host.push(Stmt::ZeroBytes { dst, bytes });
+            self.perform(Stmt::ZeroBytes { dst, bytes });
         }
         let mut heads = Vec::new();
         for axis in &k {
@@ -181,7 +181,7 @@ impl Lower<'_> {
         if self.on_gpu() {
             self.launch_product(&gemm);
         } else {
-            self.host.push(Stmt::Gemm(Box::new(gemm)));
+            self.perform(Stmt::Gemm(Box::new(gemm)));
         }
         for head in heads.into_iter().rev() {
             self.host.end_loop(head, vec![], vec![]);

@@ -110,6 +110,7 @@ impl Lower<'_> {
             self.host.begin_memo();
             body(self, Operand::i64(0), range_value);
             self.host.end_memo();
+            self.tally = None;
             return;
         }
         let grain = self.grain(&work);
@@ -137,7 +138,7 @@ impl Lower<'_> {
         let name = format!("{kind}{words}");
         let kernel = Kernel { name, regs: k.code.regs, params: k.params, lo, hi, body, grid: None };
         let kernel = self.intern(kernel);
-        self.host.push(Stmt::Launch { kernel, args: k.args, range, grain });
+        self.perform(Stmt::Launch { kernel, args: k.args, range, grain });
     }
 
     /// The kernel's number; equal ones share one. Adds it to the name.

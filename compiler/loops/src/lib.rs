@@ -24,6 +24,7 @@ mod ops;
 mod plan;
 mod prepare;
 mod print;
+mod profile;
 mod size;
 mod streams;
 mod tapes;
@@ -50,6 +51,8 @@ pub struct Options {
     /// Functions that can be called from outside; none: the module's entry, or everything if it has none.
     pub roots: Vec<FuncId>,
     pub target: Target,
+    /// Let the program record what its kernels and calls take.
+    pub profile: bool,
 }
 
 /// Lowers the roots of a module.
@@ -61,6 +64,7 @@ pub fn lower(module: &Module, options: &Options) -> Result<Program, InternalErro
     };
     let mut shared = Shared::default();
     shared.program.target = options.target;
+    shared.program.tasks = options.profile.then(Vec::new);
     for id in &roots {
         let func = prepare::prepare(module, module.func(*id), options.target);
         refuse_derivatives(&func)?;

@@ -10,6 +10,7 @@ use crate::buffers::{Block, Buf, BufId, Scope};
 use crate::code::{Code, Idx};
 use crate::ir::*;
 use crate::kernel::KernelCode;
+use crate::profile::Tally;
 use crate::size::Size;
 use crate::streams::{RowScratch, Stream};
 use crate::tiles::Tile;
@@ -71,6 +72,8 @@ pub struct Lower<'a> {
     /// The tile whose loops are open.
     pub tile: Option<Tile>,
     pub span: Span,
+    /// What the launch that comes next does, for a profile.
+    pub tally: Option<Tally>,
     temps: Vec<BufId>,
     depths: RefCell<FxHashMap<ValueId, usize>>,
 }
@@ -97,6 +100,7 @@ impl<'a> Lower<'a> {
             rows: Vec::new(),
             tile: None,
             span,
+            tally: None,
             temps: Vec::new(),
             depths: RefCell::default(),
         }

@@ -68,6 +68,7 @@ impl<'l> Lower<'l> {
             }
             l.store(BufStore { id: to.id, dtype, dims: &to.dims }, &at, value);
         };
+        self.tally_region(u, &leaves, mode != Write::Set);
         match crossing(&runs, &leaves).filter(|_| !self.on_gpu()) {
             Some(across) => self.tiled(&runs, across, dims.len(), cost, &mut body),
             None => self.over(kind, &runs, dims.len(), cost, &mut body),
@@ -213,6 +214,7 @@ impl<'l> Lower<'l> {
         leaves.push(target);
         let runs = collapse(&(rank..u_dims.len()).collect::<Vec<_>>(), &u_dims, &leaves);
         let count = self.size(&Size::product(&ids_dims));
+        self.tally_region(u, &leaves, mode == Update::Add);
         self.launch_over("scatter", Operand::i64(1), Operand::i64(1), |l, _, _| {
             let count = l.outer(count);
             let head = l.code().begin_loop(Operand::i64(0), count, LoopKind::Serial);
@@ -256,6 +258,7 @@ impl<'l> Lower<'l> {
         };
         let cost = i64::from(tree_cost(&self.values, x)) + 2 * MEMORY_COST;
         let work = Work { elements: dims[axis].clone(), cost };
+        self.tally_along(x, r);
         self.launch("scan", &Size::product(&other_dims), work, |l, lo, hi| {
             let rows = l.code().begin_loop(lo, hi, LoopKind::Serial);
             let at = l.decompose(rows.var.into(), &other_dims);
@@ -293,6 +296,7 @@ impl<'l> Lower<'l> {
         let scalar = self.is_scalar(r);
         let buf = if scalar { self.alloc(&Size::constant(8), None) } else { self.place(r, n) };
         let cost = i64::from(tree_cost(&self.values, x)) + 2 * MEMORY_COST;
+        self.tally_along(x, r);
         self.launch("argreduce", &Size::product(&rows), Work { elements: len.clone(), cost }, |l, lo, hi| {
             let head = l.code().begin_loop(lo, hi, LoopKind::Serial);
             let mut idx = l.decompose(head.var.into(), &rows);
@@ -351,7 +355,7 @@ impl<'l> Lower<'l> {
 
     pub fn runtime(&mut self, call: RuntimeCall) {
         let site = self.site();
-        self.host.push(Stmt::Runtime { call, site });
+        self.perform(Stmt::Runtime { call, site });
     }
 
     pub fn sort(&mut self, inst: &Inst, descending: bool, n: usize) {
@@ -481,7 +485,7 @@ impl<'l> Lower<'l> {
                 if self.values.role(tensor) != crate::values::Role::Dead {
                     let buf = self.place(tensor, n);
                     let dst = self.buf(buf).ptr;
-                    self.host.push(Stmt::CopyBytes { dst, src: ptr, bytes: bytes.into() });
+                    self.perform(Stmt::CopyBytes { dst, src: ptr, bytes: bytes.into() });
                 }
             }
         }

@@ -324,6 +324,13 @@ impl Printer<'_> {
                 self.line(&format!("debug {func}: {name} = {value}"));
             }
             Stmt::Safepoint => self.line("safepoint"),
+            Stmt::Tick { dst } => self.line(&format!("{} = tick", self.r(*dst))),
+            Stmt::Tock(t) => {
+                let all = self.program.tasks.as_deref().unwrap_or(&[]);
+                let name = all.get(t.task.0 as usize).map_or("?", |t| &t.name);
+                let (flops, bytes) = (self.o(t.flops), self.o(t.bytes));
+                self.line(&format!("tock {name} since {}: {flops} flops, {bytes} bytes", self.r(t.since)));
+            }
             Stmt::Return { slots } => self.line(&format!("return {}", self.os(slots))),
         }
     }

@@ -68,7 +68,8 @@ pub fn identity(rank: usize) -> Vec<Ax> {
     (0..rank).map(Ax::Axis).collect()
 }
 
-fn mask(ax: &Ax) -> u64 {
+/// The axes of the iteration space on which it depends.
+pub fn mask(ax: &Ax) -> u64 {
     match ax {
         Ax::Zero => 0,
         Ax::Axis(i) => 1 << i,

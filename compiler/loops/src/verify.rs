@@ -246,6 +246,13 @@ impl<'p> Checker<'p> {
                 i64(*len)
             }
             Stmt::Free { ptr } => self.expect((*ptr).into(), RegTy::Ptr),
+            Stmt::Tick { dst } => i64((*dst).into()),
+            Stmt::Tock(t) => {
+                if self.program.tasks.as_ref().is_none_or(|all| all.len() <= t.task.0 as usize) {
+                    return Err("the task does not exist".into());
+                }
+                [t.since.into(), t.flops, t.bytes].into_iter().chain(t.dims.iter().copied()).try_for_each(i64)
+            }
             Stmt::Assert { ok, .. } => self.scalar(*ok, Dtype::Bool),
             Stmt::Gemm(g) => [g.m, g.n, g.k].into_iter().chain(g.batch.iter().copied()).try_for_each(i64),
             Stmt::Local { .. }

@@ -187,7 +187,8 @@ impl Stmt {
                 f((*src).into());
                 f(*len);
             }
-            Stmt::Local { .. } | Stmt::Shared { .. } | Stmt::Barrier | Stmt::Safepoint => {}
+            Stmt::Local { .. } | Stmt::Shared { .. } | Stmt::Barrier | Stmt::Safepoint | Stmt::Tick { .. } => {}
+            Stmt::Tock(t) => [t.since.into(), t.flops, t.bytes].into_iter().chain(t.dims.iter().copied()).for_each(f),
             Stmt::Alloc { bytes, .. } => f(*bytes),
             Stmt::Free { ptr } => f((*ptr).into()),
             Stmt::Launch { args, range, grain, .. } => {
@@ -249,6 +250,8 @@ impl Stmt {
             | Stmt::Assert { .. }
             | Stmt::Debug { .. }
             | Stmt::Safepoint
+            | Stmt::Tick { .. }
+            | Stmt::Tock(_)
             | Stmt::Return { .. } => {}
         }
     }
@@ -277,6 +280,8 @@ impl Stmt {
             | Stmt::Assert { .. }
             | Stmt::Debug { .. }
             | Stmt::Safepoint
+            | Stmt::Tick { .. }
+            | Stmt::Tock(_)
             | Stmt::Return { .. } => vec![],
         }
     }
@@ -288,6 +293,7 @@ impl Stmt {
             | Stmt::Local { dst, .. }
             | Stmt::Shared { dst, .. }
             | Stmt::Alloc { dst, .. }
+            | Stmt::Tick { dst }
             | Stmt::Format { dst, .. } => vec![*dst],
             Stmt::For(l) => l.carried.iter().map(|c| c.result).chain(l.reductions.iter().map(|r| r.result)).collect(),
             Stmt::If(i) => i.results.iter().map(|r| r.result).collect(),
@@ -305,6 +311,7 @@ impl Stmt {
             | Stmt::Assert { .. }
             | Stmt::Debug { .. }
             | Stmt::Safepoint
+            | Stmt::Tock(_)
             | Stmt::Return { .. } => vec![],
         }
     }

@@ -5,7 +5,7 @@ use tdl_loops::{Options, Program, Target, lower, print, verify};
 
 fn gpu(text: &str) -> Program {
     let module = tdl_ir::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
-    let options = Options { roots: module.ids().collect(), target: Target::Gpu };
+    let options = Options { roots: module.ids().collect(), target: Target::Gpu, ..Options::default() };
     let program = lower(&module, &options).expect("no derivatives");
     verify(&program).unwrap_or_else(|e| panic!("{e}"));
     program

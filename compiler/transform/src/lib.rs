@@ -4,6 +4,7 @@
 //! derivative ops; [`PASSES`] then run in order. The verifier runs after each.
 
 mod batch;
+mod callers;
 mod checkpoint;
 mod clone;
 mod cse;
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use tdl_ir::{FuncId, Function, Module};
 use tdl_source::{Diagnostic, InternalError};
+
+pub use callers::callers;
 
 /// Why a pass stopped.
 #[derive(Debug)]

@@ -432,6 +432,32 @@ pub unsafe extern "C" fn tdl_clock(ctx: *mut Ctx) -> f64 {
     (*ctx).started.elapsed().as_secs_f64()
 }
 
+/// Ticks since a profile began.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_tick(ctx: *mut Ctx) -> i64 {
+    (*ctx).profile.as_ref().map_or(0, |p| p.now() as i64)
+}
+
+/// Records that `task` ran since `since`, and waits for a device to have done it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_tock(
+    ctx: *mut Ctx,
+    task: u32,
+    since: i64,
+    flops: i64,
+    bytes: i64,
+    dims: *const i64,
+    n_dims: i64,
+) {
+    let ctx = &mut *ctx;
+    let Some(profile) = &mut ctx.profile else { return };
+    // a device that has failed says so at the next call
+    if let Some(d) = &mut ctx.device {
+        let _ = d.device.finish();
+    }
+    profile.record(task, since as u64, flops as u64, bytes as u64, slice(dims, n_dims as u64));
+}
+
 /// Iteration `i` of `n` of a loop of `main` is done.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_progress(ctx: *mut Ctx, i: i64, n: i64) {

@@ -338,6 +338,8 @@ impl<'a> Emit<'a> {
             | Stmt::Format { .. }
             | Stmt::Assert { .. }
             | Stmt::Safepoint
+            | Stmt::Tick { .. }
+            | Stmt::Tock(_)
             | Stmt::Return { .. } => self.runtime_stmt(s),
         }
     }

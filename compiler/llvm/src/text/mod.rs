@@ -62,6 +62,9 @@ pub fn module(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Optio
         Target::Cpu => String::new(),
         Target::Gpu => gpu::HOST_PRELUDE.to_owned(),
     };
+    if program.tasks.is_some() {
+        host.push_str(table::PROFILE_PRELUDE);
+    }
     for f in HostFn::ALL {
         let _ = writeln!(host, "declare i32 @tdl_{}(ptr, ptr, i64, ptr, i32)", f.def().name);
     }

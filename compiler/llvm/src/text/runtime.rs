@@ -95,6 +95,20 @@ impl Emit<'_> {
                 self.line("br label %fail");
                 self.start(&go);
             }
+            Stmt::Tick { dst } => {
+                let now = self.tmp("call i64 @tdl_tick(ptr %ctx)", "");
+                self.set(*dst, now);
+            }
+            Stmt::Tock(t) => {
+                let dims: Vec<String> = t.dims.iter().map(|d| self.op(*d)).collect();
+                let list = self.numbers(&dims);
+                let (since, flops, bytes) = (self.reg(t.since).to_owned(), self.op(t.flops), self.op(t.bytes));
+                self.line(&format!(
+                    "call void @tdl_tock(ptr %ctx, i32 {}, i64 {since}, i64 {flops}, i64 {bytes}, ptr {list}, i64 {})",
+                    t.task.0,
+                    dims.len()
+                ));
+            }
             Stmt::Return { slots } => {
                 for (i, o) in slots.iter().enumerate() {
                     let at = self.tmp("getelementptr i64, ptr %results, i64 ", &i.to_string());

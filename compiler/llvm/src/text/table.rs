@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use tdl_ir::Dtype;
-use tdl_loops::ir::Program;
+use tdl_loops::ir::{Program, Task};
 
 use super::{Globals, code, symbol};
 
@@ -44,6 +44,27 @@ pub struct SiteText {
     pub inside: String,
 }
 
+/// What a profiled program has besides.
+pub(super) const PROFILE_PRELUDE: &str = "%Task = type { %Text, i32, i32, i32, i32 }
+%Profile = type { i64, ptr }
+declare i64 @tdl_tick(ptr)
+declare void @tdl_tock(ptr, i32, i64, i64, i64, ptr, i64)
+";
+
+fn profile(out: &mut String, g: &mut Globals, tasks: &[Task]) {
+    let rows: Vec<String> = tasks
+        .iter()
+        .map(|t| {
+            let name = g.text_value(&t.name);
+            let (kind, double) = (t.kind as u32, u32::from(t.double));
+            format!("%Task {{ %Text {name}, i32 {kind}, i32 {}, i32 {double}, i32 0 }}", t.site.0)
+        })
+        .collect();
+    let n = rows.len();
+    let _ = writeln!(out, "@tasks = private constant [{n} x %Task] [{}]", rows.join(", "));
+    let _ = writeln!(out, "@{} = constant %Profile {{ i64 {n}, ptr @tasks }}", tdl_runtime::abi::PROFILE);
+}
+
 pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &ProgramInfo, with_main: bool) {
     let mut params = Vec::new();
     for p in &info.params {
@@ -74,7 +95,20 @@ pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &
         params.len(),
         sites.len()
     );
-    if with_main {
+    if let Some(tasks) = &program.tasks {
+        profile(out, g, tasks);
+    }
+    if with_main && program.tasks.is_some() {
+        let _ = writeln!(
+            out,
+            "declare i32 @tdl_main_profiled(i32, ptr, ptr, ptr)
+define i32 @main(i32 %argc, ptr %argv) #0 {{
+  %status = call i32 @tdl_main_profiled(i32 %argc, ptr %argv, ptr @tdl_program, ptr @{})
+  ret i32 %status
+}}",
+            tdl_runtime::abi::PROFILE
+        );
+    } else if with_main {
         out.push_str(
             "declare i32 @tdl_main(i32, ptr, ptr)
 define i32 @main(i32 %argc, ptr %argv) #0 {

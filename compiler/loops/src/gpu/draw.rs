@@ -13,6 +13,7 @@ use tdl_ir::random::{FAR_F32, LOG_F32, LOG_F64, NEAR_F32, TABLES_F64};
 impl Lower<'_> {
     /// Fills a buffer with `len` numbers.
     pub fn draw(&mut self, buf: BufId, dist: Dist, dtype: Dtype, key: Operand, counter: Operand, len: Operand) {
+        self.tally_draw(dtype, len);
         self.launch_over("draw", len, Operand::i64(1), |l, lo, hi| {
             let (key, counter) = (l.outer(key), l.outer(counter));
             let head = l.code().begin_loop(lo, hi, LoopKind::Vector);

@@ -53,7 +53,8 @@ impl Lower<'_> {
         for extent in &g.batch {
             range = self.host.mul(range, *extent);
         }
-        self.host.push(Stmt::Launch { kernel, args, range, grain: Operand::i64(1) });
+        self.tally_product(g);
+        self.perform(Stmt::Launch { kernel, args, range, grain: Operand::i64(1) });
     }
 }
 

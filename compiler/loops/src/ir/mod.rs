@@ -13,12 +13,14 @@
 //! - memory that is still allocated when a function fails belongs to the context, which frees it.
 
 mod calls;
+mod tasks;
 
 use std::sync::Arc;
 
 use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dtype, Piece, ReduceOp, Scalar, UnaryOp};
 
 pub use calls::{Arg, Gemm, LoadEntry, Matrix, Role, RuntimeCall, SaveEntry, WindowSteps, Windows};
+pub use tasks::{Task, TaskId, TaskKind, Tock};
 use tdl_source::Span;
 
 /// An SSA register of one function or kernel: an index into its `regs`.
@@ -116,6 +118,8 @@ pub struct Program {
     pub data: Vec<Arc<[u8]>>,
     /// Texts (file names, pieces) are inline in statements; places for run-time errors are here.
     pub sites: Vec<Site>,
+    /// What a profile tells apart; none: the program is not profiled.
+    pub tasks: Option<Vec<Task>>,
 }
 
 /// Index into [`Program::data`].
@@ -338,6 +342,12 @@ pub enum Stmt {
     },
     /// Returns the interrupted status if the user asked to stop. Stands in each host loop that does real work.
     Safepoint,
+    /// `dst` is what the clock says, `i64`. In profiled programs alone, as [`Stmt::Tock`].
+    Tick {
+        dst: Reg,
+    },
+    /// Records what was done since a `Tick`.
+    Tock(Box<Tock>),
     /// A place of the source function `func` where a debugger may stop, or a variable that it shows from there on.
     Debug {
         site: SiteId,

@@ -71,6 +71,18 @@ pub fn op_cost(op: &Op) -> u32 {
     }
 }
 
+/// Operations on each element, as a profile counts them: one, but for functions that are series of operations themselves (exp,
+/// sin, pow …), which count what they cost.
+pub fn flops(op: &Op) -> u32 {
+    match op {
+        Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Convert => match op_cost(op) {
+            0..12 => 1,
+            series => series,
+        },
+        _ => 0,
+    }
+}
+
 /// True if the instruction or its regions do something that must happen.
 pub fn effectful(inst: &Inst) -> bool {
     inst.op.has_effect() || inst.regions.iter().any(|r| r.insts.iter().any(effectful))

@@ -11,7 +11,7 @@ mod group;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Block, Inst, Op, ReduceOp, ValueId};
 
-pub use class::tree_cost;
+pub use class::{flops, op_cost, tree_cost};
 use demand::Demand;
 pub use group::member_leaves;
 

@@ -22,7 +22,7 @@ fn close(a: &Tensor, b: &Tensor) -> bool {
         }
 }
 
-/// Runs the entry both ways.
+/// Runs the entry both ways, and once more with a profile, which changes nothing.
 pub fn check(module: &Module, entry: FuncId, args: Vec<Value>, host: PlainHost) -> Result<(), String> {
     tdl_ir::verify(module).map_err(|e| e.to_string())?;
     let mut reference = host.clone();
@@ -31,8 +31,16 @@ pub fn check(module: &Module, entry: FuncId, args: Vec<Value>, host: PlainHost) 
     let text = || format!("{}\n{}", tdl_ir::print(module), print(&program));
     tdl_loops::verify(&program).map_err(|e| format!("{e}\n{}", text()))?;
     let mut machine = super::Machine::new(&program);
-    machine.host = host;
+    machine.host = host.clone();
     let found = machine.run(0, &args);
+    let options = Options { roots: vec![entry], profile: true, ..Options::default() };
+    let profiled = lower(module, &options).map_err(|e| e.to_string())?;
+    tdl_loops::verify(&profiled).map_err(|e| format!("{e}\n{}", print(&profiled)))?;
+    let mut again = super::Machine::new(&profiled);
+    again.host = host;
+    if again.run(0, &args) != found || again.host.out != machine.host.out {
+        return Err(format!("a profile changes the result\n{}", print(&profiled)));
+    }
     match (expected, found) {
         (Ok(e), Ok(f)) => {
             for (k, (e, f)) in e.iter().zip(&f).enumerate() {

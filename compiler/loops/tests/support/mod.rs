@@ -36,6 +36,8 @@ pub struct Machine<'p> {
     pub allocs: usize,
     /// Bytes that have been copied from buffer to buffer.
     pub copied: usize,
+    /// What a profile has recorded: flops and bytes.
+    pub tocks: Vec<(TaskId, i64, i64)>,
 }
 
 struct Frame<'r> {
@@ -67,6 +69,7 @@ impl<'p> Machine<'p> {
             host: PlainHost::default(),
             allocs: 0,
             copied: 0,
+            tocks: Vec::new(),
         }
     }
 
@@ -310,6 +313,11 @@ impl<'p> Machine<'p> {
                 }
             }
             Stmt::Safepoint | Stmt::Debug { .. } => {}
+            Stmt::Tick { dst } => f.set(*dst, V::Scalar(Scalar::Int(0))),
+            Stmt::Tock(t) => {
+                let (flops, bytes) = (self.int(f, t.flops), self.int(f, t.bytes));
+                self.tocks.push((t.task, flops, bytes));
+            }
             Stmt::Return { .. } => unreachable!("handled by the block"),
         }
         Ok(())
