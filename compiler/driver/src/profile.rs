@@ -60,7 +60,7 @@ fn unwritable(path: &Path, why: &str, color: bool) -> Failure {
     let message = format!("cannot write the trace `{}`: {why}", path.display());
     let failure = tdl_runtime::Failure { kind: FailureKind::Io, message, site: None };
     // SAFETY: there is no site
-    Failure::Run(unsafe { tdl_runtime::start::message(&failure, None, color) })
+    Failure::Run(unsafe { tdl_runtime::start::message(&failure, None, tdl_runtime::start::Form::Text { color }) })
 }
 
 /// What a profiled run needs.

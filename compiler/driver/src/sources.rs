@@ -22,8 +22,6 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("train", include_str!("../../../stdlib/train.tdl")),
 ];
 
-/// What the name of a file of the standard library begins with.
-
 /// The program that is read from standard input.
 const INPUT: &str = "-";
 
