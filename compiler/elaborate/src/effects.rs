@@ -180,7 +180,9 @@ fn rest_returns_at_ends(b: &Block, from: usize) -> bool {
 /// `if cond { … return }` without `else`: what follows is the other branch.
 pub fn early_exit(s: &Stmt) -> Option<(&Expr, &Block)> {
     match &s.kind {
-        StmtKind::Expr(Expr { kind: ExprKind::If { cond, then, els: None }, .. }) if diverges(then) => {
+        StmtKind::Expr(Expr { kind: ExprKind::If { cond, then, els: None }, .. })
+            if diverges(then) && !Effects::of_expr(cond).exits() =>
+        {
             Some((cond, then))
         }
         StmtKind::Expr(_)

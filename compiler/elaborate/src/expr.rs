@@ -150,20 +150,23 @@ impl<'p> Elab<'p> {
             ExprKind::If { cond, then, els } => {
                 let mut effects = Effects::of_block(then);
                 effects.merge(&els.as_ref().map_or_else(Effects::default, Effects::of_block));
-                let cond = self.value(env, cond)?;
+                let chosen = self.expr(env, cond)?;
                 let ty = self.ty(env, &e.ty)?;
                 let slots = effects.slots(env.depth);
-                self.choose(
-                    env,
-                    cond,
-                    slots,
-                    &ty,
-                    |this, env| this.block(env, then, 0, &ty, false),
-                    |this, env| match els {
-                        Some(b) => this.block(env, b, 0, &ty, false),
-                        None => Ok(Val::unit()),
-                    },
-                )
+                effects.merge(&Effects::of_expr(cond));
+                self.unless_gone(env, &[cond], &effects, &ty, |this, env| {
+                    this.choose(
+                        env,
+                        chosen.leaf()?,
+                        slots,
+                        &ty,
+                        |this, env| this.block(env, then, 0, &ty, false),
+                        |this, env| match els {
+                            Some(b) => this.block(env, b, 0, &ty, false),
+                            None => Ok(Val::unit()),
+                        },
+                    )
+                })
             }
             ExprKind::Block(b) => {
                 let exits = Effects::of_block(b).exits();

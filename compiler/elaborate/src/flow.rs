@@ -77,7 +77,7 @@ impl<'p> Elab<'p> {
             self.debug_place(s.span);
             let effects = Effects::of_stmt(s);
             if !effects.exits() {
-                self.stmt(env, s)?;
+                self.stmt(env, s, &effects)?;
                 self.debug_assigned(env, s, &effects);
                 continue;
             }
@@ -98,7 +98,7 @@ impl<'p> Elab<'p> {
             if tail && let StmtKind::Expr(e) = &s.kind {
                 return self.tail(env, e, ty);
             }
-            self.stmt(env, s)?;
+            self.stmt(env, s, &effects)?;
             if stmt_diverges(s) {
                 return Ok(Val::Never);
             }
@@ -146,6 +146,39 @@ impl<'p> Elab<'p> {
         Ok(all)
     }
 
+    /// Does `f` with what was made of `values`, but not if one of them has been left. `whole`: the effects of both.
+    pub fn unless_gone(
+        &mut self,
+        env: &mut Env<'p>,
+        values: &[&'p Expr],
+        whole: &Effects,
+        ty: &RTy<'p>,
+        f: impl FnOnce(&mut Self, &mut Env<'p>) -> R<Val<'p>>,
+    ) -> R<Val<'p>> {
+        let mut effects = Effects::default();
+        if whole.exits() {
+            values.iter().for_each(|e| effects.merge(&Effects::of_expr(e)));
+        }
+        if !effects.exits() {
+            return f(self, env);
+        }
+        let gone = self.gone(env, &effects)?;
+        let slots = whole.slots(env.depth);
+        self.choose(env, gone, slots, ty, |_, _| Ok(Val::Never), f)
+    }
+
+    /// The same for a statement, which has no value.
+    fn proceed(
+        &mut self,
+        env: &mut Env<'p>,
+        values: &[&'p Expr],
+        whole: &Effects,
+        f: impl FnOnce(&mut Self, &mut Env<'p>) -> R<()>,
+    ) -> R<()> {
+        let unit = RTy::Tuple(Vec::new());
+        self.unless_gone(env, values, whole, &unit, |this, env| f(this, env).map(|()| Val::unit())).map(|_| ())
+    }
+
     pub fn flag(&mut self, env: &Env<'p>, slot: Slot) -> R<ValueId> {
         match env.vars.get(&slot) {
             Some(v) => v.leaf(),
@@ -164,12 +197,17 @@ impl<'p> Elab<'p> {
         if !env.flags {
             return Err(internal("a `return` without flags"));
         }
-        let value = match value {
-            Some(e) => self.expr(env, e)?,
-            None => Val::unit(),
+        let Some(e) = value else {
+            env.vars.insert(Slot::Result, Val::unit());
+            return Ok(self.raise(env, Slot::Returned));
         };
-        env.vars.insert(Slot::Result, value);
-        Ok(self.raise(env, Slot::Returned))
+        let value = self.expr(env, e)?;
+        let mut whole = Effects::of_expr(e);
+        whole.returns = true;
+        self.unless_gone(env, &[e], &whole, &RTy::Never, |this, env| {
+            env.vars.insert(Slot::Result, value);
+            Ok(this.raise(env, Slot::Returned))
+        })
     }
 
     // --- regions
@@ -357,27 +395,40 @@ impl<'p> Elab<'p> {
 
     // --- statements
 
-    fn stmt(&mut self, env: &mut Env<'p>, s: &'p Stmt) -> R<()> {
+    fn stmt(&mut self, env: &mut Env<'p>, s: &'p Stmt, effects: &Effects) -> R<()> {
         let outer = std::mem::replace(&mut self.b.span, s.span);
-        let done = self.stmt_kind(env, s);
+        let done = self.stmt_kind(env, s, effects);
         self.b.span = outer;
         done
     }
 
-    fn stmt_kind(&mut self, env: &mut Env<'p>, s: &'p Stmt) -> R<()> {
+    fn stmt_kind(&mut self, env: &mut Env<'p>, s: &'p Stmt, effects: &Effects) -> R<()> {
         match &s.kind {
             StmtKind::Let { pattern, value } => {
                 let value = self.expr(env, value)?;
                 self.bind(env, pattern, value)
             }
             StmtKind::Assign { target, value } => {
-                let value = self.expr(env, value)?;
-                self.assign(env, target, value)
+                let new = self.expr(env, value)?;
+                self.proceed(env, &[value], effects, |this, env| this.assign(env, target, new))
             }
-            StmtKind::Update { place, op, value } => self.update(env, place, *op, value),
-            StmtKind::For { index, from, to, body, remat } => self.for_stmt(env, *index, (from, to), body, *remat),
+            StmtKind::Update { place, op, value } => {
+                let rhs = self.argument(env, value)?;
+                self.proceed(env, &[value], effects, |this, env| {
+                    this.update(env, place, *op, rhs, value.ty.as_scalar().is_some())
+                })
+            }
+            StmtKind::For { index, from, to, body, remat } => {
+                let (first, end) = (self.expr(env, from)?, self.expr(env, to)?);
+                self.proceed(env, &[from, to], effects, |this, env| {
+                    this.for_stmt(env, *index, (first.leaf()?, end.leaf()?), body, *remat)
+                })
+            }
             StmtKind::While { cond, body, remat } => self.while_stmt(env, cond, body, *remat),
-            StmtKind::Assert { cond, message } => self.assert_stmt(env, cond, message),
+            StmtKind::Assert { cond, message } => {
+                let ok = self.expr(env, cond)?;
+                self.proceed(env, &[cond], effects, |this, env| this.assert_stmt(env, ok.leaf()?, message))
+            }
             StmtKind::Expr(e) => self.expr(env, e).map(|_| ()),
         }
     }

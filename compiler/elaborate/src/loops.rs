@@ -15,12 +15,10 @@ impl<'p> Elab<'p> {
         &mut self,
         env: &mut Env<'p>,
         index: LocalId,
-        (from, to): (&'p Expr, &'p Expr),
+        (from, to): (ValueId, ValueId),
         body: &'p Block,
         remat: Option<u64>,
     ) -> R<()> {
-        let from = self.expr(env, from)?.leaf()?;
-        let to = self.expr(env, to)?.leaf()?;
         let n = self.b.size_binary(BinaryOp::Sub, to, from);
         let n = match self.b.as_i64(n) {
             Some(c) => self.b.const_i64(c.max(0)),

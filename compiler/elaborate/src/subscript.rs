@@ -8,7 +8,7 @@ use crate::env::{Env, Slot};
 use crate::rty::{RDim, RTy, stack};
 use crate::tensor::index::{self, Item};
 use crate::tensor::{broadcast, reduce, write};
-use crate::val::Val;
+use crate::val::{Argument, Val};
 use crate::{R, internal};
 
 /// A step into a value, with its subscripts evaluated and checked.
@@ -341,9 +341,15 @@ impl<'p> Elab<'p> {
         }
     }
 
-    /// `place op= value`.
-    pub fn update(&mut self, env: &mut Env<'p>, place: &'p Place, op: BinaryOp, value: &'p Expr) -> R<()> {
-        let mut rhs = self.argument(env, value)?;
+    /// `place op= rhs`; `scalar`: the right side is a number.
+    pub fn update(
+        &mut self,
+        env: &mut Env<'p>,
+        place: &'p Place,
+        op: BinaryOp,
+        mut rhs: Argument<'p>,
+        scalar: bool,
+    ) -> R<()> {
         let at = self.resolve(env, place)?;
         if let Some((Step::Index(items), before)) = at.steps.split_last()
             && items.iter().any(|i| matches!(i, Item::Mask { .. }))
@@ -376,8 +382,8 @@ impl<'p> Elab<'p> {
                 if let Ty::Exists(sizes, _) = &place.ty {
                     active = active[sizes.len()..].into();
                 }
-                let old = crate::val::Argument { val: old, active };
-                self.tree_binary(op, (&old, false), (&rhs, value.ty.as_scalar().is_some()))?
+                let old = Argument { val: old, active };
+                self.tree_binary(op, (&old, false), (&rhs, scalar))?
             }
         };
         let new = match slots {

@@ -169,8 +169,7 @@ impl<'p> Elab<'p> {
         Ok(Val::unit())
     }
 
-    pub fn assert_stmt(&mut self, env: &mut Env<'p>, cond: &'p Expr, message: &'p [TextPiece]) -> R<()> {
-        let ok = self.value(env, cond)?;
+    pub fn assert_stmt(&mut self, env: &mut Env<'p>, ok: ValueId, message: &'p [TextPiece]) -> R<()> {
         if self.constant_bool(ok) == Some(true) {
             return Ok(());
         }

@@ -164,7 +164,7 @@ impl Code {
 
     pub fn add(&mut self, a: Operand, b: Operand) -> Operand {
         match (a.as_i64(), b.as_i64()) {
-            (Some(x), Some(y)) => Operand::i64(x + y),
+            (Some(x), Some(y)) => Operand::i64(x.wrapping_add(y)),
             (Some(0), _) => b,
             (_, Some(0)) => a,
             _ => self.binary(tdl_ir::BinaryOp::Add, Dtype::I64, a, b),

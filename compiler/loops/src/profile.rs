@@ -4,7 +4,7 @@
 //! input read once, each output written once. So the rates say how well the code does, whatever it does besides.
 
 use rustc_hash::FxHashSet;
-use tdl_ir::{BinaryOp, Dtype, ValueId};
+use tdl_ir::{Dtype, ValueId};
 use tdl_source::Span;
 
 use crate::ir::*;
@@ -75,7 +75,7 @@ impl Lower<'_> {
             }
             Stmt::Gemm(g) => one("gemm", TaskKind::Kernel, self.product(g)),
             Stmt::CopyBytes { bytes, .. } => {
-                let both = self.times(*bytes, Operand::i64(2));
+                let both = self.host.mul(*bytes, Operand::i64(2));
                 one("copy", TaskKind::Kernel, self.moves(both))
             }
             Stmt::ZeroBytes { bytes, .. } => one("clear", TaskKind::Kernel, self.moves(*bytes)),
@@ -105,8 +105,8 @@ impl Lower<'_> {
     fn describe_call(&mut self, call: &RuntimeCall) -> Option<(String, TaskKind, Tally)> {
         let (name, kind, tally) = match call {
             RuntimeCall::Sort { dtype, rows, len, .. } => {
-                let count = self.times(*rows, *len);
-                let bytes = self.times(count, Operand::i64(2 * dtype.size() as i64 + 8));
+                let count = self.host.mul(*rows, *len);
+                let bytes = self.host.mul(count, Operand::i64(2 * dtype.size() as i64 + 8));
                 ("sort", TaskKind::Kernel, Tally { dims: vec![*rows, *len], ..self.moves(bytes) })
             }
             RuntimeCall::CountTrue { len, .. } | RuntimeCall::Positions { len, .. } => {
@@ -160,7 +160,7 @@ impl Lower<'_> {
             if m.store && m.scratch.is_none() && !self.is_scalar(m.value) {
                 let bytes = self.bytes(m.value);
                 let bytes = self.size(&bytes);
-                written = self.plus(written, bytes);
+                written = self.host.add(written, bytes);
             }
         }
         let own = |v: ValueId| g.members.iter().any(|m| m.value == v);
@@ -197,7 +197,7 @@ impl Lower<'_> {
     /// Random numbers: their arithmetic is not counted.
     pub fn tally_draw(&mut self, dtype: Dtype, len: Operand) {
         if self.profiles() {
-            let bytes = self.times(len, Operand::i64(dtype.size() as i64));
+            let bytes = self.host.mul(len, Operand::i64(dtype.size() as i64));
             self.tally = Some(Tally { dims: vec![len], ..self.moves(bytes) });
         }
     }
@@ -212,21 +212,21 @@ impl Lower<'_> {
     fn product(&mut self, g: &Gemm) -> Tally {
         let mut flops = Operand::i64(2);
         for x in [g.m, g.n, g.k].iter().chain(&g.batch) {
-            flops = self.times(flops, *x);
+            flops = self.host.mul(flops, *x);
         }
         let mut bytes = NONE;
         for (matrix, [rows, cols], times) in
             [(&g.a, [g.m, g.k], 1), (&g.b, [g.k, g.n], 1), (&g.c, [g.m, g.n], 1 + i64::from(g.accumulate))]
         {
-            let mut all = self.times(rows, cols);
+            let mut all = self.host.mul(rows, cols);
             for (extent, stride) in g.batch.iter().zip(&matrix.batch_strides) {
                 // the same matrix for the whole axis is read once
                 if stride.as_i64() != Some(0) {
-                    all = self.times(all, *extent);
+                    all = self.host.mul(all, *extent);
                 }
             }
-            let all = self.times(all, Operand::i64(times * g.dtype.size() as i64));
-            bytes = self.plus(bytes, all);
+            let all = self.host.mul(all, Operand::i64(times * g.dtype.size() as i64));
+            bytes = self.host.add(bytes, all);
         }
         let dims = g.batch.iter().copied().chain([g.m, g.n, g.k]).collect();
         Tally { flops, dims, double: g.dtype == Dtype::F64, ..self.moves(bytes) }
@@ -240,30 +240,30 @@ impl Lower<'_> {
         let (mut x, mut weights, mut y) = (n, g, n);
         for s in w.steps.iter().filter(|s| s.whole.as_i64() != Some(1)) {
             dims.push(s.place);
-            x = self.times(x, s.whole);
-            y = self.times(y, s.place);
+            x = self.host.mul(x, s.whole);
+            y = self.host.mul(y, s.place);
         }
         for s in w.steps.iter().filter(|s| s.whole.as_i64() != Some(1)) {
             dims.push(s.tap);
-            weights = self.times(weights, s.tap);
-            flops = self.times(flops, s.tap);
+            weights = self.host.mul(weights, s.tap);
+            flops = self.host.mul(flops, s.tap);
         }
         dims.extend([g, c, o]);
         for extent in [g, c] {
-            x = self.times(x, extent);
+            x = self.host.mul(x, extent);
         }
         for extent in [c, o] {
-            weights = self.times(weights, extent);
+            weights = self.host.mul(weights, extent);
         }
         for extent in [g, o] {
-            y = self.times(y, extent);
+            y = self.host.mul(y, extent);
         }
         for extent in [y, c] {
-            flops = self.times(flops, extent);
+            flops = self.host.mul(flops, extent);
         }
-        let bytes = self.plus(x, weights);
-        let bytes = self.plus(bytes, y);
-        let bytes = self.times(bytes, Operand::i64(w.dtype.size() as i64));
+        let bytes = self.host.add(x, weights);
+        let bytes = self.host.add(bytes, y);
+        let bytes = self.host.mul(bytes, Operand::i64(w.dtype.size() as i64));
         Tally { flops, dims, double: w.dtype == Dtype::F64, ..self.moves(bytes) }
     }
 
@@ -272,7 +272,7 @@ impl Lower<'_> {
     fn computing(&mut self, roots: &[Root], leaves: &[Leaf], space: &[Size], written: Operand) -> Tally {
         let (flops, span) = self.arithmetic(roots);
         let read = self.reads(leaves, space);
-        let bytes = self.plus(read, written);
+        let bytes = self.host.add(read, written);
         let double = roots.iter().any(|r| self.dtype(r.value) == Dtype::F64);
         let dims = space.iter().map(|s| self.size(s)).collect();
         Tally { span, flops, bytes, dims, double }
@@ -314,8 +314,8 @@ impl Lower<'_> {
         let mut total = NONE;
         for (own, needed, n) in counts {
             let elements = self.least(&own, &needed);
-            let all = self.times(elements, Operand::i64(n));
-            total = self.plus(total, all);
+            let all = self.host.mul(elements, Operand::i64(n));
+            total = self.host.add(total, all);
         }
         (total, main.1)
     }
@@ -349,14 +349,14 @@ impl Lower<'_> {
                     let mut sum = NONE;
                     for t in many {
                         let t = self.size(t);
-                        sum = self.plus(sum, t);
+                        sum = self.host.add(sum, t);
                     }
                     let whole = self.size(&whole);
                     self.host.min(sum, whole)
                 }
             };
-            let bytes = self.times(elements, Operand::i64(self.dtype(storage).size() as i64));
-            total = self.plus(total, bytes);
+            let bytes = self.host.mul(elements, Operand::i64(self.dtype(storage).size() as i64));
+            total = self.host.add(total, bytes);
         }
         total
     }
@@ -368,23 +368,5 @@ impl Lower<'_> {
         }
         let y = self.size(b);
         self.host.min(x, y)
-    }
-
-    fn plus(&mut self, a: Operand, b: Operand) -> Operand {
-        match (a.as_i64(), b.as_i64()) {
-            (Some(x), Some(y)) => Operand::i64(x.saturating_add(y)),
-            (Some(0), None) => b,
-            (None, Some(0)) => a,
-            _ => self.host.binary(BinaryOp::Add, Dtype::I64, a, b),
-        }
-    }
-
-    fn times(&mut self, a: Operand, b: Operand) -> Operand {
-        match (a.as_i64(), b.as_i64()) {
-            (Some(x), Some(y)) => Operand::i64(x.saturating_mul(y)),
-            (Some(1), None) => b,
-            (None, Some(1)) => a,
-            _ => self.host.binary(BinaryOp::Mul, Dtype::I64, a, b),
-        }
     }
 }

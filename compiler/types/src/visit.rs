@@ -1,5 +1,7 @@
 //! Goes through the expressions of a typed tree.
 
+use tdl_source::Span;
+
 use crate::thir::*;
 
 /// Calls `f` with an expression and all below it, outside of lambdas.
@@ -10,34 +12,38 @@ pub(crate) fn visit(e: &Expr, f: &mut dyn FnMut(&Expr)) {
 
 fn block_children(b: &Block, f: &mut dyn FnMut(&Expr)) {
     for s in &b.stmts {
-        match &s.kind {
-            StmtKind::Let { value, .. } => f(value),
-            StmtKind::Assign { target, value } => {
-                f(value);
-                target_children(target, f);
-            }
-            StmtKind::Update { place, value, .. } => {
-                place_children(place, f);
-                f(value);
-            }
-            StmtKind::For { from, to, body, .. } => {
-                f(from);
-                f(to);
-                block_children(body, f);
-            }
-            StmtKind::While { cond, body, .. } => {
-                f(cond);
-                block_children(body, f);
-            }
-            StmtKind::Assert { cond, message } => {
-                f(cond);
-                text_children(message, f);
-            }
-            StmtKind::Expr(e) => f(e),
+        stmt_children(s, f);
+        if let StmtKind::For { body, .. } | StmtKind::While { body, .. } = &s.kind {
+            block_children(body, f);
         }
     }
     if let Some(e) = &b.result {
         f(e);
+    }
+}
+
+/// The expressions of a statement, but for the body of a loop.
+fn stmt_children(s: &Stmt, f: &mut dyn FnMut(&Expr)) {
+    match &s.kind {
+        StmtKind::Let { value, .. } => f(value),
+        StmtKind::Assign { target, value } => {
+            f(value);
+            target_children(target, f);
+        }
+        StmtKind::Update { place, value, .. } => {
+            place_children(place, f);
+            f(value);
+        }
+        StmtKind::For { from, to, .. } => {
+            f(from);
+            f(to);
+        }
+        StmtKind::While { cond, .. } => f(cond),
+        StmtKind::Assert { cond, message } => {
+            f(cond);
+            text_children(message, f);
+        }
+        StmtKind::Expr(e) => f(e),
     }
 }
 
@@ -179,27 +185,48 @@ pub fn visit_bodies<'p>(program: &'p Program, f: &mut dyn FnMut(&'p Body)) {
 
 /// Does a `while` go on until the function returns? Its condition is `true`, and nothing leaves it.
 pub fn is_endless(cond: &Expr, body: &Block) -> bool {
-    matches!(cond.kind, ExprKind::Bool(true)) && !block_breaks(body)
+    let mut breaks = false;
+    block_jumps(body, 0, &mut |e, depth| breaks |= depth == 0 && matches!(e.kind, ExprKind::Break));
+    matches!(cond.kind, ExprKind::Bool(true)) && !breaks
 }
 
-/// Is there a `break` of the loop whose body this is?
-fn block_breaks(b: &Block) -> bool {
-    b.stmts.iter().any(|s| match &s.kind {
-        StmtKind::Expr(e) | StmtKind::Let { value: e, .. } => expr_breaks(e),
-        StmtKind::Assign { .. }
-        | StmtKind::Update { .. }
-        | StmtKind::For { .. }
-        | StmtKind::While { .. }
-        | StmtKind::Assert { .. } => false,
-    }) || b.result.as_ref().is_some_and(|e| expr_breaks(e))
+/// The first `return`, `break` or `continue` by which the expression may be left.
+pub(crate) fn way_out(e: &Expr) -> Option<Span> {
+    let mut first = None;
+    jumps(e, 0, &mut |e, depth| {
+        if depth == 0 || matches!(e.kind, ExprKind::Return(_)) {
+            first.get_or_insert(e.span);
+        }
+    });
+    first
 }
 
-/// A `break` stands as a statement, as a block's result, or as a branch there.
-fn expr_breaks(e: &Expr) -> bool {
+/// Calls `f` with every `return`, `break` and `continue` of an expression, and how many of the loops around it are inside of that.
+fn jumps(e: &Expr, depth: u32, f: &mut dyn FnMut(&Expr, u32)) {
     match &e.kind {
-        ExprKind::Break => true,
-        ExprKind::Block(b) => block_breaks(b),
-        ExprKind::If { then, els, .. } => block_breaks(then) || els.as_ref().is_some_and(block_breaks),
-        _ => false,
+        ExprKind::Break | ExprKind::Continue => f(e, depth),
+        ExprKind::Return(value) => {
+            f(e, depth);
+            value.iter().for_each(|v| jumps(v, depth, f));
+        }
+        ExprKind::If { cond, then, els } => {
+            jumps(cond, depth, f);
+            block_jumps(then, depth, f);
+            els.iter().for_each(|b| block_jumps(b, depth, f));
+        }
+        ExprKind::Block(b) => block_jumps(b, depth, f),
+        _ => children(e, &mut |c| jumps(c, depth, f)),
+    }
+}
+
+fn block_jumps(b: &Block, depth: u32, f: &mut dyn FnMut(&Expr, u32)) {
+    for s in &b.stmts {
+        stmt_children(s, &mut |e| jumps(e, depth, f));
+        if let StmtKind::For { body, .. } | StmtKind::While { body, .. } = &s.kind {
+            block_jumps(body, depth + 1, f);
+        }
+    }
+    if let Some(e) = &b.result {
+        jumps(e, depth, f);
     }
 }

@@ -119,7 +119,8 @@ impl Checker<'_> {
             return super::errors::error_expr(span);
         }
         let e = mk(ExprKind::If { cond: Box::new(cond), then: then_block, els: Some(els_block) }, ty, span);
-        if expected.is_some() { e } else { self.open(e, "") }
+        let e = if expected.is_some() { e } else { self.open(e, "") };
+        self.settled(e)
     }
 
     fn else_block(&mut self, els: &ast::Expr, expected: Option<&Ty>) -> Block {

@@ -11,6 +11,9 @@ use crate::thir::{Block, Expr, ExprKind, OpenDef, Pattern, SizeCheck, Stmt, Stmt
 use crate::ty::Ty;
 use tdl_ir::op::{BinaryOp, UnaryOp};
 
+/// A variable for a value that may be left.
+const SETTLED: &str = "<settled>";
+
 impl Checker<'_> {
     /// Gives names to the unknown sizes of a value. `origin` says where they come from.
     pub(super) fn open(&mut self, e: Expr, origin: &str) -> Expr {
@@ -121,16 +124,46 @@ impl Checker<'_> {
 
     /// A variable, bound before the statement, that holds the value.
     pub(super) fn temp(&mut self, e: Expr) -> LocalId {
+        self.temp_named("<number>", e)
+    }
+
+    fn temp_named(&mut self, name: &str, e: Expr) -> LocalId {
         let span = e.span;
-        let id = self.new_local("<number>", e.ty.clone(), false, span);
+        let id = self.new_local(name, e.ty.clone(), false, span);
         self.body.temps.push(Stmt { kind: StmtKind::Let { pattern: Pattern::Local(id), value: e }, span });
         id
+    }
+
+    /// A value that may be left by `break` and the like, as a variable: what is around it comes after, if at all.
+    pub(super) fn settled(&mut self, e: Expr) -> Expr {
+        if e.ty.is_unit() || matches!(e.ty, Ty::Never | Ty::Error) || crate::visit::way_out(&e).is_none() {
+            return e;
+        }
+        let (ty, span) = (e.ty.clone(), e.span);
+        let local = self.temp_named(SETTLED, e);
+        mk(ExprKind::Local(local), ty, span)
+    }
+
+    /// The value itself where nothing is around it.
+    fn unsettled(&mut self, e: Expr) -> Expr {
+        let ExprKind::Local(local) = e.kind else { return e };
+        let last = self.body.temps.last().map(|s| &s.kind);
+        if *self.body.locals[local.index()].name != *SETTLED
+            || !matches!(last, Some(StmtKind::Let { pattern: Pattern::Local(l), .. }) if *l == local)
+        {
+            return e;
+        }
+        match self.body.temps.pop().map(|s| s.kind) {
+            Some(StmtKind::Let { value, .. }) => value,
+            _ => e,
+        }
     }
 
     /// Runs `f` and puts the variables it needed before its result.
     pub(super) fn with_temps(&mut self, f: impl FnOnce(&mut Self) -> Expr) -> Expr {
         let outer = std::mem::take(&mut self.body.temps);
         let e = f(self);
+        let e = self.unsettled(e);
         for (a, b) in std::mem::take(&mut self.body.store.checked) {
             let check = SizeCheck { actual: b, expected: a, axis: 0 };
             let nothing = Box::new(mk(ExprKind::Tuple(Vec::new()), Ty::unit(), e.span));

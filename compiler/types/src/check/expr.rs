@@ -42,7 +42,7 @@ impl Checker<'_> {
             A::Block(b) => {
                 let block = self.block(b, Some(&expected), what);
                 let ty = self.block_type(&block, &expected);
-                return mk(ExprKind::Block(block), ty, e.span);
+                return self.settled(mk(ExprKind::Block(block), ty, e.span));
             }
             _ => {}
         }
@@ -136,7 +136,7 @@ impl Checker<'_> {
             A::Block(b) => {
                 let block = self.block(b, None, "");
                 let ty = self.block_type(&block, &Ty::unit());
-                mk(ExprKind::Block(block), ty, span)
+                self.settled(mk(ExprKind::Block(block), ty, span))
             }
             A::Break | A::Continue | A::Return(_) => {
                 self.error(

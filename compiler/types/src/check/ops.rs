@@ -260,7 +260,8 @@ impl Checker<'_> {
     pub(super) fn logic(&mut self, and: bool, a: &ast::Expr, b: &ast::Expr, span: Span) -> Expr {
         let l = self.expr(a, None);
         let r = self.apart(|cx| cx.with_temps(|cx| cx.expr(b, None)));
-        self.logic_typed(and, l, r, span)
+        let e = self.logic_typed(and, l, r, span);
+        self.settled(e)
     }
 
     /// What an operation is whose operands have errors; one that always leaves is an error itself.

@@ -190,6 +190,11 @@ impl Checker<'_> {
             S::While { annotations, cond, body } => {
                 let remat = self.remat(annotations);
                 let cond = self.repeated(|cx| cx.statement(|cx| cx.condition(cond)));
+                if let Some(at) = crate::visit::way_out(&cond) {
+                    let d =
+                        Diagnostic::error(code::E0310, "the condition of a loop cannot leave", at, "in a condition");
+                    self.error(d.help("write `while true`, and what leaves into the body"));
+                }
                 let body = self.loop_body(body);
                 out.push(Stmt { kind: StmtKind::While { cond, body, remat }, span });
             }
