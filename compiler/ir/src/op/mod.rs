@@ -11,7 +11,7 @@ mod fold;
 mod host;
 mod io;
 mod reduce;
-mod special;
+pub mod special;
 #[cfg(test)]
 mod tests;
 mod unary;

@@ -59,6 +59,36 @@ fn sin_pi(x: f64) -> f64 {
     }
 }
 
+/// Stirling's series of `lgamma`: `B(2k) / (2k (2k-1))`, k = 1…
+pub const LGAMMA_SERIES: [f64; 8] = [
+    1.0 / 12.0,
+    -1.0 / 360.0,
+    1.0 / 1260.0,
+    -1.0 / 1680.0,
+    1.0 / 1188.0,
+    -691.0 / 360_360.0,
+    1.0 / 156.0,
+    -3617.0 / 122_400.0,
+];
+
+/// That of `digamma`: `B(2k) / 2k`, k = 1…
+pub const DIGAMMA_SERIES: [f64; 8] =
+    [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32_760.0, 1.0 / 12.0, -3617.0 / 8160.0];
+
+/// Euler and Maclaurin's for `polygamma`: `B(2k) / (2k)!`, k = 1…
+pub const POLYGAMMA_SERIES: [f64; 10] = [
+    1.0 / 12.0,
+    -1.0 / 720.0,
+    1.0 / 30_240.0,
+    -1.0 / 1_209_600.0,
+    1.0 / 47_900_160.0,
+    -691.0 / 1_307_674_368_000.0,
+    1.0 / 74_724_249_600.0,
+    -3617.0 / 10_670_622_842_880_000.0,
+    43_867.0 / 5_109_094_217_170_944_000.0,
+    -174_611.0 / 802_857_662_698_291_200_000.0,
+];
+
 /// Logarithm of `|gamma(x)|`: recurrence up to 12, then Stirling's series (A&S 6.1.41); reflection (6.1.17) below 0.
 pub fn lgamma(x: f64) -> f64 {
     if x.is_nan() {
@@ -78,19 +108,8 @@ pub fn lgamma(x: f64) -> f64 {
         product *= z;
         z += 1.0;
     }
-    /// `B(2k) / (2k (2k-1))`, k = 1…
-    const SERIES: [f64; 8] = [
-        1.0 / 12.0,
-        -1.0 / 360.0,
-        1.0 / 1260.0,
-        -1.0 / 1680.0,
-        1.0 / 1188.0,
-        -691.0 / 360_360.0,
-        1.0 / 156.0,
-        -3617.0 / 122_400.0,
-    ];
     let r = 1.0 / (z * z);
-    let tail = SERIES.iter().rev().fold(0.0, |acc, c| acc * r + c) / z;
+    let tail = LGAMMA_SERIES.iter().rev().fold(0.0, |acc, c| acc * r + c) / z;
     let ln_sqrt_2pi = 0.918_938_533_204_672_8;
     (z - 0.5) * z.ln() - z + ln_sqrt_2pi + tail - product.ln()
 }
@@ -115,19 +134,8 @@ pub fn digamma(x: f64) -> f64 {
     if z.is_infinite() {
         return z;
     }
-    /// `B(2k) / 2k`, k = 1…
-    const SERIES: [f64; 8] = [
-        1.0 / 12.0,
-        -1.0 / 120.0,
-        1.0 / 252.0,
-        -1.0 / 240.0,
-        1.0 / 132.0,
-        -691.0 / 32_760.0,
-        1.0 / 12.0,
-        -3617.0 / 8160.0,
-    ];
     let r = 1.0 / (z * z);
-    let tail = SERIES.iter().rev().fold(0.0, |acc, c| acc * r + c) * r;
+    let tail = DIGAMMA_SERIES.iter().rev().fold(0.0, |acc, c| acc * r + c) * r;
     z.ln() - 0.5 / z - tail - shift
 }
 
@@ -172,21 +180,8 @@ fn powers(n: f64, q: f64) -> f64 {
     if z.is_infinite() {
         return 0.0;
     }
-    /// `B(2k) / (2k)!`, k = 1…
-    const SERIES: [f64; 10] = [
-        1.0 / 12.0,
-        -1.0 / 720.0,
-        1.0 / 30_240.0,
-        -1.0 / 1_209_600.0,
-        1.0 / 47_900_160.0,
-        -691.0 / 1_307_674_368_000.0,
-        1.0 / 74_724_249_600.0,
-        -3617.0 / 10_670_622_842_880_000.0,
-        43_867.0 / 5_109_094_217_170_944_000.0,
-        -174_611.0 / 802_857_662_698_291_200_000.0,
-    ];
     let (mut tail, mut factor) = (z / n + 0.5, s / z);
-    for (k, c) in SERIES.iter().enumerate() {
+    for (k, c) in POLYGAMMA_SERIES.iter().enumerate() {
         tail += c * factor;
         let at = s + 2.0 * k as f64;
         factor *= (at + 1.0) * (at + 2.0) / (z * z);

@@ -5,6 +5,7 @@ use std::f64::consts::PI;
 use std::fmt::Write;
 
 use tdl_ir::Dtype;
+use tdl_ir::op::special::{DIGAMMA_SERIES, LGAMMA_SERIES};
 use tdl_loops::ir::Program;
 
 use super::{Fp, polygamma};
@@ -79,17 +80,7 @@ impl Fp<'_, '_> {
         let square = self.mul(&z, &z);
         let one = self.num(1.0);
         let r = self.div(&one, &square);
-        let series = [
-            1.0 / 12.0,
-            -1.0 / 360.0,
-            1.0 / 1260.0,
-            -1.0 / 1680.0,
-            1.0 / 1188.0,
-            -691.0 / 360_360.0,
-            1.0 / 156.0,
-            -3617.0 / 122_400.0,
-        ];
-        let tail = self.poly(&r, &series);
+        let tail = self.poly(&r, &LGAMMA_SERIES);
         let tail = self.div(&tail, &z);
         let (log, half) = (self.log(&z), self.plus(&z, -0.5));
         let y = self.mul(&half, &log);
@@ -131,17 +122,7 @@ impl Fp<'_, '_> {
         }
         let square = self.mul(&z, &z);
         let r = self.div(&one, &square);
-        let series = [
-            1.0 / 12.0,
-            -1.0 / 120.0,
-            1.0 / 252.0,
-            -1.0 / 240.0,
-            1.0 / 132.0,
-            -691.0 / 32_760.0,
-            1.0 / 12.0,
-            -3617.0 / 8160.0,
-        ];
-        let tail = self.poly(&r, &series);
+        let tail = self.poly(&r, &DIGAMMA_SERIES);
         let tail = self.mul(&tail, &r);
         let (log, half) = (self.log(&z), self.num(0.5));
         let half = self.div(&half, &z);

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use tdl_ir::Dtype;
+use tdl_ir::op::special::POLYGAMMA_SERIES;
 use tdl_loops::ir::Program;
 
 use super::Fp;
@@ -54,23 +55,11 @@ impl Fp<'_, '_> {
         self.e.line("ret double %sum.next");
 
         self.e.start("tail");
-        let series = [
-            1.0 / 12.0,
-            -1.0 / 720.0,
-            1.0 / 30_240.0,
-            -1.0 / 1_209_600.0,
-            1.0 / 47_900_160.0,
-            -691.0 / 1_307_674_368_000.0,
-            1.0 / 74_724_249_600.0,
-            -3617.0 / 10_670_622_842_880_000.0,
-            43_867.0 / 5_109_094_217_170_944_000.0,
-            -174_611.0 / 802_857_662_698_291_200_000.0,
-        ];
         let whole = self.div("%z", "%n");
         let mut tail = self.plus(&whole, 0.5);
         let mut factor = self.div(&s, "%z");
         let square = self.mul("%z", "%z");
-        for (k, c) in series.into_iter().enumerate() {
+        for (k, c) in POLYGAMMA_SERIES.into_iter().enumerate() {
             let part = self.times(&factor, c);
             tail = self.add(&tail, &part);
             let (a, b) = (self.plus(&s, 2.0 * k as f64 + 1.0), self.plus(&s, 2.0 * k as f64 + 2.0));
