@@ -486,7 +486,7 @@ impl<'e, 'a> Fp<'e, 'a> {
     pub fn library(&mut self, name: &str, x: &str) -> String {
         let name = &match self.e.machine {
             Machine::Cpu | Machine::HostOfGpu => format!("tdl_{name}"),
-            Machine::Simulated | Machine::Ptx => format!("tdl.{name}"),
+            Machine::Simulated | Machine::Ptx(_) => format!("tdl.{name}"),
         };
         if self.double() {
             return self.e.tmp(&format!("call double @{name}(double "), &format!("{x})"));

@@ -20,7 +20,7 @@ pub fn functions(g: &mut Globals, program: &Program) -> String {
     let mut out = String::new();
     for name in ["lgamma", "digamma"] {
         let mut e = Emit::new(g, program, &[]);
-        e.machine = Machine::Ptx;
+        e.machine = Machine::Ptx(0);
         let mut f = Fp::new(&mut e, Dtype::F64);
         let y = if name == "lgamma" { f.lgamma("%x") } else { f.digamma("%x") };
         let _ = writeln!(out, "define internal double @tdl.{name}(double %x) #0 {{\n{}  ret double {y}\n}}", e.out);
