@@ -54,16 +54,9 @@ const DEVICE_BIT: u64 = tdl_runtime::abi::DEVICE_BIT;
 /// A module of kernels alone, for PTX.
 pub(super) fn ptx(program: &Program, arch: Arch) -> String {
     let mut g = Globals::default();
-    let (mut body, mut bounds) = (String::new(), Vec::new());
+    let mut body = String::new();
     for (i, k) in program.kernels.iter().enumerate() {
         kernel(&mut body, &mut g, program, i, k, Machine::Ptx(arch));
-        // so that the assembler knows how many registers a thread may have
-        let threads = k.grid.map_or(1, |g| g.threads);
-        let bound = g.node(&format!("!{{ptr @k{i}, !\"maxntidx\", i32 {threads}}}"));
-        bounds.push(format!("!{bound}"));
-    }
-    if !bounds.is_empty() {
-        let _ = writeln!(g.metadata, "!nvvm.annotations = !{{{}}}", bounds.join(", "));
     }
     gamma(&mut body, &mut g, program);
     if body.contains("@tdl.product(") {
