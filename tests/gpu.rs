@@ -28,6 +28,8 @@ fn main() {
     ];
     match ptxas() {
         Some(ptxas) => {
+            let same = ptxas.clone();
+            trials.push(Trial::test("products_are_those_of_tensor_cores::ptxas", move || products(&same)));
             for path in programs(&root().join("tests/run")) {
                 let ptxas = ptxas.clone();
                 trials.push(Trial::test(format!("{}::ptxas", name(&path)), move || assembles(&ptxas, &path)));
@@ -53,6 +55,38 @@ fn assembles(ptxas: &Path, program: &Path) -> Result<(), Failed> {
         let done = output(Command::new(ptxas).args(["-arch", arch, "-o", "/dev/null"]).arg(&ptx));
         expect(done.status.success(), format!("{arch}: {}{}", stdout(&done), stderr(&done)))?;
         std::fs::remove_file(ptx)?;
+    }
+    Ok(())
+}
+
+/// Products in all orders of their operands: what instructions they are made of, and that sums stay in registers.
+fn products(ptxas: &Path) -> Result<(), Failed> {
+    let mut text = String::from("fn main(n: i64 = 8) {\n");
+    for (i, dtype) in ["f32", "f64", "i32", "f16", "bf16"].into_iter().enumerate() {
+        text += &format!(
+            "  let x{i} = {dtype}(reshape(arange(i64[n * n]), [n, n]))\n  let y{i} = stack((x{i}, x{i}))\n  print(x{i} @ x{i}, x{i}.T @ x{i}, x{i} @ x{i}.T, x{i}.T @ x{i}.T)\n"
+        );
+        text += &format!("  print(y{i} @ x{i}, x{i} + x{i} @ x{i})\n");
+    }
+    let dir = with(&(text + "}\n"))?;
+    for (arch, parts) in [
+        ("sm_75", ["mma.sync.aligned.m16n8k8.row.col.f32.f16", "shfl.sync.idx", "ldmatrix"].as_slice()),
+        ("sm_80", &["m16n8k16.row.col.f32.f16", "m16n8k16.row.col.f32.bf16", "x4.trans", "cp.async.cg"]),
+        ("sm_90a", &["m16n8k16.row.col.f32.f16", "m16n8k16.row.col.f32.bf16", "x4.trans", "cp.async.cg"]),
+    ] {
+        let out = output(&mut tdl(&["emit", "--stage", "ptx", "--cpu", arch, "a.tdl"], dir.path()));
+        let ptx = stdout(&out);
+        for part in parts.iter().chain(&["ld.global.nc.v4.f32", "ld.shared.v4.f32", "fma.rn.f32", "fma.rn.f64"]) {
+            expect(ptx.contains(part), format!("{arch}: no {part}"))?;
+        }
+        let file = dir.path().join("a.ptx");
+        std::fs::write(&file, &ptx)?;
+        let done = output(Command::new(ptxas).args(["-v", "-arch", arch, "-o", "/dev/null"]).arg(&file));
+        let report = format!("{}{}", stdout(&done), stderr(&done));
+        expect(done.status.success(), format!("{arch}: {report}"))?;
+        let kernels = report.matches("bytes spill stores").count();
+        let kept = report.matches(" 0 bytes spill stores, 0 bytes spill loads").count();
+        expect(kernels >= 20 && kernels == kept, format!("{arch}: {report}"))?;
     }
     Ok(())
 }
@@ -83,7 +117,7 @@ fn ptx_has_the_kernels() -> Result<(), Failed> {
     let out = output(&mut tdl(&["emit", "--stage", "ptx", "--cpu", "sm_80", "a.tdl"], dir.path()));
     let text = stdout(&out);
     expect(text.matches(".visible .entry k").count() >= 2, &text)?;
-    for part in [".target sm_80", "bar.sync", "ld.shared.f32", "fma.rn.f32", "%ctaid.x"] {
+    for part in [".target sm_80", "bar.sync", "shfl.sync.bfly.b32", "ld.shared.v4.f32", "fma.rn.f32", "%ctaid.x"] {
         expect(text.contains(part), format!("no {part} in\n{text}"))?;
     }
     Ok(())

@@ -102,7 +102,8 @@ fn optimized<T>(
 /// The kernels of a program for a GPU as PTX, for an architecture among [`GPUS`].
 pub fn emit_ptx(program: &Program, arch: &str, opt_level: u8) -> Result<String, InternalError> {
     let machine = target::gpu(arch).map_err(|e| error("target", &e, None))?;
-    passes(&text::kernels(program), &machine, opt_level.max(1), |_, machine, module| assembly(machine, module))
+    let number = arch.trim_start_matches("sm_").trim_end_matches('a').parse().unwrap_or(0);
+    passes(&text::kernels(program, number), &machine, opt_level.max(1), |_, machine, module| assembly(machine, module))
 }
 
 fn assembly(machine: &TargetMachine, module: &Module<'_>) -> Result<String, InternalError> {

@@ -56,6 +56,10 @@ impl<'l> Lower<'l> {
         let reduced: Vec<_> =
             collapse(&g.axes, &g.outer, &leaves).into_iter().flat_map(|r| split(r, &g.outer)).collect();
         let mut columns = collapse(&after, &g.outer, &leaves);
+        if self.on_gpu() {
+            outer.extend(columns);
+            return self.cols_of_threads(g, &outer, &reduced);
+        }
         let column = columns.pop();
         outer.extend(columns);
         let width = column.as_ref().map_or(Size::ONE, |c| c.extent.clone());

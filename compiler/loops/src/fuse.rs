@@ -19,6 +19,10 @@ use crate::values::{Leaf, identity};
 const CHUNK: i64 = 1 << 16;
 /// Partial results of a reduction of everything, at most.
 const PARTIALS: i64 = 64;
+/// On a GPU: a partial result is a block's, and begins where 16 bytes do.
+const GPU_CHUNK: i64 = 1 << 13;
+const GPU_PARTIALS: i64 = 1024;
+const GPU_UNIT: i64 = 8;
 
 impl<'l> Lower<'l> {
     /// Emits the kernel of node `n`.
@@ -281,9 +285,10 @@ impl<'l> Lower<'l> {
             self.scalars.extend(reduced.into_iter().zip(results));
             return;
         }
+        let most = if self.on_gpu() { GPU_PARTIALS } else { PARTIALS };
         let partials: Vec<(BufId, Dtype)> = folds
             .iter()
-            .map(|f| (self.alloc(&Size::constant(PARTIALS * f.wide().size() as i64), None), f.wide()))
+            .map(|f| (self.alloc(&Size::constant(most * f.wide().size() as i64), None), f.wide()))
             .collect();
         // With one run, steps are elements; else they are rows of the last run. One element is a kernel too where memory is the GPU's.
         let one = Run { axes: Vec::new(), extent: Size::ONE };
@@ -324,7 +329,7 @@ impl<'l> Lower<'l> {
             };
             for ((buf, dtype), (o, d)) in partials.iter().zip(results) {
                 let value = l.code().convert(d, *dtype, o);
-                let to = BufStore { id: *buf, dtype: *dtype, dims: &[Size::constant(PARTIALS)] };
+                let to = BufStore { id: *buf, dtype: *dtype, dims: &[Size::constant(most)] };
                 l.store(to, &[Idx::reg(head.var)], value);
             }
             l.code().end_loop(head, vec![], vec![]);
@@ -379,13 +384,19 @@ impl<'l> Lower<'l> {
 
     /// Steps per partial result: at least [`CHUNK`] elements, at most [`PARTIALS`] chunks.
     fn chunk(&mut self, rows: &Size, row_len: &Size) -> Operand {
+        let (chunk, partials) = if self.on_gpu() { (GPU_CHUNK, GPU_PARTIALS) } else { (CHUNK, PARTIALS) };
         let len = self.size(row_len);
         let len = self.host.max(len, Operand::i64(1));
-        let least = self.host.div(Operand::i64(CHUNK), len);
+        let least = self.host.div(Operand::i64(chunk), len);
         let least = self.host.max(least, Operand::i64(1));
         let rows = self.size(rows);
-        let share = self.host.add(rows, Operand::i64(PARTIALS - 1));
-        let share = self.host.div(share, Operand::i64(PARTIALS));
+        let share = self.host.add(rows, Operand::i64(partials - 1));
+        let mut share = self.host.div(share, Operand::i64(partials));
+        if self.on_gpu() && row_len.is(1) {
+            share = self.host.add(share, Operand::i64(GPU_UNIT - 1));
+            share = self.host.div(share, Operand::i64(GPU_UNIT));
+            share = self.host.mul(share, Operand::i64(GPU_UNIT));
+        }
         self.host.max(share, least)
     }
 }

@@ -72,7 +72,7 @@ pub fn lower(module: &Module, options: &Options) -> Result<Program, InternalErro
     }
     let mut program = shared.program;
     if options.target == Target::Gpu {
-        program.kernels.iter_mut().filter(|k| k.grid.is_none()).for_each(gpu::map);
+        gpu::map(&mut program);
     }
     program.entry = module.entry.and_then(|e| roots.iter().position(|r| *r == e));
     Ok(program)

@@ -140,6 +140,9 @@ pub fn identity(op: ReduceOp, dtype: Dtype) -> Operand {
 /// Elements that are added up in vector lanes before the sum moves to a wider accumulator.
 pub const BLOCK: i64 = 1024;
 
+/// On a GPU each of a block's threads adds up as much of this as it takes at a time, and the rest in the wider accumulator.
+const GPU_BLOCK: i64 = 8 * BLOCK;
+
 /// Elements that are written past the caches at a time: few, so that computing the next ones overlaps with writing these.
 pub const STREAM_BLOCK: i64 = 256;
 
@@ -177,7 +180,8 @@ impl<'l> Lower<'l> {
             }
             [last] => {
                 let hi = self.outer_size(last);
-                let limit = if self.streams.is_empty() { 2 * BLOCK } else { BLOCK };
+                let block = self.fold_block();
+                let limit = if self.streams.is_empty() { 2 * block } else { block };
                 let sums = folds.iter().any(|f| f.wide() != f.narrow());
                 if (sums || !self.streams.is_empty()) && last.as_const().is_none_or(|n| n > limit) {
                     self.blocked(Operand::i64(0), hi, at, folds, inner)
@@ -235,7 +239,7 @@ impl<'l> Lower<'l> {
     ) -> Vec<(Operand, Dtype)> {
         let var = self.code().i64();
         self.code().begin();
-        let step = if folds.is_empty() { STREAM_BLOCK } else { BLOCK };
+        let step = if folds.is_empty() { STREAM_BLOCK } else { self.fold_block() };
         let end = self.code().add(var.into(), Operand::i64(step));
         let end = self.code().min(end, hi);
         let values = self.lanes(var.into(), end, at, folds, inner);
@@ -246,6 +250,11 @@ impl<'l> Lower<'l> {
             l.step = Operand::i64(step);
         }
         results
+    }
+
+    /// Elements that are added up before the sum moves to a wider accumulator.
+    fn fold_block(&self) -> i64 {
+        if self.on_gpu() { GPU_BLOCK } else { BLOCK }
     }
 
     /// One vector loop.

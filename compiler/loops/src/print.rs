@@ -2,6 +2,8 @@
 //!
 //! A value that is used once is written where it is used, so a kernel's body reads like the formula it computes.
 
+mod device;
+
 use std::fmt::Write;
 
 use rustc_hash::FxHashMap;
@@ -53,6 +55,7 @@ pub fn print_kernel(program: &Program, k: &Kernel) -> String {
             let range = reg_name(&k.regs, g.range);
             match g.per {
                 Per::Thread => format!("{range} threads, {} to a block", g.threads),
+                Per::Warp => format!("{range} warps, {} to a block", g.threads / WARP),
                 Per::Block => format!("{range} blocks of {} threads", g.threads),
             }
         }
@@ -191,6 +194,7 @@ impl Printer<'_> {
             Expr::IndexDiv { a, b } => format!("({} / {})", self.o(*a), self.o(*b)),
             Expr::IndexRem { a, b } => format!("({} % {})", self.o(*a), self.o(*b)),
             Expr::Offset { ptr, dtype: _, index } => format!("&{}[{}]", self.r(*ptr), self.index(index)),
+            Expr::Address(p) => format!("address({})", self.r(*p)),
             Expr::Place(p) => format!("{p:?}").to_lowercase(),
             Expr::Data(d) => format!("@{}", d.0),
             Expr::Text(t) => format!("{t:?}"),
@@ -264,7 +268,9 @@ impl Printer<'_> {
             }
             Stmt::Local { dst, dtype, len } => self.line(&format!("{} = local {dtype}[{len}]", self.r(*dst))),
             Stmt::Shared { dst, dtype, len } => self.line(&format!("{} = shared {dtype}[{len}]", self.r(*dst))),
-            Stmt::Barrier => self.line("barrier"),
+            Stmt::Barrier(Per::Warp) => self.line("barrier of the warp"),
+            Stmt::Barrier(_) => self.line("barrier"),
+            Stmt::Device(d) => self.device(d),
             Stmt::Alloc { dst, bytes, site: _ } => {
                 self.line(&format!("{} = alloc {}", self.r(*dst), self.o(*bytes)));
             }

@@ -92,7 +92,8 @@ impl Lower<'_> {
             | Stmt::Stream { .. }
             | Stmt::Local { .. }
             | Stmt::Shared { .. }
-            | Stmt::Barrier
+            | Stmt::Barrier(_)
+            | Stmt::Device(_)
             | Stmt::Assert { .. }
             | Stmt::Safepoint
             | Stmt::Tick { .. }
@@ -199,6 +200,14 @@ impl Lower<'_> {
         if self.profiles() {
             let bytes = self.host.mul(len, Operand::i64(dtype.size() as i64));
             self.tally = Some(Tally { dims: vec![len], ..self.moves(bytes) });
+        }
+    }
+
+    /// Results of parts that are put together: so many numbers of so many bytes.
+    pub fn tally_parts(&mut self, count: Operand, size: usize) {
+        if self.profiles() {
+            let bytes = self.host.mul(count, Operand::i64(size as i64));
+            self.tally = Some(Tally { flops: count, ..self.moves(bytes) });
         }
     }
 

@@ -127,12 +127,13 @@ impl<'p> Checker<'p> {
                     | Stmt::If(_)
                     | Stmt::Local { .. }
                     | Stmt::Shared { .. }
-                    | Stmt::Barrier
+                    | Stmt::Barrier(_)
+                    | Stmt::Device(_)
             )
         {
             return Err(format!("a kernel may not hold {s:?}"));
         }
-        let gpu = matches!(s, Stmt::Shared { .. } | Stmt::Barrier);
+        let gpu = matches!(s, Stmt::Shared { .. } | Stmt::Barrier(_) | Stmt::Device(_));
         let cpu = match s {
             Stmt::Stream { .. } => true,
             Stmt::For(l) => l.kind == LoopKind::Vector,
@@ -255,15 +256,67 @@ impl<'p> Checker<'p> {
             }
             Stmt::Assert { ok, .. } => self.scalar(*ok, Dtype::Bool),
             Stmt::Gemm(g) => [g.m, g.n, g.k].into_iter().chain(g.batch.iter().copied()).try_for_each(i64),
+            Stmt::Device(d) => self.device(d),
+            Stmt::Barrier(Per::Thread) => Err("a barrier of one thread".into()),
             Stmt::Local { .. }
             | Stmt::Shared { .. }
-            | Stmt::Barrier
+            | Stmt::Barrier(_)
             | Stmt::Runtime { .. }
             | Stmt::Print { .. }
             | Stmt::Format { .. }
             | Stmt::Debug { .. }
             | Stmt::Safepoint
             | Stmt::Return { .. } => Ok(()),
+        }
+    }
+
+    fn device(&self, d: &Device) -> Check {
+        let wide = |len: usize, dtype: Dtype| match len.is_power_of_two() && len * dtype.size() <= WIDE {
+            true => Ok(()),
+            false => Err(format!("an access to {len} elements")),
+        };
+        let place = |ptr: Reg, index: &Index| {
+            self.expect(ptr.into(), RegTy::Ptr)?;
+            self.index(index)
+        };
+        let all = |regs: &[Reg], dtype| regs.iter().try_for_each(|r| self.scalar((*r).into(), dtype));
+        match d {
+            Device::Load { dst, ptr, dtype, index } => {
+                wide(dst.len(), *dtype)?;
+                place(*ptr, index)?;
+                all(dst, *dtype)
+            }
+            Device::Store { ptr, dtype, index, values } => {
+                wide(values.len(), *dtype)?;
+                place(*ptr, index)?;
+                values.iter().try_for_each(|v| self.scalar(*v, *dtype))
+            }
+            Device::Shuffle { dst, dtype, x, xor } => {
+                if *xor as usize >= WARP {
+                    return Err(format!("a warp has {WARP} threads"));
+                }
+                self.scalar((*dst).into(), *dtype)?;
+                self.scalar(*x, *dtype)
+            }
+            Device::Matrices { dst, ptr, dtype: _, index, transposed: _ } => {
+                place(*ptr, index)?;
+                all(dst, Dtype::U32)
+            }
+            Device::Product { dst, dtype, a, b, c } => {
+                if !matches!(dtype, Dtype::F16 | Dtype::Bf16) {
+                    return Err(format!("there is no such product of {dtype}"));
+                }
+                all(a, Dtype::U32)?;
+                all(b, Dtype::U32)?;
+                all(dst, Dtype::F32)?;
+                c.iter().try_for_each(|x| self.scalar(*x, Dtype::F32))
+            }
+            Device::Copy { to, at, from, index, dtype: _, inside } => {
+                place(*to, at)?;
+                place(*from, index)?;
+                self.scalar(*inside, Dtype::Bool)
+            }
+            Device::Group | Device::Wait { .. } => Ok(()),
         }
     }
 
@@ -334,8 +387,8 @@ impl<'p> Checker<'p> {
                 self.index(index)?;
                 return Ok(RegTy::Ptr);
             }
-            Expr::Place(_) if self.grid => Dtype::I64,
-            Expr::Place(_) => return Err("the host is not in a grid".into()),
+            Expr::Place(_) | Expr::Address(_) if self.grid => Dtype::I64,
+            Expr::Place(_) | Expr::Address(_) => return Err("the host is not in a grid".into()),
             Expr::Data(_) => return Ok(RegTy::Ptr),
             Expr::Text(_) => return Ok(RegTy::Str),
         }))

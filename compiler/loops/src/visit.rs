@@ -11,7 +11,46 @@ impl Index {
     }
 }
 
+impl Index {
+    /// Replaces registers.
+    pub fn rename(&mut self, f: &impl Fn(Reg) -> Reg) {
+        for t in &mut self.terms {
+            t.reg = f(t.reg);
+            t.stride.rename(f);
+        }
+    }
+}
+
+impl Operand {
+    fn rename(&mut self, f: &impl Fn(Reg) -> Reg) {
+        if let Operand::Reg(r) = self {
+            *r = f(*r);
+        }
+    }
+}
+
 impl Expr {
+    /// Replaces registers.
+    pub fn rename(&mut self, f: &impl Fn(Reg) -> Reg) {
+        match self {
+            Expr::Copy(x) | Expr::Unary { x, .. } | Expr::Convert { x, .. } | Expr::Bits { x, .. } => x.rename(f),
+            Expr::Binary { a, b, .. }
+            | Expr::Compare { a, b, .. }
+            | Expr::IndexDiv { a, b }
+            | Expr::IndexRem { a, b }
+            | Expr::SizeMul { a, b } => [a, b].into_iter().for_each(|o| o.rename(f)),
+            Expr::Select { cond, a, b, .. } => [cond, a, b].into_iter().for_each(|o| o.rename(f)),
+            Expr::MulAdd { a, b, c, .. } => [a, b, c].into_iter().for_each(|o| o.rename(f)),
+            Expr::Load { ptr, index, .. } | Expr::Offset { ptr, index, .. } => {
+                *ptr = f(*ptr);
+                index.rename(f);
+            }
+            Expr::Index(index) => index.rename(f),
+            Expr::Address(ptr) => *ptr = f(*ptr),
+            Expr::Place(_) | Expr::Data(_) | Expr::Text(_) => {}
+        }
+    }
+
     /// Calls `f` on every operand, pointers and text handles included.
     pub fn visit(&self, f: &mut impl FnMut(Operand)) {
         match self {
@@ -39,6 +78,7 @@ impl Expr {
                 index.visit(f);
             }
             Expr::Index(index) => index.visit(f),
+            Expr::Address(ptr) => f((*ptr).into()),
             Expr::Place(_) | Expr::Data(_) | Expr::Text(_) => {}
         }
     }
@@ -187,7 +227,8 @@ impl Stmt {
                 f((*src).into());
                 f(*len);
             }
-            Stmt::Local { .. } | Stmt::Shared { .. } | Stmt::Barrier | Stmt::Safepoint | Stmt::Tick { .. } => {}
+            Stmt::Device(d) => d.visit(f),
+            Stmt::Local { .. } | Stmt::Shared { .. } | Stmt::Barrier(_) | Stmt::Safepoint | Stmt::Tick { .. } => {}
             Stmt::Tock(t) => [t.since.into(), t.flops, t.bytes].into_iter().chain(t.dims.iter().copied()).for_each(f),
             Stmt::Alloc { bytes, .. } => f(*bytes),
             Stmt::Free { ptr } => f((*ptr).into()),
@@ -237,7 +278,8 @@ impl Stmt {
             | Stmt::Stream { .. }
             | Stmt::Local { .. }
             | Stmt::Shared { .. }
-            | Stmt::Barrier
+            | Stmt::Barrier(_)
+            | Stmt::Device(_)
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
@@ -267,7 +309,8 @@ impl Stmt {
             | Stmt::Stream { .. }
             | Stmt::Local { .. }
             | Stmt::Shared { .. }
-            | Stmt::Barrier
+            | Stmt::Barrier(_)
+            | Stmt::Device(_)
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
@@ -299,9 +342,10 @@ impl Stmt {
             Stmt::If(i) => i.results.iter().map(|r| r.result).collect(),
             Stmt::While(w) => w.carried.iter().map(|c| c.result).collect(),
             Stmt::Runtime { call, .. } => call.defs(),
+            Stmt::Device(d) => d.defs(),
             Stmt::Store { .. }
             | Stmt::Stream { .. }
-            | Stmt::Barrier
+            | Stmt::Barrier(_)
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::CopyBytes { .. }

@@ -1,6 +1,6 @@
 //! Kernels as a grid of threads: what they look like, and that the verifier accepts them.
 
-use tdl_loops::ir::{Expr, Grid, Per, Stmt};
+use tdl_loops::ir::{Device, Expr, Grid, Kernel, Per, Stmt};
 use tdl_loops::{Options, Program, Target, lower, print, verify};
 
 fn gpu(text: &str) -> Program {
@@ -31,6 +31,71 @@ fn elements_are_steps_of_threads() {
     assert!(matches!(k.grid, Some(Grid { per: Per::Thread, .. })), "{}", print(&program));
 }
 
+/// How often something stands in a kernel.
+fn count(k: &Kernel, what: &dyn Fn(&Stmt) -> bool) -> usize {
+    fn walk(body: &[Stmt], what: &dyn Fn(&Stmt) -> bool) -> usize {
+        body.iter().map(|s| usize::from(what(s)) + s.blocks().into_iter().map(|b| walk(b, what)).sum::<usize>()).sum()
+    }
+    walk(&k.body, what)
+}
+
+fn device(what: impl Fn(&Device) -> bool + 'static) -> Box<dyn Fn(&Stmt) -> bool> {
+    Box::new(move |s| matches!(s, Stmt::Device(d) if what(d)))
+}
+
+#[test]
+fn contiguous_elements_are_accessed_together() {
+    let program = gpu("func @f(%n: i64, %m: i64, %x: bf16[%n, %m], %b: f32[%m]) {
+  %c: f32[%n, %m] = expand %b, axes: [0]
+  %w: f32[%n, %m] = convert %x
+  %y: f32[%n, %m] = add %w, %c
+  return %y
+}
+");
+    let [k] = program.kernels.as_slice() else { panic!("{}", print(&program)) };
+    let loads = |n| device(move |d| matches!(d, Device::Load { dst, .. } if dst.len() == n));
+    let stores = device(|d| matches!(d, Device::Store { values, .. } if values.len() == 4));
+    // eight elements of the narrowest operand, the others in halves
+    let found = [count(k, &loads(8)), count(k, &loads(4)), count(k, &stores)];
+    assert_eq!(found, [1, 2, 2], "{}", print(&program));
+}
+
+#[test]
+fn short_rows_are_those_of_warps() {
+    let sum = |m: &str, size: &str| {
+        gpu(&format!(
+            "func @f(%n: i64{m}, %x: f32[%n, {size}]) {{\n  %y: f32[%n] = sum %x, axes: [1]\n  return %y\n}}\n"
+        ))
+    };
+    let shared = |k: &Kernel| count(k, &|s| matches!(s, Stmt::Shared { .. }));
+    let per = |k: &Kernel| k.grid.map(|g| g.per);
+    let shuffles = device(|d| matches!(d, Device::Shuffle { .. }));
+    let known = sum("", "96");
+    let [k] = known.kernels.as_slice() else { panic!("{}", print(&known)) };
+    assert_eq!((per(k), shared(k), count(k, &shuffles)), (Some(Per::Warp), 0, 5), "{}", print(&known));
+    let long = sum("", "4096");
+    let [k] = long.kernels.as_slice() else { panic!("{}", print(&long)) };
+    assert_eq!((per(k), shared(k), count(k, &shuffles)), (Some(Per::Block), 1, 8), "{}", print(&long));
+    let unknown = sum(", %m: i64", "%m");
+    let [rows, short] = unknown.kernels.as_slice() else { panic!("{}", print(&unknown)) };
+    assert_eq!((per(rows), per(short)), (Some(Per::Block), Some(Per::Warp)), "{}", print(&unknown));
+    let choice = |s: &Stmt| matches!(s, Stmt::If(i) if matches!((i.then.as_slice(), i.els.as_slice()), ([Stmt::Launch { .. }], [Stmt::Launch { .. }])));
+    assert!(unknown.funcs[0].body.iter().any(choice), "{}", print(&unknown));
+}
+
+#[test]
+fn long_products_with_few_tiles_are_made_in_parts() {
+    let names = |k: &str| {
+        let program = gpu(&format!(
+            "func @f(%n: i64, %x: bf16[64, {k}], %y: bf16[{k}, 64]) {{\n  %z: bf16[64, 64] = contract %x, %y, \"ab,bc->ac\"\n  return %z\n}}\n"
+        ));
+        program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("256"), ["product.bf16.64"]);
+    assert_eq!(names("8192"), ["product.bf16.64", "product.bf16.parts"]);
+    assert_eq!(names("%n"), ["product.bf16.64", "product.bf16.parts", "product.bf16.64"]);
+}
+
 #[test]
 fn the_verifier_knows_the_target() {
     let mut program = gpu(include_str!("programs/rows.tdlir"));
@@ -40,6 +105,12 @@ fn the_verifier_knows_the_target() {
     let dst = program.kernels[0].lo;
     program.funcs[0].body.insert(0, Stmt::Let { dst, value: Expr::Place(tdl_loops::ir::Place::Thread) });
     assert!(verify(&program).is_err_and(|e| e.to_string().contains("grid")));
+    let mut program = gpu(include_str!("programs/rows.tdlir"));
+    program.funcs[0].body.insert(0, Device::Group.into());
+    assert!(verify(&program).is_err_and(|e| e.to_string().contains("another target")));
+    let mut program = gpu(include_str!("programs/rows.tdlir"));
+    program.kernels[0].body.push(Stmt::Barrier(Per::Thread));
+    assert!(verify(&program).is_err_and(|e| e.to_string().contains("one thread")));
     let mut program = gpu(include_str!("programs/rows.tdlir"));
     program.kernels[0].body.push(Stmt::Safepoint);
     assert!(verify(&program).is_err());

@@ -1,14 +1,16 @@
 //! A simulated GPU on the host's processor, for tests of the compiler: threads of a block are fibers that a barrier suspends.
 //!
-//! It shows what would be luck on a real one: an access outside of allocated memory, two threads that touch the same element
-//! between two barriers (or in two blocks) when one of them writes, shared memory that is read before it is written, and
-//! barriers that not all threads of a block reach. Each is an error that names the kernel.
+//! It shows what would be luck on a real one: an access outside of allocated memory or at an address that is no multiple of its
+//! length, two threads that touch the same element between two barriers (or in two blocks) when one of them writes, shared
+//! memory that is read before it is written or while it is being copied, barriers that not all threads of a block (or warp) reach, and
+//! shuffles or products that not all threads of a warp do. Each is an error that names the kernel.
 
 mod race;
 #[cfg(test)]
 mod tests;
+mod warp;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 
@@ -19,6 +21,7 @@ use crate::abi::{DEVICE_BIT, Kernel};
 use crate::device::{Device, Result};
 use crate::memory::{Counters, Memory};
 use race::{Shadow, Who};
+use warp::{Together, WARP};
 
 /// Blocks that run at most: few, so that most launches need several rounds.
 const BLOCKS: i64 = 4;
@@ -32,6 +35,12 @@ pub fn symbols() -> Vec<(&'static str, usize)> {
     vec![
         ("tdl_sim_access", tdl_sim_access as *const () as usize),
         ("tdl_sim_barrier", tdl_sim_barrier as *const () as usize),
+        ("tdl_sim_shuffle", warp::tdl_sim_shuffle as *const () as usize),
+        ("tdl_sim_matrices", warp::tdl_sim_matrices as *const () as usize),
+        ("tdl_sim_product", warp::tdl_sim_product as *const () as usize),
+        ("tdl_sim_copy", warp::tdl_sim_copy as *const () as usize),
+        ("tdl_sim_group", warp::tdl_sim_group as *const () as usize),
+        ("tdl_sim_wait", warp::tdl_sim_wait as *const () as usize),
     ]
 }
 
@@ -51,7 +60,13 @@ struct Thread {
     blocks: i64,
     shared: *mut u8,
     launch: *const Launch,
-    yielder: Cell<*const Yielder<(), u32>>,
+    yielder: Cell<*const Yielder<(), Wait>>,
+    /// Barriers of its warp that it has behind it.
+    warp_interval: Cell<u32>,
+    /// What it leaves for the other threads of its warp.
+    place: Cell<*mut u8>,
+    /// Copies that it has begun, by group, the open one last.
+    copies: RefCell<Vec<Vec<warp::Copy>>>,
 }
 
 /// A running kernel.
@@ -64,8 +79,30 @@ struct Launch {
     error: Cell<Option<String>>,
 }
 
-/// What a thread that found an error waits at, for ever.
-const STOP: u32 = u32::MAX;
+/// What a thread waits for, with the number that the place has in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The block.
+    Block(u32),
+    /// The warp.
+    Warp(u32),
+    Together(u32, Together),
+    /// It found an error: for ever.
+    Stop,
+}
+
+impl Wait {
+    fn text(at: Option<Wait>) -> String {
+        match at {
+            None => "has ended".into(),
+            Some(Wait::Block(n)) => format!("is at barrier {n}"),
+            Some(Wait::Warp(n)) => format!("is at barrier {n} of its warp"),
+            Some(Wait::Together(n, Together::Shuffle(_))) => format!("is at shuffle {n}"),
+            Some(Wait::Together(n, _)) => format!("is at product {n}"),
+            Some(Wait::Stop) => "has failed".into(),
+        }
+    }
+}
 
 fn tagged(p: *mut u8) -> *mut u8 {
     (p as u64 | DEVICE_BIT) as *mut u8
@@ -179,6 +216,9 @@ impl Device for Sim {
                 shared: place,
                 launch: &raw const launch,
                 yielder: Cell::new(std::ptr::null()),
+                warp_interval: Cell::new(0),
+                place: Cell::new(std::ptr::null_mut()),
+                copies: RefCell::new(vec![Vec::new()]),
             });
             let result = if kernel.together != 0 {
                 self.together(code, args, range, all.collect())
@@ -199,7 +239,7 @@ impl Device for Sim {
 }
 
 type Code = unsafe extern "C" fn(*const u64, i64, *mut c_void);
-type Fiber = Coroutine<(), u32, (), DefaultStack>;
+type Fiber = Coroutine<(), Wait, (), DefaultStack>;
 
 impl Sim {
     fn stack(&mut self) -> Result<DefaultStack> {
@@ -229,7 +269,7 @@ impl Sim {
             }
         });
         let result = match fiber.resume(()) {
-            CoroutineResult::Return(()) | CoroutineResult::Yield(STOP) => Ok(()),
+            CoroutineResult::Return(()) | CoroutineResult::Yield(Wait::Stop) => Ok(()),
             CoroutineResult::Yield(_) => Err("a barrier where threads are on their own".to_owned()),
         };
         self.end(fiber);
@@ -260,23 +300,21 @@ impl Sim {
     }
 }
 
+/// Warps run to the next barrier one after the other, then all go on.
 fn rounds(fibers: &mut [Fiber], threads: &[Thread]) -> Result<()> {
     let Some(first) = threads.first() else { return Ok(()) };
     // SAFETY: the launch outlives its threads
     let launch = unsafe { &*first.launch };
     launch.interval.set(0);
     loop {
-        let mut met: Option<Option<u32>> = None;
-        for (k, f) in fibers.iter_mut().enumerate() {
-            let at = match f.resume(()) {
-                CoroutineResult::Yield(STOP) => return Ok(()),
-                CoroutineResult::Yield(n) => Some(n),
-                CoroutineResult::Return(()) => None,
-            };
-            let what = |at: Option<u32>| at.map_or("has ended".to_owned(), |n| format!("is at barrier {n}"));
+        let mut met: Option<Option<Wait>> = None;
+        for (fibers, threads) in fibers.chunks_mut(WARP).zip(threads.chunks(WARP)) {
+            let at = warp_round(fibers, threads)?;
             match met {
+                _ if at == Some(Wait::Stop) => return Ok(()),
                 Some(other) if other != at => {
-                    return Err(format!("thread 0 {} while thread {k} {}", what(other), what(at)));
+                    let (other, at) = (Wait::text(other), Wait::text(at));
+                    return Err(format!("thread 0 {other} while thread {} {at}", threads[0].thread));
                 }
                 _ => met = Some(at),
             }
@@ -288,32 +326,85 @@ fn rounds(fibers: &mut [Fiber], threads: &[Thread]) -> Result<()> {
     }
 }
 
-/// Barrier `n` of the kernel.
-unsafe extern "C" fn tdl_sim_barrier(thread: *const Thread, n: u32) {
-    // SAFETY: generated code passes on its thread, whose fiber is running
-    unsafe { (*(*thread).yielder.get()).suspend(n) };
+/// Runs a warp to the block's next barrier, or to its end. Its threads come to everything that waits together.
+fn warp_round(fibers: &mut [Fiber], threads: &[Thread]) -> Result<Option<Wait>> {
+    loop {
+        let mut met: Option<Option<Wait>> = None;
+        for (f, t) in fibers.iter_mut().zip(threads) {
+            let at = match f.resume(()) {
+                CoroutineResult::Yield(Wait::Stop) => return Ok(Some(Wait::Stop)),
+                CoroutineResult::Yield(at) => Some(at),
+                CoroutineResult::Return(()) => None,
+            };
+            match met {
+                Some(other) if other != at => {
+                    let (other, at) = (Wait::text(other), Wait::text(at));
+                    return Err(format!("thread {} {other} while thread {} {at}", threads[0].thread, t.thread));
+                }
+                _ => met = Some(at),
+            }
+        }
+        match met.flatten() {
+            Some(Wait::Warp(_)) => threads.iter().for_each(|t| t.warp_interval.set(t.warp_interval.get() + 1)),
+            // SAFETY: all threads are suspended at this place
+            Some(Wait::Together(_, op)) => unsafe { warp::exchange(op, threads)? },
+            at => return Ok(at),
+        }
+    }
 }
 
-/// An access that is about to be made. After an error it does not return.
-unsafe extern "C" fn tdl_sim_access(thread: *const Thread, address: usize, bytes: u32, write: u32) {
+/// Barrier `n` of the kernel, of the block or of the warp.
+unsafe extern "C" fn tdl_sim_barrier(thread: *const Thread, n: u32, warp: u32) {
+    let wait = if warp != 0 { Wait::Warp(n) } else { Wait::Block(n) };
+    // SAFETY: generated code passes on its thread, whose fiber is running
+    unsafe { (*(*thread).yielder.get()).suspend(wait) };
+}
+
+/// An access to `count` elements of `size` bytes that is about to be made. After an error it does not return.
+unsafe extern "C" fn tdl_sim_access(thread: *const Thread, address: usize, size: u32, count: u32, write: u32) {
     // SAFETY: generated code passes on its thread, whose launch is running
-    let (t, launch) = unsafe { (&*thread, &*(*thread).launch) };
-    let bytes = bytes as usize;
+    unsafe { check(&*thread, address, size, count, write != 0) };
+}
+
+/// # Safety
+/// The thread's fiber is the one that runs.
+unsafe fn check(t: &Thread, address: usize, size: u32, count: u32, write: bool) {
+    // SAFETY: the launch outlives its threads
+    let launch = unsafe { &*t.launch };
+    let (size, bytes) = (size as usize, size as usize * count as usize);
     let shared = launch.shared.0 <= address && address + bytes <= launch.shared.1;
     // SAFETY: as above
     let known = shared || inside(unsafe { &*launch.live }, address, bytes);
-    let who = Who { block: t.block as u32, thread: t.thread as u32, interval: launch.interval.get() };
-    let error = if known {
+    let error = if !known {
+        Some("an access outside of the memory that the program has".to_owned())
+    } else if !address.is_multiple_of(bytes) {
+        Some(format!("an access of {bytes} bytes at an address that is no multiple of that"))
+    } else {
+        let who = Who {
+            block: t.block as u32,
+            thread: t.thread as u32,
+            interval: launch.interval.get(),
+            warp_interval: t.warp_interval.get(),
+        };
         let mut shadow = launch.shadow.take();
-        let error = shadow.access(address, who, write != 0, shared);
+        let error = (0..count as usize).find_map(|i| shadow.access(address + i * size, who, write, shared));
         launch.shadow.set(shadow);
         error
-    } else {
-        Some("an access outside of the memory that the program has".to_owned())
     };
     if let Some(e) = error {
-        launch.error.set(Some(format!("thread {} of block {}: {e}", t.thread, t.block)));
-        // SAFETY: as above
-        unsafe { (*t.yielder.get()).suspend(STOP) };
+        // SAFETY: by contract
+        unsafe { stop(t, e) };
+    }
+}
+
+/// Ends the launch with an error.
+///
+/// # Safety
+/// The thread's fiber is the one that runs.
+unsafe fn stop(t: &Thread, error: String) {
+    // SAFETY: the launch outlives its threads; by contract
+    unsafe {
+        (*t.launch).error.set(Some(format!("thread {} of block {}: {error}", t.thread, t.block)));
+        (*t.yielder.get()).suspend(Wait::Stop);
     }
 }

@@ -37,9 +37,9 @@ pub(crate) struct Emit<'a> {
     pub machine: Machine,
     /// Memory of one thread.
     pub private: HashSet<Reg>,
-    /// Bytes that the threads of a block share so far, and barriers.
+    /// Bytes that the threads of a block share so far, and places where they meet.
     pub shared_bytes: usize,
-    pub barriers: usize,
+    pub meetings: usize,
     /// The kernel's number.
     pub kernel: usize,
 }
@@ -139,7 +139,7 @@ impl<'a> Emit<'a> {
             machine: Machine::Cpu,
             private: HashSet::new(),
             shared_bytes: 0,
-            barriers: 0,
+            meetings: 0,
             kernel: 0,
         }
     }
@@ -299,8 +299,8 @@ impl<'a> Emit<'a> {
                 let v = self.op(*value);
                 match self.machine {
                     Machine::HostOfGpu => self.write_there(&at, *dtype, &v),
-                    Machine::Cpu | Machine::Simulated | Machine::Ptx => {
-                        self.watch(*ptr, &at, *dtype, true);
+                    Machine::Cpu | Machine::Simulated | Machine::Ptx(_) => {
+                        self.watch(*ptr, &at, *dtype, 1, true);
                         self.store(&at, *dtype, &v);
                     }
                 }
@@ -321,7 +321,8 @@ impl<'a> Emit<'a> {
                 self.private.insert(*dst);
             }
             Stmt::Shared { dst, dtype, len } => self.shared(*dst, *dtype, *len),
-            Stmt::Barrier => self.barrier(),
+            Stmt::Barrier(per) => self.barrier(*per),
+            Stmt::Device(d) => self.device(d),
             Stmt::While(w) => self.while_loop(w),
             Stmt::Launch { kernel, args, range, grain: _ } if self.machine == Machine::HostOfGpu => {
                 self.launch_there(*kernel, args, *range);
@@ -351,13 +352,17 @@ impl<'a> Emit<'a> {
                 let at = self.address(*ptr, *dtype, index);
                 match self.machine {
                     Machine::HostOfGpu => self.read_there(&at, *dtype),
-                    Machine::Cpu | Machine::Simulated | Machine::Ptx => {
-                        self.watch(*ptr, &at, *dtype, false);
+                    Machine::Cpu | Machine::Simulated | Machine::Ptx(_) => {
+                        self.watch(*ptr, &at, *dtype, 1, false);
                         self.load(&at, *dtype)
                     }
                 }
             }
             Expr::Place(p) => self.place(*p),
+            Expr::Address(p) => {
+                let p = self.reg(*p).to_owned();
+                self.tmp("ptrtoint ptr ", &format!("{p} to i64"))
+            }
             Expr::Index(i) => self.index(i),
             Expr::IndexDiv { a, b } => {
                 let text = format!("{}, {}", self.op(*a), self.op(*b));

@@ -7,7 +7,7 @@ use tdl_ir::Dtype;
 use tdl_loops::ir::{Access, DataId, Kernel, KernelId, Operand, Per, Place, Program, Reg, RegTy};
 
 use super::func::{Emit, reg_ty};
-use super::{Globals, llty, math, memty, scalar};
+use super::{Globals, device, llty, math, memty, scalar};
 
 /// What runs a piece of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,11 @@ pub(crate) enum Machine {
     /// A thread of the simulated GPU, on the host's processor.
     Simulated,
     /// A thread of a real one.
-    Ptx,
+    Ptx(Arch),
 }
+
+/// What instructions a GPU has: 80 is 8.0.
+pub(crate) type Arch = u32;
 
 /// Declarations that the host code of a GPU program needs.
 pub(super) const HOST_PRELUDE: &str = "%Kernel = type { %Text, ptr, i32, i32, i32, i32, i64, %Text }
@@ -35,23 +38,35 @@ declare i32 @tdl_device_launch(ptr, ptr, ptr, i64)
 declare i32 @tdl_device_sort(ptr, ptr, ptr, ptr, i32, i64, i64, i32)
 declare i32 @tdl_device_count_true(ptr, ptr, i64, ptr)
 declare i32 @tdl_device_positions(ptr, ptr, ptr, i64)
-declare void @tdl_sim_access(ptr, ptr, i32, i32)
-declare void @tdl_sim_barrier(ptr, i32)
+declare void @tdl_sim_access(ptr, ptr, i32, i32, i32)
+declare void @tdl_sim_barrier(ptr, i32, i32)
+declare i64 @tdl_sim_shuffle(ptr, i32, i64, i32)
+declare void @tdl_sim_matrices(ptr, i32, ptr, ptr, i32)
+declare void @tdl_sim_product(ptr, i32, ptr, i32)
+declare void @tdl_sim_copy(ptr, ptr, ptr, i32, i32)
+declare void @tdl_sim_group(ptr)
+declare void @tdl_sim_wait(ptr, i32)
 ";
 
 /// The bit that the simulated device's addresses carry outside of its kernels.
 const DEVICE_BIT: u64 = tdl_runtime::abi::DEVICE_BIT;
 
 /// A module of kernels alone, for PTX.
-pub(super) fn ptx(program: &Program) -> String {
+pub(super) fn ptx(program: &Program, arch: Arch) -> String {
     let mut g = Globals::default();
     let mut body = String::new();
     for (i, k) in program.kernels.iter().enumerate() {
-        kernel(&mut body, &mut g, program, i, k, Machine::Ptx);
+        kernel(&mut body, &mut g, program, i, k, Machine::Ptx(arch));
     }
     gamma(&mut body, &mut g, program);
+    if body.contains("@tdl.product(") {
+        body.push_str(&device::product_by_shuffles());
+    }
     body.push_str(scalar::POWER);
-    format!("{}\n{body}\nattributes #0 = {{ nounwind }}\n{}", g.text, g.metadata)
+    format!(
+        "{}\n{body}\nattributes #0 = {{ nounwind }}\nattributes #1 = {{ convergent nounwind }}\nattributes #2 = {{ nounwind memory(inaccessiblemem: readwrite) }}\n{}",
+        g.text, g.metadata
+    )
 }
 
 /// The functions of the runtime that kernels call, if they do.
@@ -73,7 +88,7 @@ pub(super) fn kernels(body: &mut String, g: &mut Globals, program: &Program, ptx
         } else {
             "null".into()
         };
-        let (threads, together) = k.grid.map_or((1, false), |g| (g.threads, g.per == Per::Block));
+        let (threads, together) = k.grid.map_or((1, false), |g| (g.threads, g.per != Per::Thread));
         let name = g.text_value(&k.name);
         let _ = writeln!(
             g.text,
@@ -94,7 +109,7 @@ fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &K
     let mut head = Vec::new();
     for (i, p) in k.params.iter().enumerate() {
         let ty = k.regs[p.reg.0 as usize].ty;
-        if machine == Machine::Ptx {
+        if let Machine::Ptx(_) = machine {
             head.push(e.ptx_param(i, p.reg, ty, p.access));
             continue;
         }
@@ -111,7 +126,7 @@ fn kernel(out: &mut String, g: &mut Globals, program: &Program, id: usize, k: &K
     e.block(&k.body);
     let range = e.reg(range).to_owned();
     let (convention, params) = match machine {
-        Machine::Ptx => {
+        Machine::Ptx(_) => {
             head.push(format!("i64 {range}"));
             ("ptx_kernel ", head.join(", "))
         }
@@ -142,7 +157,7 @@ impl Emit<'_> {
     }
 
     pub(super) fn place(&mut self, p: Place) -> String {
-        if self.machine == Machine::Ptx {
+        if let Machine::Ptx(_) = self.machine {
             let register = match p {
                 Place::Thread => "tid",
                 Place::Block => "ctaid",
@@ -164,7 +179,7 @@ impl Emit<'_> {
         let bytes = (len * dtype.size()).next_multiple_of(16);
         let at = self.shared_bytes;
         self.shared_bytes += bytes;
-        if self.machine == Machine::Ptx {
+        if let Machine::Ptx(_) = self.machine {
             let name = format!("@k{}.s{at}", self.kernel);
             let ty = format!("[{len} x {}]", memty(dtype));
             let _ = writeln!(self.g.text, "{name} = internal addrspace(3) global {ty} undef, align 16");
@@ -177,20 +192,27 @@ impl Emit<'_> {
         self.set(dst, value);
     }
 
-    pub(super) fn barrier(&mut self) {
-        self.barriers += 1;
-        let n = self.barriers;
-        match self.machine {
-            Machine::Ptx => self.line("call void @llvm.nvvm.barrier0()"),
-            _ => self.line(&format!("call void @tdl_sim_barrier(ptr %thread, i32 {n})")),
+    pub(super) fn barrier(&mut self, per: Per) {
+        let (n, warp) = (self.meeting(), per == Per::Warp);
+        match (self.machine, warp) {
+            (Machine::Ptx(_), false) => self.line("call void @llvm.nvvm.barrier0()"),
+            (Machine::Ptx(_), true) => self.line("call void @llvm.nvvm.bar.warp.sync(i32 -1)"),
+            _ => self.line(&format!("call void @tdl_sim_barrier(ptr %thread, i32 {n}, i32 {})", u32::from(warp))),
         }
     }
 
-    /// Tells the simulated device of an access, before it is made.
-    pub(super) fn watch(&mut self, ptr: Reg, address: &str, dtype: Dtype, write: bool) {
+    /// The number of a place where threads meet.
+    pub(super) fn meeting(&mut self) -> usize {
+        self.meetings += 1;
+        self.meetings
+    }
+
+    /// Tells the simulated device of an access to `count` elements, before it is made.
+    pub(super) fn watch(&mut self, ptr: Reg, address: &str, dtype: Dtype, count: usize, write: bool) {
         if self.machine == Machine::Simulated && !self.private.contains(&ptr) {
             let (size, write) = (dtype.size(), u32::from(write));
-            self.line(&format!("call void @tdl_sim_access(ptr %thread, ptr {address}, i32 {size}, i32 {write})"));
+            let text = format!("ptr {address}, i32 {size}, i32 {count}, i32 {write}");
+            self.line(&format!("call void @tdl_sim_access(ptr %thread, {text})"));
         }
     }
 

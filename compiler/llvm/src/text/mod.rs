@@ -4,6 +4,7 @@
 //! One function a kernel (`@k3`), one a host function (`@tdl_fn_main`), and the exported table `@tdl_program`.
 
 mod debug;
+mod device;
 mod float;
 mod func;
 mod gpu;
@@ -26,9 +27,9 @@ pub fn symbol(name: &str) -> String {
     format!("tdl_fn_{clean}")
 }
 
-/// Kernels of a program for a GPU alone, to be compiled to PTX.
-pub fn kernels(program: &Program) -> String {
-    gpu::ptx(program)
+/// Kernels of a program for a GPU alone, to be compiled to PTX; `arch` 80 is 8.0.
+pub fn kernels(program: &Program, arch: u32) -> String {
+    gpu::ptx(program, arch)
 }
 
 /// The whole module; `with_main` adds the C `main` of a binary. `ptx` is the assembly of the kernels, if a GPU runs them; without it, a

@@ -1,52 +1,81 @@
 //! Kernels on a GPU: from loops over a part of a range to loops of one thread of a grid.
 //!
-//! Two ways of sharing out a range. Where each step is a loop of its own (a row to be reduced, a block of columns), a block of
-//! threads takes a step and its vector loops are dealt out to the threads (`together`); else every thread takes steps
-//! of its own (`alone`). In both the grid may be of any size: who is done takes the next step that nobody has.
+//! Two ways of sharing out a range. Where each step is a loop of its own (a row to be reduced, a block of columns), a team of
+//! threads takes a step and its vector loops are dealt out to the threads (`together`): a warp, if the loops are short, else a
+//! block. Else every thread takes steps of its own (`alone`). In both the grid may be of any size: who is done takes the next
+//! step that nobody has. Threads take as many neighbouring elements at a time as 16 bytes hold (`wide`).
 //!
 //! ```text
 //! kernel rows(x, y, lo, hi)                   kernel rows(x, y, range)
-//!   for r in lo..hi                             s = shared f32[256]
+//!   for r in lo..hi                             s = shared f32[8]
 //!     vector for i in 0..n, s += x[r*n + i]  →  for r in block..range by blocks
-//!     y[r] = s                                    for i in thread..n by 256, part += x[r*n + i]
-//!                                                 s[thread] = part; barrier; …; if thread % 2 == 0 { s[thread] += s[thread + 1] } …
-//!                                                 if thread == 0 { y[r] = s[0] }
+//!     y[r] = s                                    for i in 4*thread..n by 4*256, part += x[r*n + i], …, part += x[r*n + i + 3]
+//!                                                 part += shuffle(part, 1); part += shuffle(part, 2); … shuffle(part, 16)
+//!                                                 if thread % 32 == 0 { s[thread / 32] = part }; barrier
+//!                                                 all = s[thread % 8]; all += shuffle(all, 1); … shuffle(all, 4)
+//!                                                 if thread == 0 { y[r] = all }
 //! ```
 //!
-//! The order of a reduction is that of the code above: it depends on extents and on the number of threads in a block, which the
-//! kernel fixes, and never on which block took the step.
+//! The order of a reduction is that of the code above, whether or not memory is aligned so that 4 elements can be loaded at a time: it
+//! depends on extents and on the number of threads in a team, which the kernel fixes, and never on which team took the step. Both
+//! threads of a shuffle compute the same sum, so all threads of a team know the result, to the bit.
 
+mod alone;
+mod cols;
 mod draw;
 mod product;
 mod together;
+mod variants;
+mod wide;
 
 use tdl_ir::{Dtype, ReduceOp};
 
 use crate::ir::*;
 
+pub use variants::map;
+
 /// Threads of a block, at most.
 pub const THREADS: usize = 256;
-/// Threads that run in step: no block is smaller.
-const WARP: usize = 32;
+/// Threads of a block whose warps each take steps of their own.
+const WARPS: usize = 128;
+/// Loops up to here are dealt out to a warp.
+const WARP_LOOP: i64 = 1024;
 /// A step of loops up to here is done by one thread.
 const SHORT: i64 = 8;
 /// Bytes that the threads of a block may share on every GPU.
 const SHARED: usize = 48 << 10;
 
+/// Are a kernel's steps the iterations of one vector loop?
+fn is_elements(k: &Kernel) -> bool {
+    match k.body.as_slice() {
+        [Stmt::For(f)] => {
+            let all = f.lo == k.lo.into() && f.hi == k.hi.into();
+            f.kind == LoopKind::Vector && all && f.reductions.is_empty()
+        }
+        _ => false,
+    }
+}
+
 /// Spreads a kernel of the host over a grid.
-pub fn map(k: &mut Kernel) {
+fn spread(k: &mut Kernel) {
+    if is_elements(k) {
+        let Some(Stmt::For(f)) = k.body.pop() else { return };
+        return alone::elements(k, f);
+    }
     let mut trips = Vec::new();
     vector_trips(&k.body, &mut trips);
-    let steps = matches!(k.body.as_slice(), [Stmt::For(f)] if f.kind == LoopKind::Vector && f.lo == k.lo.into() && f.hi == k.hi.into());
     let short = trips.iter().all(|t| t.is_some_and(|t| t <= SHORT));
-    let threads = trips.iter().map(|t| t.map_or(THREADS, |t| t as usize)).max().unwrap_or(THREADS);
-    let threads = threads.next_power_of_two().clamp(WARP, THREADS);
-    let room = shared_bytes(&k.body) + trips.len() * 8 * THREADS;
-    if steps || short || room > SHARED {
-        alone(k);
-    } else {
-        together::map(k, threads);
+    let local = shared_bytes(&k.body);
+    // a block leaves a value for each of its warps and reductions
+    if short || local + trips.len() * 2 * 8 * THREADS / WARP > SHARED {
+        return alone::map(k);
     }
+    let longest = trips.iter().map(|t| t.unwrap_or(i64::MAX)).max().unwrap_or(i64::MAX);
+    if local == 0 && longest <= WARP_LOOP {
+        return together::map(k, together::Team { threads: WARP, block: WARPS });
+    }
+    let threads = (longest.min(THREADS as i64) as usize).next_power_of_two().clamp(WARP, THREADS);
+    together::map(k, together::Team { threads, block: threads });
 }
 
 /// Trip counts of the vector loops, where they are known.
@@ -91,6 +120,16 @@ impl Regs<'_> {
         dst
     }
 
+    fn bool(&mut self, out: &mut Vec<Stmt>, value: Expr) -> Reg {
+        let dst = self.reg(RegTy::Scalar(Dtype::Bool));
+        out.push(Stmt::Let { dst, value });
+        dst
+    }
+
+    fn ty(&self, r: Reg) -> RegTy {
+        self.0[r.0 as usize].ty
+    }
+
     fn place(&mut self, out: &mut Vec<Stmt>, place: Place) -> Reg {
         let name = match place {
             Place::Thread => "thread",
@@ -110,43 +149,6 @@ fn index(offset: i64, terms: &[(Reg, i64)]) -> Index {
 
 fn serial(var: Reg, lo: Operand, hi: Operand, step: Operand, body: Vec<Stmt>) -> For {
     For { var, lo, hi, step, kind: LoopKind::Serial, carried: vec![], reductions: vec![], body }
-}
-
-/// Every thread takes steps of its own.
-fn alone(k: &mut Kernel) {
-    let mut regs = Regs(&mut k.regs);
-    let (range, mut top) = (regs.named("range"), Vec::new());
-    let thread = regs.place(&mut top, Place::Thread);
-    let block = regs.place(&mut top, Place::Block);
-    let blocks = regs.place(&mut top, Place::Blocks);
-    let threads = THREADS as i64;
-    let first = regs.i64(&mut top, Expr::Index(index(0, &[(thread, 1), (block, threads)])));
-    let step = regs.i64(&mut top, Expr::Index(index(0, &[(blocks, threads)])));
-    let mut body = std::mem::take(&mut k.body);
-    scalar_loops(&mut body);
-    let (mut locals, rest): (Vec<Stmt>, Vec<Stmt>) = body.into_iter().partition(|s| matches!(s, Stmt::Local { .. }));
-    let mut inner = vec![Stmt::Let { dst: k.hi, value: Expr::Index(index(1, &[(k.lo, 1)])) }];
-    inner.extend(rest);
-    locals.append(&mut top);
-    locals.push(Stmt::For(serial(k.lo, first.into(), range.into(), step.into(), inner)));
-    k.body = locals;
-    k.grid = Some(Grid { range, threads: THREADS, per: Per::Thread });
-}
-
-fn scalar_loops(body: &mut [Stmt]) {
-    for s in body {
-        match s {
-            Stmt::For(f) => {
-                f.kind = LoopKind::Serial;
-                scalar_loops(&mut f.body);
-            }
-            Stmt::If(i) => {
-                scalar_loops(&mut i.then);
-                scalar_loops(&mut i.els);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// The elementwise operation of a reduction. `Max` and `Min` propagate NaN in both.

@@ -13,6 +13,7 @@
 //! - memory that is still allocated when a function fails belongs to the context, which frees it.
 
 mod calls;
+mod device;
 mod tasks;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dtype, Piece, ReduceOp, Scalar, UnaryOp};
 
 pub use calls::{Arg, Gemm, LoadEntry, Matrix, Role, RuntimeCall, SaveEntry, WindowSteps, Windows};
+pub use device::{Device, Tile, WARP, WIDE};
 pub use tasks::{Task, TaskId, TaskKind, Tock};
 use tdl_source::Span;
 
@@ -185,7 +187,7 @@ impl ResultTy {
 /// run at the same time. It holds `Let`, `Store`, `Stream`, `For`, `If`, `Local` alone, so it can't fail.
 ///
 /// On a GPU (`grid`) it is `fn(params…, range)`, and every thread of the grid runs the body: it covers the whole range together
-/// with the others. There it may also hold `Shared` and `Barrier`, and has no `Stream` and no vector loop.
+/// with the others. There it may also hold `Shared`, `Barrier` and `Device`, and has no `Stream` and no vector loop.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// Says what it computes, for dumps and profiles; unique in the program.
@@ -206,14 +208,14 @@ pub struct Grid {
     pub range: Reg,
     /// Threads of a block: a power of two.
     pub threads: usize,
-    /// A step is done by one thread, or by all threads of a block together.
     pub per: Per,
 }
 
-/// Who does a step of a kernel's range.
+/// Who does a step of a kernel's range, or meets at a barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Per {
     Thread,
+    Warp,
     Block,
 }
 
@@ -281,9 +283,11 @@ pub enum Stmt {
         dtype: Dtype,
         len: usize,
     },
-    /// No thread of the block goes on before all have come here, and sees what they wrote before. In a GPU's kernels only,
-    /// where all threads of a block come by.
-    Barrier,
+    /// No thread of the block or the warp goes on before all have come here, and sees what they wrote before. In a GPU's
+    /// kernels only, where all of those threads come by.
+    Barrier(Per),
+    /// In a GPU's kernels only.
+    Device(Box<Device>),
 
     // --- host only
     While(While),
@@ -440,6 +444,8 @@ pub enum Expr {
     },
     /// Where this thread is in the grid, `i64`. In a GPU's kernels only.
     Place(Place),
+    /// The address as a number, `i64`. In a GPU's kernels only.
+    Address(Reg),
     /// The address of constant data. Host only.
     Data(DataId),
     /// A text constant. Host only.

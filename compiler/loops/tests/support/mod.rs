@@ -173,7 +173,7 @@ impl<'p> Machine<'p> {
                 other => panic!("{other:?} is no condition"),
             },
             Expr::Convert { from, to, x } => V::Scalar(convert(s(x), *from, *to)),
-            Expr::Place(_) | Expr::Bits { .. } => unreachable!("kernels of a GPU are not run here"),
+            Expr::Place(_) | Expr::Address(_) | Expr::Bits { .. } => unreachable!("kernels of a GPU are not run here"),
             Expr::MulAdd { dtype, a, b, c } => {
                 let f = |o: &Operand| match s(o) {
                     Scalar::Float(x) => f64::from_bits(x),
@@ -268,7 +268,9 @@ impl<'p> Machine<'p> {
                     f.set(c.result, v);
                 }
             }
-            Stmt::Shared { .. } | Stmt::Barrier => unreachable!("kernels of a GPU are not run here"),
+            Stmt::Shared { .. } | Stmt::Barrier(_) | Stmt::Device(_) => {
+                unreachable!("kernels of a GPU are not run here")
+            }
             Stmt::Local { dst, dtype, len } => {
                 let p = self.mem.alloc(dtype.size() * len);
                 f.set(*dst, V::Ptr(p));

@@ -31,7 +31,7 @@ pub fn functions(g: &mut Globals, program: &Program) -> String {
 /// The body of a function of such a machine.
 pub(super) fn new<'a>(g: &'a mut Globals, program: &'a Program) -> Emit<'a> {
     let mut e = Emit::new(g, program, &[]);
-    e.machine = Machine::Ptx;
+    e.machine = Machine::Ptx(0);
     e
 }
 
@@ -40,7 +40,7 @@ impl Fp<'_, '_> {
     pub fn library(&mut self, name: &str, args: &[&str]) -> String {
         let name = &match self.e.machine {
             Machine::Cpu | Machine::HostOfGpu => format!("tdl_{name}"),
-            Machine::Simulated | Machine::Ptx => format!("tdl.{name}"),
+            Machine::Simulated | Machine::Ptx(_) => format!("tdl.{name}"),
         };
         let double = self.double();
         let mut list = Vec::with_capacity(args.len());

@@ -1,0 +1,238 @@
+//! Products by multiply-adds: threads are a square of 16 by 16, and each has 4 or 8 elements of the tile a side. The strips that come
+//! next are in registers while those in shared memory are multiplied, and go to the other half of it.
+
+use tdl_ir::{BinaryOp, CompareOp, Dtype};
+
+use super::{Along, Frame, Kind, ONE, THREADS, View, aligned, and, at, compare, inside, put, sum, zero};
+use crate::code::Code;
+use crate::ir::*;
+
+/// Threads a side.
+const SIDE: i64 = 16;
+/// Neighbouring elements of a thread; those after them are as far on as all threads reach.
+const RUN: i64 = 4;
+
+/// The inner indices that are in shared memory at a time: as many as make each thread load one chunk of each operand.
+fn strip(tile: i64) -> i64 {
+    THREADS * RUN / tile
+}
+
+/// From one inner index to the next in shared memory.
+fn pitch(tile: i64) -> i64 {
+    tile + RUN
+}
+
+pub fn kernel(kind: Kind) -> Kernel {
+    let len = 2 * strip(kind.tile) * pitch(kind.tile);
+    super::kernel(kind, [len, len], tile)
+}
+
+/// A chunk of neighbours of an operand, and where it is in shared memory.
+struct Chunk {
+    values: Vec<Reg>,
+    /// Inner index and place on the tile's side.
+    inner: Operand,
+    side: Operand,
+    /// The neighbours differ in the inner index.
+    along_inner: bool,
+}
+
+fn tile(f: &mut Frame<'_>) {
+    let Kind { dtype, tile, .. } = f.kind;
+    let strip_len = strip(tile);
+    let half = strip_len * pitch(tile);
+    let (down, across) = (f.c.div(f.thread, Operand::i64(SIDE)), f.c.rem(f.thread, Operand::i64(SIDE)));
+    let wide = [&f.a, &f.b].map(|v| aligned(f.c, v, RUN, &[]));
+
+    let first = fetch(f, Operand::i64(0), wide);
+    store(f, &first, Operand::i64(0));
+    f.c.push(Stmt::Barrier(Per::Block));
+
+    let each = tile / SIDE;
+    let count = (each * each) as usize;
+    let regs = |c: &mut Code| -> Vec<Reg> { (0..count).map(|_| c.reg(RegTy::Scalar(dtype))).collect() };
+    let (sums, inner, inner_end, sums_end) = (regs(f.c), regs(f.c), regs(f.c), regs(f.c));
+    let at_strip = f.c.i64();
+    f.c.begin();
+    let number = f.c.div(at_strip.into(), Operand::i64(strip_len));
+    let turn = f.c.rem(number, Operand::i64(2));
+    let here = f.c.mul(turn, Operand::i64(half));
+    let there = f.c.binary(BinaryOp::Sub, Dtype::I64, Operand::i64(half), here);
+    let next = f.c.add(at_strip.into(), Operand::i64(strip_len));
+    let more = compare(f.c, CompareOp::Lt, next, f.k);
+    // loads of what comes next are under way while this strip is multiplied
+    let coming = fetch(f, next, wide);
+
+    let head = f.c.begin_loop(Operand::i64(0), Operand::i64(strip_len), LoopKind::Serial);
+    let row = f.c.scalar(Dtype::I64, Expr::Index(sum(0, &[(here, ONE), (head.var.into(), Operand::i64(pitch(tile)))])));
+    let mut side = |ptr: Reg, from: Operand| -> Vec<Reg> {
+        let most = (WIDE / dtype.size()).min(RUN as usize);
+        let mut out = Vec::new();
+        for run in 0..tile / (SIDE * RUN) {
+            let all: Vec<Reg> = (0..RUN).map(|_| f.c.reg(RegTy::Scalar(dtype))).collect();
+            for (q, dst) in all.chunks(most).enumerate() {
+                let offset = run * SIDE * RUN + (q * most) as i64;
+                let index = sum(offset, &[(row, ONE), (from, Operand::i64(RUN))]);
+                f.c.push(Device::Load { dst: dst.to_vec(), ptr, dtype, index }.into());
+            }
+            out.extend(all);
+        }
+        out
+    };
+    let (xs, ys) = (side(f.shared[0], down), side(f.shared[1], across));
+    let mut carried = Vec::new();
+    for (p, x) in xs.iter().enumerate() {
+        for (q, y) in ys.iter().enumerate() {
+            let at = p * each as usize + q;
+            let next = muladd(f.c, dtype, (*x).into(), (*y).into(), inner[at].into());
+            carried.push(Carried { param: inner[at], init: sums[at].into(), next, result: inner_end[at] });
+        }
+    }
+    f.c.end_loop(head, carried, vec![]);
+    f.c.begin();
+    store(f, &coming, there);
+    let then = f.c.end();
+    f.c.push(Stmt::If(If { cond: more, then, els: vec![], results: vec![] }));
+    f.c.push(Stmt::Barrier(Per::Block));
+    let body = f.c.end();
+    let carried = (0..count)
+        .map(|at| Carried { param: sums[at], init: zero(dtype), next: inner_end[at].into(), result: sums_end[at] })
+        .collect();
+    let (lo, kind, step) = (Operand::i64(0), LoopKind::Serial, Operand::i64(strip_len));
+    f.c.push(Stmt::For(For { var: at_strip, lo, hi: f.k, step, kind, carried, reductions: vec![], body }));
+
+    let wide = aligned(f.c, &f.out, RUN, &[]);
+    let place = |c: &mut Code, start: Operand, from: Operand, run: i64| {
+        let x = c.scalar(Dtype::I64, Expr::Index(sum(run * SIDE * RUN, &[(start, ONE), (from, Operand::i64(RUN))])));
+        (0..RUN).map(|q| c.add(x, Operand::i64(q))).collect::<Vec<_>>()
+    };
+    let most = (WIDE / dtype.size()).min(RUN as usize);
+    for p in 0..each {
+        let i = place(f.c, f.row0, down, p / RUN)[(p % RUN) as usize];
+        for run in 0..each / RUN {
+            let j = place(f.c, f.col0, across, run);
+            let from = (p * each + run * RUN) as usize;
+            let values: Vec<Operand> = sums_end[from..from + RUN as usize].iter().map(|r| (*r).into()).collect();
+            for (j, values) in j.chunks(most).zip(values.chunks(most)) {
+                put(f, wide, i, j[0], values);
+            }
+        }
+    }
+}
+
+/// Loads this thread's chunk of each operand's strip.
+fn fetch(f: &mut Frame<'_>, strip_at: Operand, wide: [Operand; 2]) -> [Chunk; 2] {
+    let (row0, col0, m, n) = (f.row0, f.col0, f.m, f.n);
+    let a = chunk(f, true, strip_at, (row0, m), wide[0]);
+    let b = chunk(f, false, strip_at, (col0, n), wide[1]);
+    [a, b]
+}
+
+fn chunk(
+    f: &mut Frame<'_>,
+    left: bool,
+    strip_at: Operand,
+    (side0, side_end): (Operand, Operand),
+    wide: Operand,
+) -> Chunk {
+    let Kind { dtype, tile, .. } = f.kind;
+    let (c, v) = (&mut *f.c, if left { &f.a } else { &f.b });
+    let along_inner = if left { v.along != Along::Rows } else { v.along == Along::Rows };
+    let length = if along_inner { strip(tile) } else { tile };
+    let chunks = Operand::i64(length / RUN);
+    let (outer, inner) = (c.div(f.thread, chunks), c.rem(f.thread, chunks));
+    let inner = c.mul(inner, Operand::i64(RUN));
+    let (l, s) = if along_inner { (inner, outer) } else { (outer, inner) };
+    let (at_l, at_s) = (c.add(strip_at, l), c.add(side0, s));
+    let values = neighbours(c, dtype, v, left, (at_l, f.k), (at_s, side_end), along_inner, wide);
+    Chunk { values, inner: l, side: s, along_inner }
+}
+
+/// Elements of an operand from an inner index and a place on the side on, 0 outside.
+fn neighbours(
+    c: &mut Code,
+    dtype: Dtype,
+    v: &View,
+    left: bool,
+    (l, l_end): (Operand, Operand),
+    (s, s_end): (Operand, Operand),
+    along_inner: bool,
+    wide: Operand,
+) -> Vec<Reg> {
+    let ty = RegTy::Scalar(dtype);
+    let index = |l, s| if left { at(v, s, l) } else { at(v, l, s) };
+    c.begin();
+    let mut single = Vec::new();
+    for q in 0..RUN {
+        let (l, s) = match along_inner {
+            true => (c.add(l, Operand::i64(q)), s),
+            false => (l, c.add(s, Operand::i64(q))),
+        };
+        let ok = inside(c, l, l_end, s, s_end);
+        c.begin();
+        let x = c.scalar(dtype, Expr::Load { ptr: v.ptr, dtype, index: index(l, s) });
+        let then = c.end();
+        let result = c.reg(ty);
+        let results = vec![IfResult { result, then: x, els: zero(dtype) }];
+        c.push(Stmt::If(If { cond: ok, then, els: vec![], results }));
+        single.push(result);
+    }
+    let els = c.end();
+    if v.along == Along::Neither {
+        els.into_iter().for_each(|s| c.push(s));
+        return single;
+    }
+    let last = |c: &mut Code, x| c.add(x, Operand::i64(RUN - 1));
+    let (l_last, s_last) = if along_inner { (last(c, l), s) } else { (l, last(c, s)) };
+    let fits = inside(c, l_last, l_end, s_last, s_end);
+    let cond = and(c, fits, wide);
+    c.begin();
+    let all: Vec<Reg> = (0..RUN).map(|_| c.reg(ty)).collect();
+    let most = (WIDE / dtype.size()).min(RUN as usize);
+    for (q, dst) in all.chunks(most).enumerate() {
+        let mut index = index(l, s);
+        index.offset += (q * most) as i64;
+        c.push(Device::Load { dst: dst.to_vec(), ptr: v.ptr, dtype, index }.into());
+    }
+    let then = c.end();
+    let mut values = Vec::new();
+    let mut results = Vec::new();
+    for (wide, one) in all.into_iter().zip(single) {
+        let result = c.reg(ty);
+        results.push(IfResult { result, then: wide.into(), els: one.into() });
+        values.push(result);
+    }
+    c.push(Stmt::If(If { cond, then, els, results }));
+    values
+}
+
+/// Puts chunks into shared memory, from element `half` on.
+fn store(f: &mut Frame<'_>, chunks: &[Chunk; 2], half: Operand) {
+    let Kind { dtype, tile, .. } = f.kind;
+    let pitch = Operand::i64(pitch(tile));
+    for (ptr, x) in f.shared.into_iter().zip(chunks) {
+        let most = (WIDE / dtype.size()).min(RUN as usize);
+        let values: Vec<Operand> = x.values.iter().map(|r| (*r).into()).collect();
+        if x.along_inner {
+            for (q, value) in values.into_iter().enumerate() {
+                let l = f.c.add(x.inner, Operand::i64(q as i64));
+                let index = sum(0, &[(half, ONE), (l, pitch), (x.side, ONE)]);
+                f.c.push(Stmt::Store { ptr, dtype, index, value });
+            }
+            continue;
+        }
+        for (q, values) in values.chunks(most).enumerate() {
+            let index = sum((q * most) as i64, &[(half, ONE), (x.inner, pitch), (x.side, ONE)]);
+            f.c.push(Device::Store { ptr, dtype, index, values: values.to_vec() }.into());
+        }
+    }
+}
+
+/// `x * y + z`: rounded once for floats.
+fn muladd(c: &mut Code, dtype: Dtype, x: Operand, y: Operand, z: Operand) -> Operand {
+    if dtype.is_float() {
+        return c.scalar(dtype, Expr::MulAdd { dtype, a: x, b: y, c: z });
+    }
+    let xy = c.binary(BinaryOp::Mul, dtype, x, y);
+    c.binary(BinaryOp::Add, dtype, xy, z)
+}
