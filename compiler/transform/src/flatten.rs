@@ -22,7 +22,7 @@ use crate::{Error, batch, cse, dce, hoist, simplify, vectorize};
 /// A copy of the function without calls and without derivative ops. With `masks`, lanes may compute what is then thrown away.
 pub fn flatten(module: &Module, id: FuncId, masks: bool) -> Result<Function, Error> {
     let mut cx = Flattener::new(module, masks);
-    let f = cx.function(id, Purpose::Run)?;
+    let f = cx.function(id, Purpose::RUN)?;
     drop(cx);
     Ok(Rc::try_unwrap(f).unwrap_or_else(|f| (*f).clone()))
 }
@@ -38,7 +38,7 @@ pub fn check(module: &Module) -> Result<(), Error> {
         if !asks {
             continue;
         }
-        match cx.function(id, Purpose::Run) {
+        match cx.function(id, Purpose::RUN) {
             Err(Error::Program(found)) => {
                 for d in found {
                     if !errors.contains(&d) {
@@ -55,7 +55,14 @@ pub fn check(module: &Module) -> Result<(), Error> {
 
 /// What a flat function is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Purpose {
+struct Purpose {
+    mode: Mode,
+    /// It is mapped, and derivatives are taken afterwards.
+    mapped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Mode {
     Run,
     /// Calls to functions that have a rule of their own stay.
     Forward,
@@ -63,9 +70,17 @@ enum Purpose {
     Reverse,
 }
 
+impl Purpose {
+    const RUN: Purpose = Purpose { mode: Mode::Run, mapped: false };
+    const FORWARD: Purpose = Purpose { mode: Mode::Forward, mapped: false };
+    const REVERSE: Purpose = Purpose { mode: Mode::Reverse, mapped: false };
+}
+
 struct Flattener<'a> {
     module: &'a Module,
     masks: bool,
+    /// Functions on lanes, numbered after those of the module.
+    on_lanes: OnLanes,
     done: FxHashMap<(FuncId, Purpose), Rc<Function>>,
     /// What is wrong with the others: found out once, however many calls there are.
     failed: FxHashMap<(FuncId, Purpose), Vec<Diagnostic>>,
@@ -73,6 +88,14 @@ struct Flattener<'a> {
     open: Vec<(FuncId, Purpose)>,
     errors: Vec<Diagnostic>,
     internal: Option<InternalError>,
+}
+
+/// Functions that are mapped before they are differentiated.
+#[derive(Default)]
+struct OnLanes {
+    /// By the function that they map, and the parameters that have lanes.
+    ids: FxHashMap<(FuncId, Vec<usize>), FuncId>,
+    funcs: Vec<Rc<Function>>,
 }
 
 /// One walk over one function.
@@ -91,11 +114,33 @@ struct Pulled {
     wanted: FxHashSet<usize>,
 }
 
+impl OnLanes {
+    /// A function on lanes, and the number of its parameters without.
+    fn get(&mut self, module: &Module, func: FuncId, mapped: &[usize]) -> (FuncId, usize) {
+        let first = module.funcs.len();
+        let from = match (func.0 as usize).checked_sub(first) {
+            Some(k) => &self.funcs[k],
+            None => module.func(func),
+        };
+        let params = from.params().len();
+        let mapped: Vec<usize> = mapped.iter().copied().filter(|k| *k < params).collect();
+        if let Some(id) = self.ids.get(&(func, mapped.clone())) {
+            return (*id, params);
+        }
+        let made = batch::on_lanes(from, func, &mapped);
+        let id = FuncId((first + self.funcs.len()) as u32);
+        self.funcs.push(Rc::new(made));
+        self.ids.insert((func, mapped), id);
+        (id, params)
+    }
+}
+
 impl<'a> Flattener<'a> {
     fn new(module: &'a Module, masks: bool) -> Flattener<'a> {
         Flattener {
             module,
             masks,
+            on_lanes: OnLanes::default(),
             done: FxHashMap::default(),
             failed: FxHashMap::default(),
             open: Vec::new(),
@@ -123,8 +168,10 @@ impl Flattener<'_> {
             self.failed.insert((id, purpose), d.clone());
         }
         let mut f = walked?;
-        vectorize::function(&mut f, self.masks);
-        if purpose != Purpose::Run {
+        if !purpose.mapped {
+            vectorize::function(&mut f, self.masks);
+        }
+        if purpose.mode != Mode::Run && !purpose.mapped {
             simplify::function(&mut f);
             cse::function(&mut f);
             hoist::function(&mut f);
@@ -148,17 +195,51 @@ impl Flattener<'_> {
         Ok(Rc::new(f))
     }
 
+    fn func(&self, id: FuncId) -> &Function {
+        match (id.0 as usize).checked_sub(self.module.funcs.len()) {
+            Some(k) => &self.on_lanes.funcs[k],
+            None => self.module.func(id),
+        }
+    }
+
     fn walk_to_end(&mut self, id: FuncId, purpose: Purpose) -> Result<Function, Error> {
-        let mut f = self.walk(self.module.func(id), purpose)?;
+        let mut f = match (id.0 as usize).checked_sub(self.module.funcs.len()) {
+            Some(k) => {
+                let f = Rc::clone(&self.on_lanes.funcs[k]);
+                self.walk(&f, purpose)?
+            }
+            None => self.walk(self.module.func(id), purpose)?,
+        };
         while self.unfinished(&f, purpose) {
             f = self.walk(&f, purpose)?;
         }
         Ok(f)
     }
 
+    /// A function that is mapped. Its derivatives are taken afterwards where that keeps lanes together.
+    fn mapped(
+        &mut self,
+        func: FuncId,
+        purpose: Purpose,
+        (mapped, uniform): (&[usize], usize),
+        call: Span,
+    ) -> Result<Rc<Function>, Error> {
+        let f = self.called(func, purpose, call)?;
+        if !self.masks || !batch::goes_by_lane(&f, mapped, true) {
+            return Ok(f);
+        }
+        let later = self.called(func, Purpose { mapped: true, ..purpose }, call)?;
+        let even = batch::is_even(&later, (mapped, uniform), |func, mapped| {
+            let params = self.func(func).params().len();
+            let mapped: Vec<usize> = mapped.iter().copied().filter(|k| *k < params).collect();
+            self.function(func, Purpose::REVERSE).is_ok_and(|f| batch::is_function(&f, &mapped))
+        });
+        Ok(if even { later } else { f })
+    }
+
     /// A derivative rule that needs itself: it differentiates the function that it is the rule of.
     fn endless(&self, id: FuncId) -> Error {
-        let f = self.module.func(id);
+        let f = self.func(id);
         let ruled = self.module.funcs.iter().find(|g| g.attrs.custom_vjp == Some(id));
         let name = f.name.trim_end_matches(".vjp");
         let mut d = Diagnostic::error(
@@ -174,7 +255,8 @@ impl Flattener<'_> {
     }
 
     fn walk(&mut self, from: &Function, purpose: Purpose) -> Result<Function, Error> {
-        let mut w = Walk { from, purpose, pulled: self.pulled(from), linear: Vec::new() };
+        let pulled = if purpose.mapped { FxHashMap::default() } else { self.pulled(from) };
+        let mut w = Walk { from, purpose, pulled, linear: Vec::new() };
         let out = clone::function(from, &mut |b, i, map| self.inst(b, &mut w, i, map));
         if let Some(e) = self.internal.take() {
             return Err(Error::Internal(e));
@@ -189,23 +271,23 @@ impl Flattener<'_> {
 
     /// Does the call stay?
     fn stays(&self, func: FuncId, purpose: Purpose) -> bool {
-        let attrs = &self.module.func(func).attrs;
-        match purpose {
-            Purpose::Run => false,
-            Purpose::Forward => attrs.custom_vjp.is_some(),
-            Purpose::Reverse => attrs.custom_vjp.is_some() || attrs.remat && !self.prints(func),
+        let attrs = &self.func(func).attrs;
+        match purpose.mode {
+            Mode::Run => false,
+            Mode::Forward => attrs.custom_vjp.is_some(),
+            Mode::Reverse => attrs.custom_vjp.is_some() || attrs.remat && !self.prints(func),
         }
     }
 
     /// Does a mapped call stay? (What is recomputed is mapped as it is.)
     fn keeps_rule(&self, func: FuncId, purpose: Purpose) -> bool {
-        purpose != Purpose::Run && self.module.func(func).attrs.custom_vjp.is_some()
+        purpose.mode != Mode::Run && self.func(func).attrs.custom_vjp.is_some()
     }
 
     /// Does something that must not happen twice. (What is computed again may assert again.)
     fn prints(&self, func: FuncId) -> bool {
         let mut found = false;
-        self.module.func(func).body.visit_insts(&mut |i| {
+        self.func(func).body.visit_insts(&mut |i| {
             found |= match &i.op {
                 Op::Print { .. } | Op::Io(_) => true,
                 Op::Host(f) => f.def().effect,
@@ -223,7 +305,8 @@ impl Flattener<'_> {
         f.body.visit_insts(&mut |i| match &i.op {
             Op::Call { func } => found |= !self.stays(*func, purpose),
             Op::Vmap { func, .. } => found |= !self.keeps_rule(*func, purpose),
-            Op::Vjp { .. } | Op::Jvp { .. } => found = true,
+            Op::Vjp { .. } => found |= !purpose.mapped,
+            Op::Jvp { .. } => found = true,
             _ => {}
         });
         found
@@ -237,7 +320,7 @@ impl Flattener<'_> {
             Op::Const(Scalar::Float(0)) => _ = zeros.insert(i.results[0]),
             Op::Expand { .. } if zeros.contains(&i.args[0]) => _ = zeros.insert(i.results[0]),
             Op::Vjp { func, wrt } => {
-                let f = self.module.func(*func);
+                let f = self.func(*func);
                 let (args, cts) = i.args.split_at(f.params().len());
                 let pulled = out.entry((*func, args.to_vec())).or_default();
                 pulled.wrt.extend(wrt);
@@ -265,22 +348,26 @@ impl Flattener<'_> {
                 };
                 self.finish(results, b, w, i, map);
             }
+            Op::Vjp { .. } if w.purpose.mapped => clone::inst(b, w.from, i, map),
             Op::Vjp { func, wrt } => {
                 let results = self.vjp(b, w, *func, wrt, i, map);
                 self.finish(results, b, w, i, map);
             }
             Op::Vmap { func, .. } if self.keeps_rule(*func, w.purpose) => clone::inst(b, w.from, i, map),
             Op::Vmap { func, mapped, uniform } => {
-                let (args, masks) = (map.all(&i.args), self.masks);
-                let results = self
-                    .called(*func, w.purpose, i.span)
-                    .and_then(|f| batch::batch(b, &f, args[0], (mapped, *uniform), &args[1..], masks, i.span));
+                let args = map.all(&i.args);
+                let results = self.mapped(*func, w.purpose, (mapped, *uniform), i.span).and_then(|f| {
+                    let Flattener { module, masks, on_lanes, .. } = self;
+                    let mut on_lanes = |func, mapped: &[usize]| on_lanes.get(module, func, mapped);
+                    let how = (*masks, &mut on_lanes as batch::OnLanes<'_>);
+                    batch::batch(b, &f, args[0], (mapped, *uniform), &args[1..], how, i.span)
+                });
                 self.finish(results, b, w, i, map);
             }
             Op::Jvp { func, wrt } => {
                 let args = map.all(&i.args);
                 let results = self
-                    .called(*func, Purpose::Forward, i.span)
+                    .called(*func, Purpose::FORWARD, i.span)
                     .and_then(|f| grad::jvp(b, self.module, &f, wrt, &args, i.span));
                 self.finish(results, b, w, i, map);
             }
@@ -319,7 +406,7 @@ impl Flattener<'_> {
         };
         let (wrt, wanted) = (sorted(&pulled.wrt), sorted(&pulled.wanted));
         let linear = self
-            .called(func, Purpose::Reverse, i.span)
+            .called(func, Purpose::REVERSE, i.span)
             .and_then(|f| grad::linearize(b, self.module, &f, &wrt, &wanted, args, i.span));
         Some(linear.map(|linear| {
             let linear = Rc::new(linear);
@@ -337,7 +424,7 @@ impl Flattener<'_> {
         i: &Inst,
         map: &Map,
     ) -> Result<Vec<ValueId>, Error> {
-        let (old_args, _) = i.args.split_at(self.module.func(func).params().len());
+        let (old_args, _) = i.args.split_at(self.func(func).params().len());
         let all = map.all(&i.args);
         let (args, cts) = all.split_at(old_args.len());
         let linear = match self.forward_pass(b, w, func, old_args, args, i) {

@@ -8,31 +8,34 @@
 //! under a mask ([`masked`]). What has another size in each, draws, or prints, goes lane by lane in a `for`; the rest of the
 //! function does not.
 //!
-//! Never sees calls but those to functions with a derivative rule, nor derivatives.
+//! Never sees calls but those to functions with a derivative rule, nor derivatives but those that are taken afterwards ([`pulled`]).
 
 mod indexing;
 mod lanes;
 mod masked;
 mod ops;
+mod pulled;
 pub mod rules;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Op, Scalar, Type, Update, ValueId};
+use tdl_ir::{Block, Builder, Dim, Dtype, FuncId, Function, Inst, Op, Scalar, Type, Update, ValueId};
 use tdl_source::{Diagnostic, Span, code};
 
 use crate::Error;
 use crate::clone::{self, Map};
 use lanes::Lanes;
+pub use pulled::{function as on_lanes, goes_by_lane, is_even, is_function};
 
 /// Emits `f` on `n` lanes and returns its results: the first `uniform` are the same in all lanes, the others have the lanes
-/// as their first axis. `f` is flat. With `masks`, lanes may compute what is then thrown away.
+/// as their first axis. `f` is flat, but for derivatives of functions, which `on_lanes` maps. With `masks`, lanes may compute what is
+/// then thrown away.
 pub fn batch(
     b: &mut Builder,
     f: &Function,
     n: ValueId,
     (mapped, uniform): (&[usize], usize),
     args: &[ValueId],
-    masks: bool,
+    (masks, on_lanes): (bool, OnLanes<'_>),
     span: Span,
 ) -> Result<Vec<ValueId>, Error> {
     let mut map = Map::default();
@@ -51,17 +54,21 @@ pub fn batch(
     }
     let lane = b.dim(n);
     let (constants, held) = (masked::constants(f), FxHashMap::default());
-    let mut batcher = Batcher { b, f, constants, lanes, map, n, lane, live: None, held };
+    let mut batcher = Batcher { b, f, constants, lanes, on_lanes, map, n, lane, live: None, held };
     batcher.block(&f.body);
     let results = f.results().iter().enumerate();
     Ok(results.map(|(k, r)| if k < uniform { batcher.map.get(*r) } else { batcher.laned(*r) }).collect())
 }
+
+/// A function on lanes, with the parameters that have them, and the number of parameters that it has without.
+pub type OnLanes<'a> = &'a mut dyn FnMut(FuncId, &[usize]) -> (FuncId, usize);
 
 struct Batcher<'a> {
     b: &'a mut Builder,
     f: &'a Function,
     constants: FxHashMap<ValueId, Scalar>,
     lanes: Lanes<'a>,
+    on_lanes: OnLanes<'a>,
     /// Values of `f` to those here; those that differ have the lanes in front.
     map: Map,
     n: ValueId,

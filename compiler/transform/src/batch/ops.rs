@@ -22,6 +22,7 @@ impl Batcher<'_> {
             Op::Scatter { mode } => return self.scatter(i, *mode),
             Op::Assert { kind, pieces } => return self.assert(i, *kind, pieces),
             Op::Call { func } => return self.call(i, *func),
+            Op::Vjp { func, wrt } => return self.pull(i, *func, wrt),
             // a debugger has no place for all lanes of a variable
             Op::Debug { .. } => return,
             op => match with_axis(op) {
