@@ -176,14 +176,14 @@ impl Checker<'_> {
         }
     }
 
-    /// A type divides only by what is known to be at least 1.
+    /// A type divides only by what is known not to be 0.
     fn divisors(&mut self, e: &ast::Expr) {
         let ExprKind::Binary { op, left, right, .. } = &e.kind else { return };
         self.divisors(left);
         self.divisors(right);
         if matches!(op, ast::BinaryOp::FloorDiv | ast::BinaryOp::Rem)
             && let Some(m) = self.pure_size(right)
-            && !self.facts.at_least(&m, 1)
+            && !self.facts.nonzero(&m)
             && !self.divisors.contains(&m)
         {
             // a size's name is its own: once for each item

@@ -50,6 +50,8 @@ pub struct Facts {
     zeros: Vec<SizeExpr>,
     /// Not negative.
     nonneg: Vec<SizeExpr>,
+    /// Not zero, of either sign: something was divided by it.
+    divisors: Vec<SizeExpr>,
     quotients: u32,
 }
 
@@ -113,6 +115,7 @@ impl Facts {
 
     /// `a % m == 0`.
     pub fn assume_divides(&mut self, m: &SizeExpr, a: &SizeExpr) {
+        self.divisors.push(m.clone());
         if let Some(c) = self.reduce(a).as_const() {
             // no variable to replace: `m * (c // m)` is `c`
             let c = SizeExpr::constant(c);
@@ -163,6 +166,11 @@ impl Facts {
 
     pub fn nonneg(&self, e: &SizeExpr) -> bool {
         self.prove(&self.reduce(e))
+    }
+
+    /// At least 1, or of either sign with a remainder that is known.
+    pub fn nonzero(&self, e: &SizeExpr) -> bool {
+        self.at_least(e, 1) || self.divisors.iter().any(|d| self.reduce(d) == self.reduce(e))
     }
 
     pub fn at_least(&self, e: &SizeExpr, least: i64) -> bool {
