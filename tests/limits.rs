@@ -269,3 +269,28 @@ fn the_cache_may_be_anything() {
     let out = shell(script);
     assert!(out.status.success(), "{:?} {}", out.status, stderr(&out));
 }
+
+/// Programs with so many branches, or so long chains of operations, that they are compiled in parts: the same numbers as by the
+/// interpreter.
+#[test]
+fn long_programs() {
+    let mut branches =
+        String::from("fn main(a: f32 = 1.0) {\n  let mut x = a * Rng(1).uniform(f32[64])\n  let mut s: f32 = 0.0\n");
+    let mut chain = String::from("fn main(a: f32 = 1.0) {\n  let x = a * Rng(1).normal(f32[512])\n  let mut y = x\n");
+    for i in 1..1700 {
+        branches += &format!("  if s > {i}.0 {{ x = x * 1.0625 }} else {{ s += x[{}] }}\n", i % 64);
+    }
+    for _ in 1..600 {
+        chain += "  y = sin(y) + x * 0.5\n";
+    }
+    branches += "  print(\"{sum(x):.3} {s:.3}\")\n}\n";
+    chain += "  print(\"{sum(y):.3} {y[7]:.4}\")\n}\n";
+    for (name, text) in [("branches", branches), ("chain", chain)] {
+        let outs = ways(name, &text, &[], None);
+        let expected = stdout(&outs[1].1);
+        assert!(expected.len() > 8, "{name}: {}", stderr(&outs[1].1));
+        for (way, out) in &outs {
+            assert_eq!(stdout(out), expected, "{name}, {way}: {}", stderr(out));
+        }
+    }
+}

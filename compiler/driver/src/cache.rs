@@ -1,7 +1,7 @@
 //! Compiled objects on disk, keyed by content: a program that was compiled before starts without parsing anything.
 //!
 //! An entry is found by the hash of the compiler's build, the options and the main file's path and text. It lists the
-//! other files that went into it, with their hashes, and holds the object. Entries are written to a temporary file and
+//! other files that went into it, with their hashes, and holds the objects. Entries are written to a temporary file and
 //! renamed, so a reader never sees half of one; anything unreadable counts as absent.
 
 use std::path::{Path, PathBuf};
@@ -51,22 +51,22 @@ impl Cache {
         Some(self.dir.as_ref()?.join(format!("{}.tdlo", blake3::Hash::from(*key).to_hex())))
     }
 
-    /// The object, if every file that it was made from is unchanged.
-    pub fn get(&self, key: &Hash) -> Option<Vec<u8>> {
+    /// The objects, if every file that they were made from is unchanged.
+    pub fn get(&self, key: &Hash) -> Option<Vec<Vec<u8>>> {
         let bytes = std::fs::read(self.path(key)?).ok()?;
-        let (files, object) = decode(&bytes)?;
-        files.iter().all(|(path, hash)| std::fs::read(path).is_ok_and(|t| blake3::hash(&t) == *hash)).then_some(object)
+        let (files, objects) = decode(&bytes)?;
+        files.iter().all(|(path, hash)| std::fs::read(path).is_ok_and(|t| blake3::hash(&t) == *hash)).then_some(objects)
     }
 
-    /// Stores an object made from the main file (in the key) and `imports`. Failing to write is no error.
-    pub fn put(&self, key: &Hash, imports: &[(PathBuf, &str)], object: &[u8]) {
+    /// Stores objects made from the main file (in the key) and `imports`. Failing to write is no error.
+    pub fn put(&self, key: &Hash, imports: &[(PathBuf, &str)], objects: &[Vec<u8>]) {
         let Some(path) = self.path(key) else { return };
         let Some(dir) = path.parent() else { return };
         if std::fs::create_dir_all(dir).is_err() {
             return;
         }
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        if std::fs::write(&temporary, encode(imports, object)).is_ok() && std::fs::rename(&temporary, &path).is_ok() {
+        if std::fs::write(&temporary, encode(imports, objects)).is_ok() && std::fs::rename(&temporary, &path).is_ok() {
             prune(dir);
         } else {
             let _ = std::fs::remove_file(&temporary);
@@ -86,9 +86,9 @@ fn build_id() -> Vec<u8> {
     id
 }
 
-const MAGIC: &[u8; 8] = b"tdlobj1\n";
+const MAGIC: &[u8; 8] = b"tdlobj2\n";
 
-fn encode(imports: &[(PathBuf, &str)], object: &[u8]) -> Vec<u8> {
+fn encode(imports: &[(PathBuf, &str)], objects: &[Vec<u8>]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     out.extend((imports.len() as u64).to_le_bytes());
     for (path, text) in imports {
@@ -97,12 +97,20 @@ fn encode(imports: &[(PathBuf, &str)], object: &[u8]) -> Vec<u8> {
         out.extend(path);
         out.extend(blake3::hash(text.as_bytes()).as_bytes());
     }
-    out.extend(blake3::hash(object).as_bytes());
-    out.extend(object);
+    let mut all = Vec::new();
+    for object in objects {
+        all.extend((object.len() as u64).to_le_bytes());
+        all.extend(object);
+    }
+    out.extend(blake3::hash(&all).as_bytes());
+    out.extend(all);
     out
 }
 
-fn decode(bytes: &[u8]) -> Option<(Vec<(PathBuf, blake3::Hash)>, Vec<u8>)> {
+/// Files with the hashes of their texts, and objects.
+type Entry = (Vec<(PathBuf, blake3::Hash)>, Vec<Vec<u8>>);
+
+fn decode(bytes: &[u8]) -> Option<Entry> {
     let mut rest = bytes.strip_prefix(MAGIC)?;
     let mut take = |n: usize| -> Option<&[u8]> {
         let (head, tail) = rest.split_at_checked(n)?;
@@ -118,7 +126,18 @@ fn decode(bytes: &[u8]) -> Option<(Vec<(PathBuf, blake3::Hash)>, Vec<u8>)> {
         files.push((PathBuf::from(path), hash));
     }
     let hash = blake3::Hash::from_bytes(take(32)?.try_into().ok()?);
-    (blake3::hash(rest) == hash).then(|| (files, rest.to_vec()))
+    if blake3::hash(rest) != hash {
+        return None;
+    }
+    let mut objects = Vec::new();
+    while !rest.is_empty() {
+        let (len, after) = rest.split_at_checked(8)?;
+        let len = u64::from_le_bytes(len.try_into().ok()?);
+        let (object, after) = after.split_at_checked(usize::try_from(len).ok()?)?;
+        objects.push(object.to_vec());
+        rest = after;
+    }
+    Some((files, objects))
 }
 
 /// A file that is being written is younger than this; an older one was left by a process that was killed.
@@ -152,9 +171,9 @@ mod tests {
 
     #[test]
     fn entries_survive_and_damage_is_noticed() {
-        let bytes = encode(&[(PathBuf::from("a.tdl"), "x")], b"object");
-        let (files, object) = decode(&bytes).expect("decodes");
-        assert_eq!(object, b"object");
+        let bytes = encode(&[(PathBuf::from("a.tdl"), "x")], &[b"host".to_vec(), b"kernels".to_vec()]);
+        let (files, objects) = decode(&bytes).expect("decodes");
+        assert_eq!(objects, [b"host".to_vec(), b"kernels".to_vec()]);
         assert_eq!(files, vec![(PathBuf::from("a.tdl"), blake3::hash(b"x"))]);
         for cut in 0..bytes.len() {
             assert!(decode(&bytes[..cut]).is_none(), "cut at {cut}");

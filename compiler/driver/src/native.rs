@@ -28,26 +28,26 @@ impl Session {
             Device::Interp => self.interpret(path, args),
             Device::Cpu | Device::Sim | Device::Cuda(_) => {
                 let trace = trace.map(|path| Trace::create(path, self.options.color)).transpose()?;
-                let object = self.object(path)?;
-                self.run_object(&object, path, args, trace)
+                let objects = self.objects(path)?;
+                self.run_objects(&objects, path, args, trace)
             }
         }
     }
 
-    /// The program's object, from the cache if nothing changed.
-    fn object(&mut self, path: &Path) -> Result<Vec<u8>, Failure> {
+    /// The program's objects, from the cache if nothing changed.
+    fn objects(&mut self, path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
         let main = self.sources.read(path)?;
         let text = self.sources.map.file(main).text.clone();
         let key = Cache::key(&self.key()?, path, &text);
-        if let Some(object) = self.cache.get(&key) {
-            return Ok(object);
+        if let Some(objects) = self.cache.get(&key) {
+            return Ok(objects);
         }
         let program = self.typed_from(main, path)?;
-        let object = self.compile_main(&program, path, false)?;
+        let objects = self.compile_main(&program, path, false)?;
         let imports: Vec<_> =
             self.sources.files()[1..].iter().map(|(p, id)| (p.clone(), &*self.sources.map.file(*id).text)).collect();
-        self.cache.put(&key, &imports, &object);
-        Ok(object)
+        self.cache.put(&key, &imports, &objects);
+        Ok(objects)
     }
 
     /// What besides the sources decides about the code.
@@ -71,7 +71,7 @@ impl Session {
         program: &tdl_types::thir::Program,
         path: &Path,
         with_main: bool,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, Failure> {
         let elaborated = self.elaborate(program, &Roots::Main)?;
         if elaborated.main.is_none() {
             return Err(no_main(path));
@@ -108,13 +108,13 @@ impl Session {
         }
     }
 
-    /// An object of functions that the driver itself calls (tests, REPL entries).
+    /// Objects of functions that the driver itself calls (tests, REPL entries).
     pub(crate) fn load(&mut self, module: &Module) -> Result<(Jit, Program), Failure> {
         let loops = loops(self, module)?;
         let info = self.info(&loops);
         let options = self.llvm_options()?;
-        let object = self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, false))?;
-        let jit = self.timings.time("jit", || Jit::load(&object))?;
+        let objects = self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, false))?;
+        let jit = self.timings.time("jit", || Jit::load(&objects))?;
         Ok((jit, loops))
     }
 
@@ -127,14 +127,14 @@ impl Session {
         start::Form::Text { color: self.options.color }
     }
 
-    fn run_object(
+    fn run_objects(
         &mut self,
-        object: &[u8],
+        objects: &[Vec<u8>],
         path: &Path,
         args: &[String],
         trace: Option<Trace>,
     ) -> Result<i32, Failure> {
-        let jit = self.timings.time("jit", || Jit::load(object))?;
+        let jit = self.timings.time("jit", || Jit::load(objects))?;
         let table = jit.symbol(abi::PROGRAM)?;
         let options = start::Options {
             name: path.to_string_lossy().into_owned(),
@@ -186,9 +186,9 @@ impl Session {
             ));
         }
         let program = self.typed(path)?;
-        let object = self.compile_main(&program, path, true)?;
+        let objects = self.compile_main(&program, path, true)?;
         let debug = self.options.debug;
-        let result = self.timings.time("link", || tdl_llvm::link(&object, output, debug));
+        let result = self.timings.time("link", || tdl_llvm::link(&objects, output, debug));
         result.map_err(|e| match e {
             LinkError::NoCompiler(name) => link_failure(
                 self,

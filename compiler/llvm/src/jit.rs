@@ -9,7 +9,7 @@ use inkwell::llvm_sys::orc2::*;
 use inkwell::targets::{InitializationConfig, Target};
 use tdl_source::InternalError;
 
-/// A loaded object. Its code lives as long as this.
+/// Loaded objects. Their code lives as long as this.
 pub struct Jit {
     jit: LLVMOrcLLJITRef,
 }
@@ -18,8 +18,8 @@ pub struct Jit {
 unsafe impl Send for Jit {}
 
 impl Jit {
-    /// Loads an object made by [`crate::compile`]; its calls go to this process's runtime.
-    pub fn load(object: &[u8]) -> Result<Jit, InternalError> {
+    /// Loads the objects made by [`crate::compile`]; their calls go to this process's runtime.
+    pub fn load(objects: &[Vec<u8>]) -> Result<Jit, InternalError> {
         static INIT: std::sync::Once = std::sync::Once::new();
         INIT.call_once(|| {
             let _ = Target::initialize_native(&InitializationConfig::default());
@@ -49,9 +49,12 @@ impl Jit {
             }
             let unit = LLVMOrcAbsoluteSymbols(symbols.as_mut_ptr(), symbols.len());
             check(LLVMOrcJITDylibDefine(dylib, unit))?;
-            let name = c"program";
-            let buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object.as_ptr().cast(), object.len(), name.as_ptr());
-            check(LLVMOrcLLJITAddObjectFile(jit.jit, dylib, buffer))?;
+            for (k, object) in objects.iter().enumerate() {
+                let name = CString::new(format!("program{k}")).expect("a number has no zero byte");
+                let (start, len) = (object.as_ptr().cast(), object.len());
+                let buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(start, len, name.as_ptr());
+                check(LLVMOrcLLJITAddObjectFile(jit.jit, dylib, buffer))?;
+            }
             Ok(jit)
         }
     }

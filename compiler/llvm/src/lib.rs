@@ -1,12 +1,14 @@
 //! Loop IR to machine code. The only crate that links LLVM.
 //!
-//! One path for everything: text of an LLVM module ([`text`]), LLVM's passes, an object of our own target machine. The JIT
-//! loads the same object that `tdl build` links and that the cache keeps.
+//! One path for everything: text of LLVM modules ([`text`]), LLVM's passes, objects of our own target machine. The JIT
+//! loads the same objects that `tdl build` links and that the cache keeps.
 
 mod jit;
 mod link;
 mod target;
 pub mod text;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use inkwell::context::Context;
 use inkwell::memory_buffer::MemoryBuffer;
@@ -55,14 +57,52 @@ pub fn required_features(options: &Options) -> Vec<String> {
     target::checked_features(options)
 }
 
-/// An object file. `with_main` makes it a program's own.
+/// Object files that belong together, the same ones on any machine. `with_main` makes them a program's own.
 pub fn compile(
     program: &Program,
     info: &ProgramInfo,
     options: &Options,
     with_main: bool,
-) -> Result<Vec<u8>, InternalError> {
-    optimized(program, info, options, with_main, |_, machine, module| {
+) -> Result<Vec<Vec<u8>>, InternalError> {
+    let ptx = ptx(program, options)?;
+    let modules = text::modules(program, info, with_main, ptx.as_deref());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(modules.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let k = next.fetch_add(1, Ordering::Relaxed);
+            match modules.get(k) {
+                Some(part) => done.push((k, object(part, options))),
+                None => return done,
+            }
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for thread in others {
+            match thread.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_by_key(|(k, _)| *k);
+    done.into_iter().map(|(_, object)| object).collect()
+}
+
+/// The object of a module.
+fn object(part: &text::Part, options: &Options) -> Result<Vec<u8>, InternalError> {
+    let mut options = options.clone();
+    if part.long {
+        options.opt_level = 0;
+    }
+    let machine = target::machine(&options).map_err(|e| error("target", &e, None))?;
+    let (cpu, features) = target::cpu(&options);
+    let source = format!("{}{}", part.text, target::attributes(&cpu, &features));
+    passes(&source, &machine, options.opt_level, |_, machine, module| {
         let buffer = machine
             .write_to_memory_buffer(module, FileType::Object)
             .map_err(|e| error("object", e.to_str().unwrap_or("?"), None))?;
@@ -72,31 +112,34 @@ pub fn compile(
 
 /// The optimized module as text.
 pub fn emit_llvm(program: &Program, info: &ProgramInfo, options: &Options) -> Result<String, InternalError> {
-    optimized(program, info, options, false, |_, _, module| Ok(module.print_to_string().to_string_lossy().into_owned()))
+    optimized(program, info, options, |_, _, module| Ok(module.print_to_string().to_string_lossy().into_owned()))
 }
 
 /// Assembly.
 pub fn emit_asm(program: &Program, info: &ProgramInfo, options: &Options) -> Result<String, InternalError> {
-    optimized(program, info, options, false, |_, machine, module| assembly(machine, module))
+    optimized(program, info, options, |_, machine, module| assembly(machine, module))
 }
 
-/// The optimized module of a program.
+/// The optimized program, as one module.
 fn optimized<T>(
     program: &Program,
     info: &ProgramInfo,
     options: &Options,
-    with_main: bool,
     f: impl FnOnce(&Context, &TargetMachine, &Module<'_>) -> Result<T, InternalError>,
 ) -> Result<T, InternalError> {
     let machine = target::machine(options).map_err(|e| error("target", &e, None))?;
     let (cpu, features) = target::cpu(options);
-    let ptx = match (&options.gpu, program.target) {
-        (Gpu::Cuda(arch), Target::Gpu) => Some(emit_ptx(program, arch, options.opt_level)?),
-        (Gpu::Cuda(_) | Gpu::Simulated, Target::Gpu | Target::Cpu) => None,
-    };
-    let mut source = text::module(program, info, with_main, ptx.as_deref());
+    let mut source = text::module(program, info, false, ptx(program, options)?.as_deref());
     source.push_str(&target::attributes(&cpu, &features));
     passes(&source, &machine, options.opt_level, f)
+}
+
+/// The kernels' assembly, if a GPU runs them.
+fn ptx(program: &Program, options: &Options) -> Result<Option<String>, InternalError> {
+    match (&options.gpu, program.target) {
+        (Gpu::Cuda(arch), Target::Gpu) => emit_ptx(program, arch, options.opt_level).map(Some),
+        (Gpu::Cuda(_) | Gpu::Simulated, Target::Gpu | Target::Cpu) => Ok(None),
+    }
 }
 
 /// The kernels of a program for a GPU as PTX, for an architecture among [`GPUS`].

@@ -18,8 +18,8 @@ pub enum LinkError {
     Io(String),
 }
 
-/// Links an object into an executable, which replaces `output` in one step. `debug` keeps its symbols.
-pub fn link(object: &[u8], output: &Path, debug: bool) -> Result<(), LinkError> {
+/// Links objects into an executable, which replaces `output` in one step. `debug` keeps its symbols.
+pub fn link(objects: &[Vec<u8>], output: &Path, debug: bool) -> Result<(), LinkError> {
     let compiler = std::env::var("CC").ok().filter(|c| !c.is_empty()).unwrap_or_else(|| "cc".into());
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = output.file_name().ok_or_else(|| LinkError::Io(format!("`{}` is no file name", output.display())))?;
@@ -30,15 +30,20 @@ pub fn link(object: &[u8], output: &Path, debug: bool) -> Result<(), LinkError> 
     let scratch = std::env::temp_dir().join(format!("tdl-link-{}-{}", std::process::id(), unique()));
     std::fs::create_dir_all(&scratch).map_err(|e| io(&scratch, e))?;
     let _guard = Scratch(&scratch);
-    let (object_path, library) = (scratch.join("program.o"), scratch.join("libtdl_runtime.a"));
-    std::fs::write(&object_path, object).map_err(|e| io(&object_path, e))?;
+    let library = scratch.join("libtdl_runtime.a");
+    let mut paths = Vec::new();
+    for (k, object) in objects.iter().enumerate() {
+        let path = scratch.join(format!("program{k}.o"));
+        std::fs::write(&path, object).map_err(|e| io(&path, e))?;
+        paths.push(path);
+    }
     let mut file = std::fs::File::create(&library).map_err(|e| io(&library, e))?;
     let unpacked = zstd::decode_all(RUNTIME).map_err(|e| io(&library, e))?;
     file.write_all(&unpacked).map_err(|e| io(&library, e))?;
     drop(file);
     let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
     let result = Command::new(&compiler)
-        .arg(&object_path)
+        .args(&paths)
         .arg(&library)
         .args(["-o".as_ref(), temporary.as_os_str()])
         .args(["-Wl,--gc-sections", "-Wl,--as-needed", "-lpthread", "-lm", "-ldl"])

@@ -41,6 +41,7 @@ use graph::Graph;
 use ir::{Func, Operand, Param, RegTy, ResultTy, Stmt};
 pub use ir::{Program, Target};
 use lower::{Lower, Shared};
+pub use plan::op_cost;
 pub use print::{print, print_kernel};
 use values::{Role, Values};
 pub use verify::verify;

@@ -13,11 +13,13 @@ mod runtime;
 mod scalar;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use tdl_ir::{Dtype, HostFn, Scalar};
-use tdl_loops::ir::{Program, Target};
+use tdl_loops::ir::{Func, KernelId, Program, Target};
+
+use func::KernelText;
 
 pub use table::{ProgramInfo, ProgramParam, SiteText};
 
@@ -32,10 +34,101 @@ pub fn kernels(program: &Program, arch: u32) -> String {
     gpu::ptx(program, arch)
 }
 
-/// The whole module; `with_main` adds the C `main` of a binary. `ptx` is the assembly of the kernels, if a GPU runs them; without it, a
-/// program for a GPU runs on the simulated one.
+/// The whole program as one module; `with_main` adds the C `main` of a binary. `ptx` is the assembly of the kernels, if a GPU runs
+/// them; without it, a program for a GPU runs on the simulated one.
 pub fn module(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Option<&str>) -> String {
     let mut g = Globals::default();
+    let kernels = cpu_kernels(&mut g, program);
+    let funcs: Vec<&Func> = program.funcs.iter().collect();
+    host(g, program, info, with_main, ptx, (&funcs, &[]), |out| kernels.iter().for_each(|k| k.define(out, "internal")))
+}
+
+/// A module that is compiled on its own.
+pub struct Part {
+    pub text: String,
+    /// It is long: that it is compiled quickly matters more than that it is fast.
+    pub long: bool,
+}
+
+/// The same as modules that are compiled side by side: that of the host, those of kernels, those of long functions. What goes where
+/// depends on the program alone.
+pub fn modules(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Option<&str>) -> Vec<Part> {
+    let part = |text| Part { text, long: false };
+    if info.debug || program.target == Target::Gpu {
+        return vec![part(module(program, info, with_main, ptx))];
+    }
+    let mut g = Globals::default();
+    let kernels = cpu_kernels(&mut g, program);
+    let (long, short): (Vec<&Func>, Vec<&Func>) = program.funcs.iter().partition(|f| func::branches(&f.body) > MANY);
+    let small = func::small_kernels(program, &long);
+    let (stay, mut go): (Vec<&KernelText>, Vec<&KernelText>) = kernels.iter().partition(|k| small.contains(&k.id()));
+    let len: usize = go.iter().map(|k| k.len()).sum();
+    let count = (len / SHARE).clamp(usize::from(!long.is_empty()), SHARES);
+    if count == 0 {
+        let define = |out: &mut String| kernels.iter().for_each(|k| k.define(out, "internal"));
+        return vec![part(host(g, program, info, with_main, ptx, (&short, &[]), define))];
+    }
+    // the longest first, each to whom has the least
+    go.sort_by_key(|k| std::cmp::Reverse(k.len()));
+    let mut shares: Vec<(usize, String)> = vec![(0, String::new()); count];
+    for k in &go {
+        let Some((len, text)) = shares.iter_mut().min_by_key(|(len, _)| *len) else { continue };
+        *len += k.len();
+        k.define(text, "hidden");
+    }
+    let elsewhere: HashSet<KernelId> = go.iter().map(|k| k.id()).collect();
+    let around = |constants: &str, text: &str, metadata: &str| {
+        format!(
+            "{PRELUDE}{}{constants}\n{text}\n{}{}\n{metadata}",
+            host_prelude(program),
+            scalar::STREAM,
+            scalar::POWER
+        )
+    };
+    let mut all: Vec<Part> = shares.iter().map(|(_, text)| part(around(&g.text, text, &g.metadata))).collect();
+    for f in &long {
+        let mut g = Globals { elsewhere: elsewhere.clone(), ..Globals::default() };
+        let mut text = String::new();
+        go.iter().for_each(|k| k.declare(&mut text));
+        func::host(&mut text, &mut g, program, f);
+        for (i, data) in program.data.iter().enumerate() {
+            let _ = writeln!(g.text, "@data{i} = external hidden constant [{} x i8]", data.len());
+        }
+        all.push(Part { text: around(&g.text, &text, &g.metadata), long: true });
+    }
+    g.elsewhere = elsewhere;
+    let first = host(g, program, info, with_main, ptx, (&short, &long), |out| {
+        stay.iter().for_each(|k| k.define(out, "internal"));
+        go.iter().for_each(|k| k.declare(out));
+    });
+    all.insert(0, part(first));
+    all
+}
+
+/// Text of kernels that is worth a module of its own, and the most modules.
+const SHARE: usize = 20 << 10;
+const SHARES: usize = 8;
+/// In a function with more branches LLVM's allocation of registers takes seconds, in one with ten times as many minutes.
+const MANY: usize = 1500;
+
+fn cpu_kernels(g: &mut Globals, program: &Program) -> Vec<KernelText> {
+    match program.target {
+        Target::Cpu => program.kernels.iter().enumerate().map(|(i, k)| func::kernel(g, program, i, k)).collect(),
+        Target::Gpu => Vec::new(),
+    }
+}
+
+/// The module with the functions `funcs` of the host, or that of all, and what belongs to the program as a whole; `kernels` adds those of
+/// the CPU, or says that they are elsewhere.
+fn host(
+    mut g: Globals,
+    program: &Program,
+    info: &ProgramInfo,
+    with_main: bool,
+    ptx: Option<&str>,
+    (funcs, elsewhere): (&[&Func], &[&Func]),
+    kernels: impl FnOnce(&mut String),
+) -> String {
     let mut body = String::new();
     if info.debug {
         g.debug = Some(debug::Unit::new(&mut g, info));
@@ -43,22 +136,28 @@ pub fn module(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Optio
     }
     match program.target {
         Target::Cpu => {
-            for (i, k) in program.kernels.iter().enumerate() {
-                func::kernel(&mut body, &mut g, program, i, k);
-            }
+            kernels(&mut body);
             body.push_str(scalar::STREAM);
         }
-        Target::Gpu => {
-            gpu::kernels(&mut body, &mut g, program, ptx);
-        }
+        Target::Gpu => gpu::kernels(&mut body, &mut g, program, ptx),
     }
-    for f in &program.funcs {
+    for f in funcs {
         func::host(&mut body, &mut g, program, f);
+    }
+    for f in elsewhere {
+        let _ = writeln!(body, "declare i32 @{}(ptr, ptr, ptr) #0", symbol(&f.name));
     }
     table::emit(&mut body, &mut g, program, info, with_main);
     for (i, data) in program.data.iter().enumerate() {
-        let _ = writeln!(g.text, "@data{i} = private unnamed_addr constant {}, align 64", bytes(data));
+        let linkage = if elsewhere.is_empty() { "private unnamed_addr" } else { "hidden" };
+        let _ = writeln!(g.text, "@data{i} = {linkage} constant {}, align 64", bytes(data));
     }
+    let host = host_prelude(program);
+    format!("{PRELUDE}{host}{}\n{body}\n{}\n{}", g.text, scalar::POWER, g.metadata)
+}
+
+/// What a module with functions of the host declares besides.
+fn host_prelude(program: &Program) -> String {
     let mut host = match program.target {
         Target::Cpu => String::new(),
         Target::Gpu => gpu::HOST_PRELUDE.to_owned(),
@@ -69,7 +168,7 @@ pub fn module(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Optio
     for f in HostFn::ALL {
         let _ = writeln!(host, "declare i32 @tdl_{}(ptr, ptr, i64, ptr, i32)", f.def().name);
     }
-    format!("{PRELUDE}{host}{}\n{body}\n{}\n{}", g.text, scalar::POWER, g.metadata)
+    host
 }
 
 /// What every module declares. Attribute group 0 gets the target's name and features when the module is compiled.
@@ -129,6 +228,8 @@ pub(crate) struct Globals {
     /// Scopes of source functions.
     subprograms: HashMap<String, usize>,
     pub debug: Option<debug::Unit>,
+    /// Kernels of other modules.
+    pub elsewhere: HashSet<KernelId>,
 }
 
 impl Globals {

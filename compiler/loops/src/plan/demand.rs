@@ -9,6 +9,9 @@ use crate::graph::captures;
 use crate::tapes::covered;
 use crate::values::Role;
 
+/// The longest chain of operations in one kernel, in their costs: LLVM's time grows faster than its length.
+const LONGEST: u32 = 4096;
+
 #[derive(Clone, Default)]
 pub struct Demand {
     pub roots: FxHashSet<ValueId>,
@@ -37,16 +40,24 @@ impl<'a> Planner<'_, 'a> {
             if !inlinable(&inst.op) || !self.is_tensor(*r) {
                 continue;
             }
-            let mut cost = op_cost(&inst.op);
+            let own = op_cost(&inst.op);
+            let mut cost = own;
             let mut loads = 0;
+            let mut behind = 0;
             for a in &inst.args {
                 if self.is_tensor(*a) {
                     let (c, l) = self.cost.get(a).copied().unwrap_or((0, 1));
                     cost += c;
                     loads += l;
+                    behind = behind.max(self.behind.get(a).copied().unwrap_or(0));
                 }
             }
             self.cost.insert(*r, (cost.min(1000), loads.min(1000)));
+            if behind + own >= LONGEST && !movement(&inst.op) {
+                self.ends.insert(*r);
+            } else {
+                self.behind.insert(*r, behind + own);
+            }
         }
     }
 
@@ -287,7 +298,7 @@ impl<'a> Planner<'_, 'a> {
             operand.latest = operand.latest.max(d.latest);
             return;
         }
-        let stored = if d.buffer || self.read_too_late(inst, &d) {
+        let stored = if d.buffer || self.ends.contains(&r) || self.read_too_late(inst, &d) {
             true
         } else if movement(&inst.op) {
             let through = match &inst.op {

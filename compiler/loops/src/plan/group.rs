@@ -102,8 +102,8 @@ impl<'a> Planner<'_, 'a> {
     }
 
     fn number(&mut self, n: usize, r: ValueId) {
-        let scalar = self.values.graph.is_scalar(r);
-        self.num.insert(r, if scalar { 2 * n + 2 } else { 2 * n + 1 });
+        let later = self.values.graph.is_scalar(r) || self.ends.contains(&r);
+        self.num.insert(r, if later { 2 * n + 2 } else { 2 * n + 1 });
     }
 
     fn candidate(&self, inst: &Inst, r: ValueId) -> Candidate {

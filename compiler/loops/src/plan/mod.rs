@@ -83,6 +83,8 @@ pub fn plan<'a>(values: &mut Values<'a>, block: &'a Block) -> Plan<'a> {
         values,
         demand: FxHashMap::default(),
         cost: FxHashMap::default(),
+        behind: FxHashMap::default(),
+        ends: FxHashSet::default(),
         nodes: Vec::new(),
         num: FxHashMap::default(),
         barrier: 0,
@@ -136,6 +138,9 @@ struct Planner<'v, 'a> {
     demand: FxHashMap<ValueId, Demand>,
     /// Estimated operations per element and reads of memory, with everything inlined.
     cost: FxHashMap<ValueId, (u32, u32)>,
+    /// The cost of the longest chain of operations up to there, since one was long enough; and the ends of those, which are stored.
+    behind: FxHashMap<ValueId, u32>,
+    ends: FxHashSet<ValueId>,
     nodes: Vec<Node<'a>>,
     /// `2 * node + 1`: available to members of that node and later ones; `2 * node + 2`: to later nodes.
     num: FxHashMap<ValueId, usize>,
