@@ -9,7 +9,7 @@ use crate::eval::{BufStore, flat};
 use crate::ir::*;
 use crate::kernel::{MEMORY_COST, Work};
 use crate::lower::Lower;
-use crate::nest::{Fold, Run, collapse, extents, place_runs};
+use crate::nest::{Fold, Run, WHOLE_BLOCK, collapse, extents, place_runs};
 use crate::plan::{Group, GroupKind, Member, Part, member_leaves, tree_cost};
 use crate::size::Size;
 use crate::tiles::crossing;
@@ -62,6 +62,7 @@ impl<'l> Lower<'l> {
         }
         self.streams.clear();
         self.rows.clear();
+        self.ahead.clear();
         self.tally = None;
     }
 
@@ -151,6 +152,7 @@ impl<'l> Lower<'l> {
         let runs = collapse(&axes, &g.outer, leaves);
         let members: Vec<&Member> = g.members.iter().collect();
         let (rank, cost) = (g.outer.len(), self.cost(g));
+        self.look_ahead(g, &members, leaves);
         let mut body = |l: &mut Self, idx: &[Idx]| _ = l.element(g, &members, idx);
         match crossing(&runs, leaves).filter(|_| !self.on_gpu()) {
             Some(across) => self.tiled(&runs, across, rank, cost, &mut body),
@@ -183,7 +185,8 @@ impl<'l> Lower<'l> {
         }
         if outer.is_empty() {
             self.launch(kind, &last.extent, Work { elements: Size::ONE, cost }, |l, lo, hi| {
-                l.line(lo, hi, &mut Vec::new(), &mut |l, at| {
+                let whole = l.whole_chunks(&last.extent, cost);
+                l.line(lo, hi, whole, &mut Vec::new(), &mut |l, at| {
                     let mut idx = vec![Idx::ZERO; rank];
                     place_runs(&mut idx, runs, at);
                     body(l, &idx);
@@ -198,7 +201,8 @@ impl<'l> Lower<'l> {
             let rows = l.code().begin_loop(lo, hi, LoopKind::Serial);
             let mut at = l.decompose(rows.var.into(), &outer_extents);
             let hi = l.outer_size(&last.extent);
-            l.line(Operand::i64(0), hi, &mut at, &mut |l, at| {
+            let whole = last.extent.as_const().is_some_and(|n| n % WHOLE_BLOCK == 0);
+            l.line(Operand::i64(0), hi, whole, &mut at, &mut |l, at| {
                 let mut idx = vec![Idx::ZERO; rank];
                 place_runs(&mut idx, runs, at);
                 body(l, &idx);
@@ -241,6 +245,7 @@ impl<'l> Lower<'l> {
                     continue;
                 }
                 let folds: Vec<Fold> = pass.iter().filter_map(|m| l.fold(m)).collect();
+                l.look_ahead(g, &pass, leaves);
                 let results = l.nest(&inner_extents, &folds, &mut |l, at| {
                     let mut idx = row.clone();
                     place_runs(&mut idx, &inner, at);
@@ -303,14 +308,16 @@ impl<'l> Lower<'l> {
         };
         let count = self.host.div(rounded, chunk);
         let outer_extents = extents(outer);
+        self.look_ahead(g, &members, leaves);
         self.launch_over("total", count, Operand::i64(1), |l, lo, hi| {
             let head = l.code().begin_loop(lo, hi, LoopKind::Serial);
-            let (chunk, steps) = (l.outer(chunk), l.outer(steps));
-            let start = l.code().mul(head.var.into(), chunk);
-            let end = l.code().add(start, chunk);
+            let (inner_chunk, steps) = (l.outer(chunk), l.outer(steps));
+            let start = l.code().mul(head.var.into(), inner_chunk);
+            let end = l.code().add(start, inner_chunk);
             let end = l.code().min(end, steps);
             let results = if outer.is_empty() {
-                l.blocked(start, end, &mut Vec::new(), &folds, &mut |l, at| {
+                let whole = [chunk.as_i64(), rows.as_const()].iter().all(|n| n.is_some_and(|n| n % WHOLE_BLOCK == 0));
+                l.blocked(start, end, whole, &mut Vec::new(), &folds, &mut |l, at| {
                     let mut idx = vec![Idx::ZERO; rank];
                     place_runs(&mut idx, &runs, at);
                     l.element(g, &members, &idx)

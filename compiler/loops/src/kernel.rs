@@ -7,6 +7,7 @@ use crate::buffers::BufId;
 use crate::code::Code;
 use crate::ir::*;
 use crate::lower::Lower;
+use crate::nest::{STREAM_BLOCK, WHOLE_BLOCK};
 use crate::size::Size;
 
 pub struct KernelCode {
@@ -47,6 +48,11 @@ impl KernelCode {
         reg.into()
     }
 
+    /// The pointer to a buffer, if the kernel has used it.
+    pub fn known(&self, id: BufId) -> Option<Reg> {
+        self.bufs.get(&id).map(|(reg, _)| *reg)
+    }
+
     fn buffer(&mut self, id: BufId, ptr: Reg, access: Access, host: &Code) -> Reg {
         if let Some((reg, at)) = self.bufs.get(&id) {
             let p = &mut self.params[*at];
@@ -78,6 +84,17 @@ pub const MEMORY_COST: i64 = 4;
 
 /// A chunk should run this long to be worth a thread (about 10 µs), in vectorised operations.
 const CHUNK_WORK: i64 = 1 << 19;
+
+/// Steps of `elements` each per chunk, constant. Chunks of many steps begin where a cache line and a block do.
+fn per_chunk(cost: i64, elements: i64) -> i64 {
+    let steps = (CHUNK_WORK / cost.max(1) / elements).max(1);
+    let whole = STREAM_BLOCK / gcd(elements, STREAM_BLOCK);
+    if steps > whole { steps - steps % whole } else { steps }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
 
 impl Lower<'_> {
     /// Pointer to a buffer where elements are computed now.
@@ -153,15 +170,20 @@ impl Lower<'_> {
         })
     }
 
+    /// Do all chunks of `0..range` begin and end with a whole block?
+    pub fn whole_chunks(&self, range: &Size, cost: i64) -> bool {
+        let grain = per_chunk(cost, 1);
+        range.as_const().is_some_and(|n| n % WHOLE_BLOCK == 0 && (n <= grain || grain % WHOLE_BLOCK == 0))
+    }
+
     /// Steps per parallel chunk.
     pub fn grain(&mut self, work: &Work) -> Operand {
-        let per_chunk = (CHUNK_WORK / work.cost.max(1)).max(1);
         match work.elements.as_const() {
-            Some(e) => Operand::i64((per_chunk / e.max(1)).max(1)),
+            Some(e) => Operand::i64(per_chunk(work.cost, e.max(1))),
             None => {
                 let e = self.size(&work.elements);
                 let e = self.host.max(e, Operand::i64(1));
-                let g = self.host.div(Operand::i64(per_chunk), e);
+                let g = self.host.div(Operand::i64(CHUNK_WORK / work.cost.max(1)), e);
                 self.host.max(g, Operand::i64(1))
             }
         }

@@ -6,6 +6,7 @@
 //! The way of one function: `prepare` inlines calls and normalises; then, block by block, `plan` decides what is virtual, stored or fused, and
 //! `control`, `fuse`, `cols`, `ops`, `gemm` and `effects` write statements and kernels, with `buffers` placing every tensor.
 
+mod ahead;
 mod buffers;
 mod code;
 mod cols;

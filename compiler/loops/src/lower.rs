@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tdl_ir::{Dtype, Op, Type, ValueId};
 use tdl_source::Span;
 
+use crate::ahead::Ahead;
 use crate::buffers::{Block, Buf, BufId, Scope};
 use crate::code::{Code, Idx};
 use crate::ir::*;
@@ -69,6 +70,10 @@ pub struct Lower<'a> {
     /// What the kernel that is written next, or now, writes past the caches, and its rows of scratch.
     pub streams: Vec<Stream>,
     pub rows: Vec<RowScratch>,
+    /// What the open pass over memory reads ahead.
+    pub ahead: Vec<Ahead>,
+    /// Elements of its blocks.
+    pub step: i64,
     /// The tile whose loops are open.
     pub tile: Option<Tile>,
     pub span: Span,
@@ -98,6 +103,8 @@ impl<'a> Lower<'a> {
             written_once: FxHashSet::default(),
             streams: Vec::new(),
             rows: Vec::new(),
+            ahead: Vec::new(),
+            step: 0,
             tile: None,
             span,
             tally: None,

@@ -143,8 +143,11 @@ pub const BLOCK: i64 = 1024;
 /// On a GPU each of a block's threads adds up as much of this as it takes at a time, and the rest in the wider accumulator.
 const GPU_BLOCK: i64 = 8 * BLOCK;
 
-/// Elements that are written past the caches at a time: few, so that computing the next ones overlaps with writing these.
+/// Elements that are written past the caches, or read ahead, at a time: few, so that memory has no rest.
 pub const STREAM_BLOCK: i64 = 256;
+
+/// The same where whole blocks alone occur: the loop over one is unrolled, so that it may be small.
+pub const WHOLE_BLOCK: i64 = 64;
 
 /// The innermost work: gets the indices of all runs and gives the values to reduce.
 pub type Inner<'f, 'l> = &'f mut dyn FnMut(&mut Lower<'l>, &[Idx]) -> Vec<Operand>;
@@ -181,10 +184,19 @@ impl<'l> Lower<'l> {
             [last] => {
                 let hi = self.outer_size(last);
                 let block = self.fold_block();
-                let limit = if self.streams.is_empty() { 2 * block } else { block };
                 let sums = folds.iter().any(|f| f.wide() != f.narrow());
-                if (sums || !self.streams.is_empty()) && last.as_const().is_none_or(|n| n > limit) {
-                    self.blocked(Operand::i64(0), hi, at, folds, inner)
+                let limit = if !self.ahead.is_empty() {
+                    WHOLE_BLOCK
+                } else if !self.streams.is_empty() {
+                    block
+                } else if sums {
+                    2 * block
+                } else {
+                    i64::MAX
+                };
+                if limit < i64::MAX && last.as_const().is_none_or(|n| n > limit) {
+                    let whole = last.as_const().is_some_and(|n| n % WHOLE_BLOCK == 0);
+                    self.blocked(Operand::i64(0), hi, whole, at, folds, inner)
                 } else {
                     self.lanes(Operand::i64(0), hi, at, folds, inner)
                 }
@@ -220,28 +232,38 @@ impl<'l> Lower<'l> {
     }
 
     /// One vector loop that reduces nothing, in blocks if its results are written past the caches.
-    pub fn line(&mut self, lo: Operand, hi: Operand, at: &mut Vec<Idx>, inner: Inner<'_, 'l>) {
-        if self.streams.is_empty() {
+    pub fn line(&mut self, lo: Operand, hi: Operand, whole: bool, at: &mut Vec<Idx>, inner: Inner<'_, 'l>) {
+        if self.streams.is_empty() && self.ahead.is_empty() {
             self.lanes(lo, hi, at, &[], inner);
         } else {
-            self.blocked(lo, hi, at, &[], inner);
+            self.blocked(lo, hi, whole, at, &[], inner);
         }
     }
 
-    /// `lo..hi` in vector loops of at most [`BLOCK`] elements, whose results are folded in the wide dtype.
+    /// `lo..hi` in vector loops of at most [`BLOCK`] elements, whose results are folded in the wide dtype. `whole`: both are
+    /// multiples of [`WHOLE_BLOCK`].
     pub fn blocked(
         &mut self,
         lo: Operand,
         hi: Operand,
+        whole: bool,
         at: &mut Vec<Idx>,
         folds: &[Fold],
         inner: Inner<'_, 'l>,
     ) -> Vec<(Operand, Dtype)> {
         let var = self.code().i64();
         self.code().begin();
-        let step = if folds.is_empty() { STREAM_BLOCK } else { self.fold_block() };
-        let end = self.code().add(var.into(), Operand::i64(step));
-        let end = self.code().min(end, hi);
+        let small = folds.is_empty() || !self.ahead.is_empty();
+        let step = match (small, whole) {
+            (true, true) => WHOLE_BLOCK,
+            (true, false) => STREAM_BLOCK,
+            (false, _) => self.fold_block(),
+        };
+        let mut end = self.code().add(var.into(), Operand::i64(step));
+        if step != WHOLE_BLOCK {
+            end = self.code().min(end, hi);
+        }
+        self.step = step;
         let values = self.lanes(var.into(), end, at, folds, inner);
         let head = crate::code::LoopHead { var, lo, hi, kind: LoopKind::Serial };
         let results = self.end_fold(head, folds, values);
@@ -280,7 +302,9 @@ impl<'l> Lower<'l> {
             reductions.push(Reduction { op: f.op, dtype, init: f.identity(dtype), value, result });
         }
         let results = reductions.iter().map(|r| (r.result.into(), r.dtype)).collect();
+        let var = head.var;
         self.code().end_loop(head, vec![], reductions);
+        self.fetch_ahead(var, lo);
         self.leave_streams(hi);
         results
     }

@@ -266,6 +266,10 @@ impl Printer<'_> {
                     format!("stream {}[{}] <- {}, {}", self.r(*dst), self.index(index), self.r(*src), self.o(*len));
                 self.line(&line);
             }
+            Stmt::Prefetch { ptr, dtype: _, index, lines, write } => {
+                let what = if *write { " to write" } else { "" };
+                self.line(&format!("prefetch {}[{}], {lines} lines{what}", self.r(*ptr), self.index(index)));
+            }
             Stmt::Local { dst, dtype, len } => self.line(&format!("{} = local {dtype}[{len}]", self.r(*dst))),
             Stmt::Shared { dst, dtype, len } => self.line(&format!("{} = shared {dtype}[{len}]", self.r(*dst))),
             Stmt::Barrier(Per::Warp) => self.line("barrier of the warp"),

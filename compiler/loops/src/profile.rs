@@ -90,6 +90,7 @@ impl Lower<'_> {
             | Stmt::If(_)
             | Stmt::While(_)
             | Stmt::Stream { .. }
+            | Stmt::Prefetch { .. }
             | Stmt::Local { .. }
             | Stmt::Shared { .. }
             | Stmt::Barrier(_)

@@ -9,7 +9,7 @@ use crate::buffers::BufId;
 use crate::code::Idx;
 use crate::ir::*;
 use crate::lower::Lower;
-use crate::nest::BLOCK;
+use crate::nest::{BLOCK, WHOLE_BLOCK};
 use crate::plan::{Group, GroupKind, Member, Part};
 use crate::size::Size;
 use crate::values::Leaf;
@@ -101,6 +101,7 @@ impl Lower<'_> {
             let len = match (lo.as_i64(), hi.as_i64()) {
                 (Some(0), _) => hi,
                 (Some(a), Some(b)) => Operand::i64(b - a),
+                _ if self.step == WHOLE_BLOCK => Operand::i64(WHOLE_BLOCK),
                 _ => self.code().binary(tdl_ir::BinaryOp::Sub, Dtype::I64, hi, lo),
             };
             let dst = self.pointer(buf, Access::Write);

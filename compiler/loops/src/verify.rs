@@ -123,6 +123,7 @@ impl<'p> Checker<'p> {
                 Stmt::Let { .. }
                     | Stmt::Store { .. }
                     | Stmt::Stream { .. }
+                    | Stmt::Prefetch { .. }
                     | Stmt::For(_)
                     | Stmt::If(_)
                     | Stmt::Local { .. }
@@ -135,7 +136,7 @@ impl<'p> Checker<'p> {
         }
         let gpu = matches!(s, Stmt::Shared { .. } | Stmt::Barrier(_) | Stmt::Device(_));
         let cpu = match s {
-            Stmt::Stream { .. } => true,
+            Stmt::Stream { .. } | Stmt::Prefetch { .. } => true,
             Stmt::For(l) => l.kind == LoopKind::Vector,
             _ => false,
         };
@@ -246,6 +247,7 @@ impl<'p> Checker<'p> {
                 self.expect((*src).into(), RegTy::Ptr)?;
                 i64(*len)
             }
+            Stmt::Prefetch { ptr, .. } => self.expect((*ptr).into(), RegTy::Ptr),
             Stmt::Free { ptr } => self.expect((*ptr).into(), RegTy::Ptr),
             Stmt::Tick { dst } => i64((*dst).into()),
             Stmt::Tock(t) => {

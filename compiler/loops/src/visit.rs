@@ -227,6 +227,10 @@ impl Stmt {
                 f((*src).into());
                 f(*len);
             }
+            Stmt::Prefetch { ptr, index, .. } => {
+                f((*ptr).into());
+                index.visit(f);
+            }
             Stmt::Device(d) => d.visit(f),
             Stmt::Local { .. } | Stmt::Shared { .. } | Stmt::Barrier(_) | Stmt::Safepoint | Stmt::Tick { .. } => {}
             Stmt::Tock(t) => [t.since.into(), t.flops, t.bytes].into_iter().chain(t.dims.iter().copied()).for_each(f),
@@ -276,6 +280,7 @@ impl Stmt {
             Stmt::Let { .. }
             | Stmt::Store { .. }
             | Stmt::Stream { .. }
+            | Stmt::Prefetch { .. }
             | Stmt::Local { .. }
             | Stmt::Shared { .. }
             | Stmt::Barrier(_)
@@ -307,6 +312,7 @@ impl Stmt {
             Stmt::Let { .. }
             | Stmt::Store { .. }
             | Stmt::Stream { .. }
+            | Stmt::Prefetch { .. }
             | Stmt::Local { .. }
             | Stmt::Shared { .. }
             | Stmt::Barrier(_)
@@ -345,6 +351,7 @@ impl Stmt {
             Stmt::Device(d) => d.defs(),
             Stmt::Store { .. }
             | Stmt::Stream { .. }
+            | Stmt::Prefetch { .. }
             | Stmt::Barrier(_)
             | Stmt::Free { .. }
             | Stmt::Launch { .. }

@@ -33,6 +33,11 @@ fn rows_are_one_kernel() {
 }
 
 #[test]
+fn what_is_far_is_asked_for_ahead() {
+    snapshot("large", include_str!("programs/large.tdlir"));
+}
+
+#[test]
 fn a_training_step_updates_in_place() {
     snapshot("mlp_step", include_str!("programs/mlp_step.tdlir"));
 }

@@ -167,7 +167,7 @@ fn grid(m: i64, n: i64, k: i64, threads: i64) -> [i64; 2] {
     let (few, many) = (m.min(n), m.max(n));
     if few <= stream::FEW as i64 {
         // streamed: bound by memory, so worth sharing earlier. Every element is summed on its own, wherever the cuts are
-        let blocks = (work / few / (SMALL / 16)).clamp(1, 2 * threads).min(many / 256 + 1);
+        let blocks = (work / few / (SMALL / 16)).clamp(1, threads).min(many / 256 + 1);
         let blocks = if threads == 1 { 1 } else { blocks };
         return if m < n { [1, blocks] } else { [blocks, 1] };
     }

@@ -8,8 +8,8 @@ use crate::simd::versions;
 pub const FEW: usize = 8;
 /// Fewest rows for which a matrix is worth transposing first.
 const TRANSPOSE: usize = 9;
-/// Columns whose sums stay in the first-level cache.
-const TILE: usize = 1024;
+/// Sums that stay in the first-level cache: as many as possible, for a processor guesses best what comes next of long rows.
+const TILE: usize = 4096;
 /// Rows of `b` that are added at a time.
 const UNROLL: usize = 8;
 
@@ -94,8 +94,9 @@ macro_rules! product {
             unsafe fn $stream(p: Block<$ty>) {
                 // SAFETY: all indices are inside the block
                 unsafe {
-                    for lo in (0..p.n).step_by(TILE) {
-                        let width = TILE.min(p.n - lo);
+                    let tile = (TILE / p.m.next_power_of_two()).max(TILE / 4);
+                    for lo in (0..p.n).step_by(tile) {
+                        let width = tile.min(p.n - lo);
                         for i in 0..p.m {
                             if !p.accumulate {
                                 std::slice::from_raw_parts_mut(p.c.at(i, lo), width).fill(0.0);

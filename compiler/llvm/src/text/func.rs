@@ -44,6 +44,9 @@ pub(crate) struct Emit<'a> {
     pub kernel: usize,
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// A kernel's text. Whether other modules see it is known only when all kernels have been written.
 pub struct KernelText {
     id: usize,
@@ -340,9 +343,29 @@ impl<'a> Emit<'a> {
             Stmt::Stream { dst, dtype, index, src, len } => {
                 self.streams = true;
                 let to = self.address(*dst, *dtype, index);
-                let bytes = self.tmp("mul nsw i64 ", &format!("{}, {}", self.op(*len), dtype.size()));
                 let from = self.reg(*src).to_owned();
-                self.line(&format!("call void @tdl.stream(ptr {to}, ptr {from}, i64 {bytes})"));
+                let bytes = match len.as_i64() {
+                    Some(n) => (n * dtype.size() as i64).to_string(),
+                    None => self.tmp("mul nsw i64 ", &format!("{}, {}", self.op(*len), dtype.size())),
+                };
+                let call = format!("call void @tdl.stream(ptr {to}, ptr {from}, i64 {bytes})");
+                match len.as_i64().map(|n| n as usize * dtype.size()) {
+                    Some(n) if n % LINE == 0 && n <= 16 * LINE => self.stream_lines(&to, &from, n / LINE, &call),
+                    _ => self.line(&call),
+                }
+            }
+            Stmt::Prefetch { ptr, dtype, index, lines, write } => {
+                // not `inbounds`: it may be behind the end
+                let base = self.reg(*ptr).to_owned();
+                let i = self.index(index);
+                let from = self.tmp("getelementptr ", &format!("{}, ptr {base}, i64 {i}", memty(*dtype)));
+                for k in 0..*lines {
+                    let at = self.tmp("getelementptr i8, ptr ", &format!("{from}, i64 {}", LINE * k));
+                    self.line(&format!(
+                        "call void @llvm.prefetch.p0(ptr {at}, i32 {}, i32 3, i32 1)",
+                        i32::from(*write)
+                    ));
+                }
             }
             Stmt::For(f) => self.for_loop(f),
             Stmt::If(i) => self.branch(i),
@@ -375,6 +398,27 @@ impl<'a> Emit<'a> {
             | Stmt::Tock(_)
             | Stmt::Return { .. } => self.runtime_stmt(s),
         }
+    }
+
+    /// Writes whole lines past the caches, one after another if they are lines of memory too; if not, by a call.
+    fn stream_lines(&mut self, to: &str, from: &str, lines: usize, call: &str) {
+        let (whole, parts, done) = (self.fresh_label("whole"), self.fresh_label("parts"), self.fresh_label("done"));
+        let address = self.tmp(&format!("ptrtoint ptr {to} to "), "i64");
+        let rest = self.tmp("and i64 ", &format!("{address}, {}", LINE - 1));
+        let c = self.tmp("icmp eq i64 0, ", &rest);
+        self.line(&format!("br i1 {c}, label %{whole}, label %{parts}"));
+        self.start(&parts);
+        self.line(call);
+        self.line(&format!("br label %{done}"));
+        self.start(&whole);
+        for k in 0..lines {
+            let a = self.tmp("getelementptr i8, ptr ", &format!("{from}, i64 {}", LINE * k));
+            let b = self.tmp("getelementptr i8, ptr ", &format!("{to}, i64 {}", LINE * k));
+            let line = self.tmp("load <16 x i32>, ptr ", &format!("{a}, align {LINE}"));
+            self.line(&format!("store <16 x i32> {line}, ptr {b}, align {LINE}, !nontemporal !2147483647"));
+        }
+        self.line(&format!("br label %{done}"));
+        self.start(&done);
     }
 
     fn expr(&mut self, e: &Expr) -> String {

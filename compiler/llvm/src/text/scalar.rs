@@ -48,13 +48,18 @@ entry:
   %ahead = and i64 %minus, 63
   %fits = icmp ule i64 %ahead, %bytes
   %first = select i1 %fits, i64 %ahead, i64 %bytes
+  %whole.line = icmp eq i64 %first, 0
+  br i1 %whole.line, label %lines, label %start
+start:
   call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %first, i1 false)
+  br label %lines
+lines:
   %rest = sub i64 %bytes, %first
   %whole = and i64 %rest, -64
   %end = add i64 %first, %whole
   br label %head
 head:
-  %i = phi i64 [%first, %entry], [%next, %body]
+  %i = phi i64 [%first, %lines], [%next, %body]
   %more = icmp ult i64 %i, %end
   br i1 %more, label %body, label %done
 body:
@@ -65,10 +70,15 @@ body:
   %next = add i64 %i, 64
   br label %head
 done:
+  %last = sub i64 %bytes, %end
+  %none = icmp eq i64 %last, 0
+  br i1 %none, label %all, label %tail
+tail:
   %c = getelementptr i8, ptr %from, i64 %end
   %d = getelementptr i8, ptr %to, i64 %end
-  %last = sub i64 %bytes, %end
   call void @llvm.memcpy.p0.p0.i64(ptr %d, ptr %c, i64 %last, i1 false)
+  br label %all
+all:
   ret void
 }
 !2147483647 = !{i32 1}

@@ -184,10 +184,10 @@ impl ResultTy {
 }
 
 /// A loop nest over buffers: `fn(params…, lo, hi)`. It covers `lo..hi` of the launch's range; calls with disjoint ranges may
-/// run at the same time. It holds `Let`, `Store`, `Stream`, `For`, `If`, `Local` alone, so it can't fail.
+/// run at the same time. It holds `Let`, `Store`, `Stream`, `Prefetch`, `For`, `If`, `Local` alone, so it can't fail.
 ///
 /// On a GPU (`grid`) it is `fn(params…, range)`, and every thread of the grid runs the body: it covers the whole range together
-/// with the others. There it may also hold `Shared`, `Barrier` and `Device`, and has no `Stream` and no vector loop.
+/// with the others. There it may also hold `Shared`, `Barrier` and `Device`, and has no `Stream`, no `Prefetch` and no vector loop.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// Says what it computes, for dumps and profiles; unique in the program.
@@ -269,6 +269,14 @@ pub enum Stmt {
         index: Index,
         src: Reg,
         len: Operand,
+    },
+    /// Asks for cache lines from `ptr[index]` on, to read or to write; they may lie behind the tensor's end. In kernels only.
+    Prefetch {
+        ptr: Reg,
+        dtype: Dtype,
+        index: Index,
+        lines: usize,
+        write: bool,
     },
     /// `dst` points to `len` elements of thread-local scratch (on the stack; `len` is small). At the top of a kernel only.
     Local {

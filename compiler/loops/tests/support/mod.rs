@@ -238,6 +238,7 @@ impl<'p> Machine<'p> {
                     self.mem.store(to, first + i, *dtype, x)?;
                 }
             }
+            Stmt::Prefetch { .. } => {}
             Stmt::For(l) => self.for_loop(f, l)?,
             Stmt::If(i) => {
                 let c = self.scalar(f, i.cond) == Scalar::Bool(true);
