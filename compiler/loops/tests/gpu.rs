@@ -97,6 +97,25 @@ fn long_products_with_few_tiles_are_made_in_parts() {
 }
 
 #[test]
+fn few_columns_are_read_by_lines() {
+    let kernel = |x: &str, y: &str, labels: &str, z: &str| {
+        let program = gpu(&format!(
+            "func @f(%n: i64, %x: f32[{x}], %y: f32[{y}]) {{\n  %z: f32[{z}] = contract %x, %y, \"{labels}\"\n  return %z\n}}\n"
+        ));
+        let names = program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(kernel("%n, 640", "2, 640", "ab,cb->ac", "%n, 2"), ["product.f32.lines"]);
+    assert_eq!(kernel("4, 640", "640, %n", "ab,bc->ac", "4, %n"), ["product.f32.columns"]);
+    assert_eq!(kernel("%n, 640", "8, 640", "ab,cb->ac", "%n, 8"), ["product.f32.lines"]);
+    assert_eq!(kernel("32, 4096", "5, 4096", "ab,cb->ac", "32, 5"), ["product.f32.lines", "product.f32.parts"]);
+    let tiles = ["product.f32.128", "product.f32.64"];
+    assert_eq!(kernel("%n, 640", "9, 640", "ab,cb->ac", "%n, 9"), tiles);
+    // a row of the second operand is not where a row of the first one is
+    assert_eq!(kernel("%n, 640", "640, 8", "ab,bc->ac", "%n, 8"), tiles);
+}
+
+#[test]
 fn the_verifier_knows_the_target() {
     let mut program = gpu(include_str!("programs/rows.tdlir"));
     program.target = Target::Cpu;

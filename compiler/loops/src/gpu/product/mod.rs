@@ -3,7 +3,8 @@
 //! 16-bit floats go through the tensor cores (`tensor`), and are summed in f32; all else is exact in its dtype, by multiply-adds (`plain`), where each
 //! element is summed in the order of the inner axis by one thread. Tiles are large where there are enough of them for all
 //! multiprocessors, by the extents of the run; the order of a sum does not depend on the tile. Few tiles with a long inner
-//! axis are made in parts (`split`).
+//! axis are made in parts (`split`). Results of up to eight rows or columns are not tiles: there reading the other operand takes the
+//! time, and it is read by whole lines (`thin`).
 //!
 //! Along the axis where an operand's elements are neighbours in memory, they are loaded 16 bytes at a time, if the tile's
 //! beginning and the other stride allow it, which the kernel finds out; else one by one.
@@ -11,9 +12,11 @@
 mod plain;
 mod split;
 mod tensor;
+mod thin;
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype};
 
+use self::thin::Thin;
 use crate::code::Code;
 use crate::ir::*;
 use crate::lower::Lower;
@@ -52,7 +55,19 @@ struct Kind {
     batch: usize,
     accumulate: bool,
     along: [Along; 3],
+    /// Rows and columns of a tile.
     tile: i64,
+}
+
+/// How a kernel is spread.
+struct Spread {
+    name: String,
+    /// Rows and columns of the result that a block makes.
+    rows: i64,
+    cols: i64,
+    threads: i64,
+    /// Arrays in shared memory.
+    shared: Vec<(Dtype, i64)>,
 }
 
 /// A kernel that is being written, within a tile.
@@ -68,12 +83,15 @@ struct Frame<'c> {
     row0: Operand,
     col0: Operand,
     thread: Operand,
-    shared: [Reg; 2],
+    shared: Vec<Reg>,
 }
 
 impl Lower<'_> {
     /// Launches the kernel of a product.
     pub fn launch_product(&mut self, g: &Gemm) {
+        if let Some(thin) = Thin::of(g) {
+            return self.launch_thin(&thin);
+        }
         let count = |l: &mut Self, tile: i64| {
             let mut range = Operand::i64(1);
             for extent in [g.m, g.n] {
@@ -113,35 +131,23 @@ impl Lower<'_> {
 
     /// A known number of small tiles, perhaps in parts.
     fn launch_small(&mut self, g: &Gemm, range: Operand) {
-        let parts = range.as_i64().map_or(Operand::i64(1), |tiles| self.parts(g, tiles));
-        match parts.as_i64() {
-            Some(1) => self.launch_tiles(g, SMALL, range, g.dtype),
-            Some(_) => self.launch_parts(g, parts, range),
-            None => {
-                let (op, b) = (CompareOp::Gt, Operand::i64(1));
-                let cond = self.host.scalar(Dtype::Bool, Expr::Compare { op, dtype: Dtype::I64, a: parts, b });
-                self.host.begin();
-                self.launch_parts(g, parts, range);
-                let then = self.host.end();
-                self.host.begin();
-                self.launch_tiles(g, SMALL, range, g.dtype);
-                let els = self.host.end();
-                self.host.push(Stmt::If(If { cond, then, els, results: vec![] }));
-            }
-        }
+        let parts = range.as_i64().map_or(ONE, |tiles| self.parts(g, tiles, split::TILES));
+        let whole = |l: &mut Self| l.launch_tiles(g, SMALL, range, g.dtype);
+        self.whole_or_parts(g, parts, range, whole, &|l, part, range, out| l.launch_tiles(part, SMALL, range, out));
     }
 
     fn launch_tiles(&mut self, g: &Gemm, tile: i64, range: Operand, out: Dtype) {
-        let along = [&g.a, &g.b, &g.c].map(|m| match (m.row_stride.as_i64(), m.col_stride.as_i64()) {
-            (_, Some(1)) => Along::Cols,
-            (Some(1), _) => Along::Rows,
-            _ => Along::Neither,
-        });
+        let along = [(&g.a, [g.m, g.k]), (&g.b, [g.k, g.n]), (&g.c, [g.m, g.n])].map(|(m, extents)| along(m, extents));
         let kind = Kind { dtype: g.dtype, out, batch: g.batch.len(), accumulate: g.accumulate, along, tile };
         let kernel = match g.dtype {
             Dtype::F16 | Dtype::Bf16 => tensor::kernel(kind),
             _ => plain::kernel(kind),
         };
+        self.launch_steps(g, kernel, range);
+    }
+
+    /// Launches a kernel that [`kernel`] made.
+    fn launch_steps(&mut self, g: &Gemm, kernel: Kernel, range: Operand) {
         let kernel = self.intern(kernel);
         let mut args = Vec::new();
         let mut offsets = Vec::new();
@@ -164,9 +170,20 @@ impl Lower<'_> {
     }
 }
 
-/// A kernel whose steps are tiles; `body` writes one. `shared` is the length of the memory that the operands get.
-fn kernel(kind: Kind, shared: [i64; 2], body: impl FnOnce(&mut Frame<'_>)) -> Kernel {
-    let Kind { dtype, out: _, batch, accumulate, along, tile } = kind;
+/// An axis of one element has no neighbours.
+fn along(m: &Matrix, [rows, cols]: [Operand; 2]) -> Along {
+    let unit = |stride: Operand, extent: Operand| stride.as_i64() == Some(1) && extent.as_i64() != Some(1);
+    match (unit(m.row_stride, rows), unit(m.col_stride, cols)) {
+        (_, true) => Along::Cols,
+        (true, _) => Along::Rows,
+        _ => Along::Neither,
+    }
+}
+
+/// A kernel whose steps are tiles; `body` writes one.
+fn kernel(kind: Kind, spread: Spread, body: impl FnOnce(&mut Frame<'_>)) -> Kernel {
+    let Kind { dtype: _, out: _, batch, accumulate, along, tile: _ } = kind;
+    let Spread { name, rows, cols, threads, shared } = spread;
     let mut c = Code::new();
     c.begin_memo();
     let mut params = Vec::new();
@@ -195,18 +212,19 @@ fn kernel(kind: Kind, shared: [i64; 2], body: impl FnOnce(&mut Frame<'_>)) -> Ke
         (0..batch).map(|i| param(&mut c, &mut params, &format!("batch{i}"), int, Access::Read)).collect();
     let range = c.named(int, Some("range".into()));
 
-    let shared = shared.map(|len| {
+    let mut arrays = Vec::new();
+    for (dtype, len) in shared {
         let dst = c.reg(RegTy::Ptr);
         c.push(Stmt::Shared { dst, dtype, len: len as usize });
-        dst
-    });
+        arrays.push(dst);
+    }
     let place = |c: &mut Code, p: Place| c.scalar(Dtype::I64, Expr::Place(p));
     let (thread, block, blocks) =
         (place(&mut c, Place::Thread), place(&mut c, Place::Block), place(&mut c, Place::Blocks));
-    let tiles = c.add(n.into(), Operand::i64(tile - 1));
-    let tiles_across = c.div(tiles, Operand::i64(tile));
-    let tiles = c.add(m.into(), Operand::i64(tile - 1));
-    let tiles_down = c.div(tiles, Operand::i64(tile));
+    let tiles = c.add(n.into(), Operand::i64(cols - 1));
+    let tiles_across = c.div(tiles, Operand::i64(cols));
+    let tiles = c.add(m.into(), Operand::i64(rows - 1));
+    let tiles_down = c.div(tiles, Operand::i64(rows));
 
     let step = c.i64();
     c.begin();
@@ -214,7 +232,7 @@ fn kernel(kind: Kind, shared: [i64; 2], body: impl FnOnce(&mut Frame<'_>)) -> Ke
     let rest = c.div(step.into(), tiles_across);
     let row0 = c.rem(rest, tiles_down);
     let mut item = c.div(rest, tiles_down);
-    let (row0, col0) = (c.mul(row0, Operand::i64(tile)), c.mul(col0, Operand::i64(tile)));
+    let (row0, col0) = (c.mul(row0, Operand::i64(rows)), c.mul(col0, Operand::i64(cols)));
     let mut bases: Vec<Index> =
         strides.iter().map(|s| Index { offset: 0, terms: vec![Term { reg: s[2], stride: Operand::i64(1) }] }).collect();
     for (axis, extent) in extents.iter().enumerate().rev() {
@@ -236,12 +254,11 @@ fn kernel(kind: Kind, shared: [i64; 2], body: impl FnOnce(&mut Frame<'_>)) -> Ke
     }
     let [a, b, out] = <[View; 3]>::try_from(views).unwrap_or_else(|_| unreachable!("three matrices"));
     let (m, n, k) = (m.into(), n.into(), k.into());
-    body(&mut Frame { c: &mut c, kind, a, b, out, m, n, k, row0, col0, thread, shared });
+    body(&mut Frame { c: &mut c, kind, a, b, out, m, n, k, row0, col0, thread, shared: arrays });
     let body = c.end();
     c.push(Stmt::For(super::serial(step, block, range.into(), blocks, body)));
     let body = c.blocks.pop().expect("the body is open");
-    let grid = Grid { range, threads: THREADS as usize, per: Per::Block };
-    let name = format!("product.{dtype}.{tile}");
+    let grid = Grid { range, threads: threads as usize, per: Per::Block };
     Kernel { name, regs: c.regs, params, lo: step, hi: step, body, grid: Some(grid) }
 }
 
@@ -258,11 +275,10 @@ fn zero(dtype: Dtype) -> Operand {
 fn sum(offset: i64, terms: &[(Operand, Operand)]) -> Index {
     let mut out = Index { offset, terms: Vec::new() };
     for (o, stride) in terms {
-        match (o, stride.as_i64()) {
+        match (o, stride) {
             (Operand::Reg(reg), _) => out.terms.push(Term { reg: *reg, stride: *stride }),
-            (o, Some(s)) => out.offset += o.as_i64().unwrap_or(0) * s,
-            // the stride of place 0
-            (_, None) => {}
+            (Operand::Const(..), Operand::Reg(reg)) => out.terms.push(Term { reg: *reg, stride: *o }),
+            (o, s) => out.offset += o.as_i64().unwrap_or(0) * s.as_i64().unwrap_or(0),
         }
     }
     out
@@ -359,4 +375,72 @@ fn put(f: &mut Frame<'_>, wide: Operand, i: Operand, j: Operand, values: &[Opera
     c.push(Device::Store { ptr: v.ptr, dtype, index, values }.into());
     let then = c.end();
     c.push(Stmt::If(If { cond, then, els: single, results: vec![] }));
+}
+
+/// As many elements of an operand from an inner index and a place on the side on, 0 outside.
+fn neighbours(
+    c: &mut Code,
+    dtype: Dtype,
+    v: &View,
+    left: bool,
+    (l, l_end): (Operand, Operand),
+    (s, s_end): (Operand, Operand),
+    along_inner: bool,
+    width: i64,
+    wide: Operand,
+) -> Vec<Reg> {
+    let ty = RegTy::Scalar(dtype);
+    let index = |l, s| if left { at(v, s, l) } else { at(v, l, s) };
+    c.begin();
+    let mut single = Vec::new();
+    for q in 0..width {
+        let (l, s) = match along_inner {
+            true => (c.add(l, Operand::i64(q)), s),
+            false => (l, c.add(s, Operand::i64(q))),
+        };
+        let ok = inside(c, l, l_end, s, s_end);
+        c.begin();
+        let x = c.scalar(dtype, Expr::Load { ptr: v.ptr, dtype, index: index(l, s) });
+        let then = c.end();
+        let result = c.reg(ty);
+        let results = vec![IfResult { result, then: x, els: zero(dtype) }];
+        c.push(Stmt::If(If { cond: ok, then, els: vec![], results }));
+        single.push(result);
+    }
+    let els = c.end();
+    if v.along == Along::Neither {
+        els.into_iter().for_each(|s| c.push(s));
+        return single;
+    }
+    let last = |c: &mut Code, x| c.add(x, Operand::i64(width - 1));
+    let (l_last, s_last) = if along_inner { (last(c, l), s) } else { (l, last(c, s)) };
+    let fits = inside(c, l_last, l_end, s_last, s_end);
+    let cond = and(c, fits, wide);
+    c.begin();
+    let all: Vec<Reg> = (0..width).map(|_| c.reg(ty)).collect();
+    let most = (WIDE / dtype.size()).min(width as usize);
+    for (q, dst) in all.chunks(most).enumerate() {
+        let mut index = index(l, s);
+        index.offset += (q * most) as i64;
+        c.push(Device::Load { dst: dst.to_vec(), ptr: v.ptr, dtype, index }.into());
+    }
+    let then = c.end();
+    let mut values = Vec::new();
+    let mut results = Vec::new();
+    for (wide, one) in all.into_iter().zip(single) {
+        let result = c.reg(ty);
+        results.push(IfResult { result, then: wide.into(), els: one.into() });
+        values.push(result);
+    }
+    c.push(Stmt::If(If { cond, then, els, results }));
+    values
+}
+
+/// `x * y + z`: rounded once for floats.
+fn muladd(c: &mut Code, dtype: Dtype, x: Operand, y: Operand, z: Operand) -> Operand {
+    if dtype.is_float() {
+        return c.scalar(dtype, Expr::MulAdd { dtype, a: x, b: y, c: z });
+    }
+    let xy = c.binary(BinaryOp::Mul, dtype, x, y);
+    c.binary(BinaryOp::Add, dtype, xy, z)
 }

@@ -3,7 +3,7 @@
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype};
 
-use super::{Along, Frame, Kind, ONE, THREADS, View, aligned, and, at, compare, inside, put, sum, zero};
+use super::{Along, Frame, Kind, ONE, Spread, THREADS, aligned, compare, muladd, neighbours, put, sum, zero};
 use crate::code::Code;
 use crate::ir::*;
 
@@ -23,8 +23,11 @@ fn pitch(tile: i64) -> i64 {
 }
 
 pub fn kernel(kind: Kind) -> Kernel {
-    let len = 2 * strip(kind.tile) * pitch(kind.tile);
-    super::kernel(kind, [len, len], tile)
+    let Kind { dtype, tile: side, .. } = kind;
+    let len = 2 * strip(side) * pitch(side);
+    let name = format!("product.{dtype}.{side}");
+    let shared = vec![(dtype, len); 2];
+    super::kernel(kind, Spread { name, rows: side, cols: side, threads: THREADS, shared }, tile)
 }
 
 /// A chunk of neighbours of an operand, and where it is in shared memory.
@@ -144,73 +147,15 @@ fn chunk(
     let inner = c.mul(inner, Operand::i64(RUN));
     let (l, s) = if along_inner { (inner, outer) } else { (outer, inner) };
     let (at_l, at_s) = (c.add(strip_at, l), c.add(side0, s));
-    let values = neighbours(c, dtype, v, left, (at_l, f.k), (at_s, side_end), along_inner, wide);
+    let values = neighbours(c, dtype, v, left, (at_l, f.k), (at_s, side_end), along_inner, RUN, wide);
     Chunk { values, inner: l, side: s, along_inner }
-}
-
-/// Elements of an operand from an inner index and a place on the side on, 0 outside.
-fn neighbours(
-    c: &mut Code,
-    dtype: Dtype,
-    v: &View,
-    left: bool,
-    (l, l_end): (Operand, Operand),
-    (s, s_end): (Operand, Operand),
-    along_inner: bool,
-    wide: Operand,
-) -> Vec<Reg> {
-    let ty = RegTy::Scalar(dtype);
-    let index = |l, s| if left { at(v, s, l) } else { at(v, l, s) };
-    c.begin();
-    let mut single = Vec::new();
-    for q in 0..RUN {
-        let (l, s) = match along_inner {
-            true => (c.add(l, Operand::i64(q)), s),
-            false => (l, c.add(s, Operand::i64(q))),
-        };
-        let ok = inside(c, l, l_end, s, s_end);
-        c.begin();
-        let x = c.scalar(dtype, Expr::Load { ptr: v.ptr, dtype, index: index(l, s) });
-        let then = c.end();
-        let result = c.reg(ty);
-        let results = vec![IfResult { result, then: x, els: zero(dtype) }];
-        c.push(Stmt::If(If { cond: ok, then, els: vec![], results }));
-        single.push(result);
-    }
-    let els = c.end();
-    if v.along == Along::Neither {
-        els.into_iter().for_each(|s| c.push(s));
-        return single;
-    }
-    let last = |c: &mut Code, x| c.add(x, Operand::i64(RUN - 1));
-    let (l_last, s_last) = if along_inner { (last(c, l), s) } else { (l, last(c, s)) };
-    let fits = inside(c, l_last, l_end, s_last, s_end);
-    let cond = and(c, fits, wide);
-    c.begin();
-    let all: Vec<Reg> = (0..RUN).map(|_| c.reg(ty)).collect();
-    let most = (WIDE / dtype.size()).min(RUN as usize);
-    for (q, dst) in all.chunks(most).enumerate() {
-        let mut index = index(l, s);
-        index.offset += (q * most) as i64;
-        c.push(Device::Load { dst: dst.to_vec(), ptr: v.ptr, dtype, index }.into());
-    }
-    let then = c.end();
-    let mut values = Vec::new();
-    let mut results = Vec::new();
-    for (wide, one) in all.into_iter().zip(single) {
-        let result = c.reg(ty);
-        results.push(IfResult { result, then: wide.into(), els: one.into() });
-        values.push(result);
-    }
-    c.push(Stmt::If(If { cond, then, els, results }));
-    values
 }
 
 /// Puts chunks into shared memory, from element `half` on.
 fn store(f: &mut Frame<'_>, chunks: &[Chunk; 2], half: Operand) {
     let Kind { dtype, tile, .. } = f.kind;
     let pitch = Operand::i64(pitch(tile));
-    for (ptr, x) in f.shared.into_iter().zip(chunks) {
+    for (ptr, x) in f.shared.clone().into_iter().zip(chunks) {
         let most = (WIDE / dtype.size()).min(RUN as usize);
         let values: Vec<Operand> = x.values.iter().map(|r| (*r).into()).collect();
         if x.along_inner {
@@ -226,13 +171,4 @@ fn store(f: &mut Frame<'_>, chunks: &[Chunk; 2], half: Operand) {
             f.c.push(Device::Store { ptr, dtype, index, values: values.to_vec() }.into());
         }
     }
-}
-
-/// `x * y + z`: rounded once for floats.
-fn muladd(c: &mut Code, dtype: Dtype, x: Operand, y: Operand, z: Operand) -> Operand {
-    if dtype.is_float() {
-        return c.scalar(dtype, Expr::MulAdd { dtype, a: x, b: y, c: z });
-    }
-    let xy = c.binary(BinaryOp::Mul, dtype, x, y);
-    c.binary(BinaryOp::Add, dtype, xy, z)
 }

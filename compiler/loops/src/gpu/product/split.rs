@@ -1,34 +1,44 @@
-//! Products with few tiles and a long inner axis: parts of that axis go to different blocks, and a second kernel adds what they found, in
+//! Products with few steps and a long inner axis: parts of that axis go to different blocks, and a second kernel adds what they found, in
 //! the order of the parts.
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype, ReduceOp};
 
-use super::{BUSY, SMALL, sum_dtype};
+use super::{BUSY, sum_dtype};
 use crate::code::Code;
 use crate::ir::*;
 use crate::lower::Lower;
 
-/// Inner indices of a part, at least.
-const PART: i64 = 512;
 /// A part's length is a multiple of this, so that no strip is cut.
 const STRIP: i64 = 32;
-/// Parts, at most.
-const MOST: i64 = 32;
+
+/// When the inner axis is parted.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// So many steps keep a GPU busy.
+    pub busy: i64,
+    /// Inner indices of a part, at least.
+    pub least: i64,
+    /// Parts, at most.
+    pub most: i64,
+}
+
+pub(super) const TILES: Limits = Limits { busy: BUSY, least: 512, most: 32 };
 
 impl Lower<'_> {
-    /// Into how many parts the inner axis goes; each has as many indices. `tiles` are those of the whole.
-    pub(super) fn parts(&mut self, g: &Gemm, tiles: i64) -> Operand {
+    /// Into how many parts the inner axis goes; each has as many indices. The whole has so many `steps`.
+    pub(super) fn parts(&mut self, g: &Gemm, steps: i64, limits: Limits) -> Operand {
+        let Limits { busy, least, most } = limits;
         let mut parts = Operand::i64(1);
         let mut n = 2;
-        while n <= MOST && n * tiles.max(1) <= BUSY {
+        while n <= most && n * steps.max(1) <= busy {
             parts = match g.k.as_i64() {
-                Some(k) if k >= n * PART && k % (n * STRIP) == 0 => Operand::i64(n),
+                Some(k) if k >= n * least && k % (n * STRIP) == 0 => Operand::i64(n),
                 Some(_) => parts,
                 None => {
                     let test = |l: &mut Self, op, a, b| {
                         l.host.scalar(Dtype::Bool, Expr::Compare { op, dtype: Dtype::I64, a, b })
                     };
-                    let long = test(self, CompareOp::Ge, g.k, Operand::i64(n * PART));
+                    let long = test(self, CompareOp::Ge, g.k, Operand::i64(n * least));
                     let rest = self.host.rem(g.k, Operand::i64(n * STRIP));
                     let whole = test(self, CompareOp::Eq, rest, Operand::i64(0));
                     let cond = self.host.binary(BinaryOp::And, Dtype::Bool, long, whole);
@@ -41,8 +51,40 @@ impl Lower<'_> {
         parts
     }
 
-    /// The product in that many parts.
-    pub(super) fn launch_parts(&mut self, g: &Gemm, parts: Operand, tiles: Operand) {
+    /// The product in that many parts, or as a whole if there is one. The whole has so many `steps`; `launch` launches a product, with
+    /// its number of steps and the result's dtype.
+    pub(super) fn whole_or_parts(
+        &mut self,
+        g: &Gemm,
+        parts: Operand,
+        steps: Operand,
+        whole: impl FnOnce(&mut Self),
+        launch: &dyn Fn(&mut Self, &Gemm, Operand, Dtype),
+    ) {
+        match parts.as_i64() {
+            Some(1) => whole(self),
+            Some(_) => self.launch_parts(g, parts, steps, launch),
+            None => {
+                let (op, b) = (CompareOp::Gt, Operand::i64(1));
+                let cond = self.host.scalar(Dtype::Bool, Expr::Compare { op, dtype: Dtype::I64, a: parts, b });
+                self.host.begin();
+                self.launch_parts(g, parts, steps, launch);
+                let then = self.host.end();
+                self.host.begin();
+                whole(self);
+                let els = self.host.end();
+                self.host.push(Stmt::If(If { cond, then, els, results: vec![] }));
+            }
+        }
+    }
+
+    fn launch_parts(
+        &mut self,
+        g: &Gemm,
+        parts: Operand,
+        steps: Operand,
+        launch: &dyn Fn(&mut Self, &Gemm, Operand, Dtype),
+    ) {
         let sum = sum_dtype(g.dtype);
         let mut items = self.host.mul(g.m, g.n);
         for extent in &g.batch {
@@ -72,8 +114,8 @@ impl Lower<'_> {
         }
         let (row_stride, col_stride) = (g.n, Operand::i64(1));
         part.c = Matrix { ptr, offset: Index::default(), row_stride, col_stride, batch_strides: strides };
-        let range = self.host.mul(parts, tiles);
-        self.launch_tiles(&part, SMALL, range, sum);
+        let range = self.host.mul(parts, steps);
+        launch(self, &part, range, sum);
 
         let kernel = self.intern(added(g, sum));
         let offset = match g.c.offset.terms.is_empty() {

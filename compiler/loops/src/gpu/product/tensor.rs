@@ -5,7 +5,7 @@
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype};
 
-use super::{Along, Frame, Kind, ONE, THREADS, aligned, at, compare, inside, put, sum, zero};
+use super::{Along, Frame, Kind, ONE, Spread, THREADS, aligned, at, compare, inside, put, sum, zero};
 use crate::code::Code;
 use crate::ir::*;
 
@@ -36,7 +36,10 @@ fn layout(left: bool, along: Along, tile: i64) -> Layout {
 
 pub fn kernel(kind: Kind) -> Kernel {
     let layouts = [layout(true, kind.along[0], kind.tile), layout(false, kind.along[1], kind.tile)];
-    super::kernel(kind, layouts.map(|l| 2 * l.len), |f| tile(f, layouts))
+    let Kind { dtype, tile: side, .. } = kind;
+    let name = format!("product.{dtype}.{side}");
+    let shared = layouts.iter().map(|l| (dtype, 2 * l.len)).collect();
+    super::kernel(kind, Spread { name, rows: side, cols: side, threads: THREADS, shared }, |f| tile(f, layouts))
 }
 
 /// Where a thread is.
