@@ -8,6 +8,7 @@ mod device;
 mod float;
 mod func;
 mod gpu;
+mod kernel;
 mod math;
 mod runtime;
 mod scalar;
@@ -19,7 +20,7 @@ use std::fmt::Write;
 use tdl_ir::{Dtype, HostFn, Scalar};
 use tdl_loops::ir::{Func, KernelId, Program, Target};
 
-use func::KernelText;
+use kernel::KernelText;
 
 pub use table::{ProgramInfo, ProgramParam, SiteText};
 
@@ -59,8 +60,8 @@ pub fn modules(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Opti
     }
     let mut g = Globals::default();
     let kernels = cpu_kernels(&mut g, program);
-    let (long, short): (Vec<&Func>, Vec<&Func>) = program.funcs.iter().partition(|f| func::branches(&f.body) > MANY);
-    let small = func::small_kernels(program, &long);
+    let (long, short): (Vec<&Func>, Vec<&Func>) = program.funcs.iter().partition(|f| kernel::branches(&f.body) > MANY);
+    let small = kernel::small_kernels(program, &long);
     let (stay, mut go): (Vec<&KernelText>, Vec<&KernelText>) = kernels.iter().partition(|k| small.contains(&k.id()));
     let len: usize = go.iter().map(|k| k.len()).sum();
     let count = (len / SHARE).clamp(usize::from(!long.is_empty()), SHARES);
@@ -113,7 +114,7 @@ const MANY: usize = 1500;
 
 fn cpu_kernels(g: &mut Globals, program: &Program) -> Vec<KernelText> {
     match program.target {
-        Target::Cpu => program.kernels.iter().enumerate().map(|(i, k)| func::kernel(g, program, i, k)).collect(),
+        Target::Cpu => program.kernels.iter().enumerate().map(|(i, k)| kernel::kernel(g, program, i, k)).collect(),
         Target::Gpu => Vec::new(),
     }
 }
