@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tdl_elaborate::Roots;
@@ -20,7 +21,7 @@ use crate::{Failure, Options, Session};
 /// One interactive session.
 pub struct ReplSession {
     session: Session,
-    items: Vec<ast::Item>,
+    items: Vec<Arc<ast::Item>>,
     bindings: Vec<Binding>,
     /// Leaves of each binding.
     values: Vec<Vec<Value>>,
@@ -87,7 +88,7 @@ impl ReplSession {
         let mut rest = Vec::new();
         for s in stmts {
             match s.kind {
-                StmtKind::Item(item) => items.push(*item),
+                StmtKind::Item(item) => items.push(Arc::new(*item)),
                 _ => rest.push(s),
             }
         }
@@ -122,16 +123,16 @@ impl ReplSession {
                     return Err(result.errors.into());
                 }
                 queue.extend(imports(&result.module));
-                parsed.push(Parsed { name, ast: result.module });
+                parsed.push(Parsed { name, file, ast: result.module });
             }
         }
         parsed.retain(|m| !m.name.is_empty());
-        parsed.push(Parsed { name: String::new(), ast: own });
+        parsed.push(Parsed { name: String::new(), file, ast: own });
         Ok(parsed)
     }
 
     /// Adds items, replacing those of the same name; all or none.
-    fn add_items(&mut self, new: Vec<ast::Item>) -> Result<(), Failure> {
+    fn add_items(&mut self, new: Vec<Arc<ast::Item>>) -> Result<(), Failure> {
         let before = self.items.clone();
         for item in new {
             let name = item_name(&item.kind);
@@ -345,7 +346,7 @@ fn gradient(f: &tdl_ir::Function, id: tdl_ir::FuncId, wrt: &[usize]) -> tdl_ir::
 }
 
 fn imports(module: &ast::Module) -> Vec<ast::Import> {
-    let import = |i: &ast::Item| match &i.kind {
+    let import = |i: &Arc<ast::Item>| match &i.kind {
         ItemKind::Import(i) => Some(i.clone()),
         _ => None,
     };

@@ -85,6 +85,7 @@ const MAX_PARTS: usize = 32;
 /// A module as parsed.
 pub(crate) struct Parsed {
     pub name: String,
+    pub file: FileId,
     pub ast: ast::Module,
 }
 
@@ -123,8 +124,8 @@ impl Session {
             queue.push(("prelude".into(), prelude));
         }
         while let Some((name, file)) = queue.pop() {
-            let text = self.sources.map.file(file).text.clone();
-            let parsed = self.timings.time("parse", || tdl_syntax::parse(file, &text));
+            let sources = &mut self.sources;
+            let parsed = self.timings.time("parse", || sources.parse(file));
             errors.extend(parsed.errors);
             for item in &parsed.module.items {
                 let ast::ItemKind::Import(import) = &item.kind else { continue };
@@ -135,7 +136,7 @@ impl Session {
                     }
                 }
             }
-            modules.push(Parsed { name, ast: parsed.module });
+            modules.push(Parsed { name, file, ast: parsed.module });
         }
         Ok((modules, errors))
     }
@@ -206,23 +207,33 @@ impl Session {
         self.check_derivatives(&program)
     }
 
-    /// Differentiates what the program's own file asks for, without making code of it: what has no derivative is found there.
+    /// As [`Session::check_derivatives_until`], of all at once.
     pub(crate) fn check_derivatives(&mut self, program: &thir::Program) -> Result<(), Failure> {
+        self.check_derivatives_until(program, usize::MAX, &mut || false).map(|_| ())
+    }
+
+    /// Differentiates what the program's own file asks for, without making code of it: what has no derivative is found there.
+    /// So many functions are done together; false if `stop` said so between two of these steps.
+    pub(crate) fn check_derivatives_until(
+        &mut self,
+        program: &thir::Program,
+        together: usize,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, Failure> {
         let asked = tdl_types::derivatives(program);
         let mut errors: Vec<Diagnostic> = Vec::new();
         let mut roots = Vec::new();
         if asked.main {
             roots.push(Roots::Main);
         }
-        if !asked.tests.is_empty() {
-            roots.push(Roots::Tests(asked.tests));
-        }
+        roots.extend(asked.tests.chunks(together).map(|t| Roots::Tests(t.to_vec())));
         let alone: Vec<thir::FnId> =
             asked.fns.into_iter().filter(|id| tdl_elaborate::stands_alone(program, *id)).collect();
-        if !alone.is_empty() {
-            roots.push(Roots::Fns(alone));
-        }
+        roots.extend(alone.chunks(together).map(|f| Roots::Fns(f.to_vec())));
         for root in roots {
+            if stop() {
+                return Ok(false);
+            }
             match self.differentiate_all(program, &root) {
                 Err(Failure::Program(found)) => {
                     let new: Vec<Diagnostic> = found.into_iter().filter(|d| !errors.contains(d)).collect();
@@ -233,7 +244,7 @@ impl Session {
             }
         }
         errors.sort_by_key(|d| (d.primary.span.file, d.primary.span.start));
-        if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+        if errors.is_empty() { Ok(true) } else { Err(errors.into()) }
     }
 
     pub(crate) fn differentiate_all(&mut self, program: &thir::Program, root: &Roots) -> Result<(), Failure> {

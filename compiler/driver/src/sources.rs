@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tdl_source::{FileId, SourceMap};
 
 use crate::Failure;
+use crate::editor::Pieces;
 
 /// The standard library: module name and text.
 pub const STDLIB: &[(&str, &str)] = &[
@@ -38,6 +39,8 @@ pub struct Sources {
     files: Vec<(PathBuf, FileId)>,
     /// Texts that are read instead of files: what an editor has not saved.
     pub open: Arc<HashMap<PathBuf, Arc<str>>>,
+    /// An editor's: what was read before, to be read again when it has changed.
+    pub pieces: Option<Pieces>,
 }
 
 impl Sources {
@@ -47,10 +50,37 @@ impl Sources {
             Some(text) => Arc::clone(text),
             None => read_source(path)?.into(),
         };
+        if let Some(id) = self.pieces.as_mut().and_then(|p| p.known(path)) {
+            if self.map.file(id).text != text {
+                self.map.replace(id, text);
+            }
+            self.files.push((path.to_owned(), id));
+            return Ok(id);
+        }
         let shown = if path == Path::new(INPUT) { "<input>".into() } else { path.to_string_lossy() };
         let id = self.map.add(shown, text);
         self.files.push((path.to_owned(), id));
+        if let Some(pieces) = &mut self.pieces {
+            pieces.remember(path, id);
+        }
         Ok(id)
+    }
+
+    /// Parses a file that has been read.
+    pub fn parse(&mut self, file: FileId) -> tdl_syntax::Parsed {
+        match &mut self.pieces {
+            Some(pieces) => pieces.parse(&mut self.map, file),
+            None => {
+                let text = Arc::clone(&self.map.file(file).text);
+                tdl_syntax::parse(file, &text)
+            }
+        }
+    }
+
+    /// Forgets which files a program has, to read it again.
+    pub fn restart(&mut self) {
+        self.files.clear();
+        self.map.calls.clear();
     }
 
     /// Whether there is such a file, saved or not.
@@ -68,7 +98,7 @@ impl Sources {
         Some(self.map.add(shown, *text))
     }
 
-    /// The files of the standard library.
+    /// The files of the standard library, in order.
     pub fn library(&self) -> Vec<FileId> {
         self.map.files().filter(|(_, f)| f.name.starts_with(LIBRARY)).map(|(id, _)| id).collect()
     }

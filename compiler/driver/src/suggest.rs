@@ -1,8 +1,9 @@
 //! Unknown names that a module of the standard library has: the checker sees imported modules alone.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
-use tdl_source::{Diagnostic, Help, code};
+use tdl_source::{Diagnostic, FileId, Help, code};
 use tdl_syntax::ast::ItemKind;
 
 use crate::Session;
@@ -17,7 +18,7 @@ impl Session {
         if !errors.iter().any(unknown) {
             return;
         }
-        let homes = self.library_names();
+        let homes = &*LIBRARY_NAMES;
         let modules = self.module_names();
         for d in errors.iter_mut().filter(|d| unknown(d)) {
             if d.message.starts_with("there is no module") {
@@ -57,28 +58,27 @@ impl Session {
         out.sort();
         out
     }
-
-    /// Functions and structs of the library with their modules.
-    fn library_names(&mut self) -> Vec<(String, &'static str)> {
-        let mut out = Vec::new();
-        for (module, text) in STDLIB.iter().filter(|(m, _)| *m != "prelude") {
-            let Some(file) = self.sources.std_module(module) else { continue };
-            for item in tdl_syntax::parse(file, text).module.items {
-                let name = match &item.kind {
-                    ItemKind::Fn(f) => &f.name,
-                    ItemKind::Struct(s) => &s.name,
-                    ItemKind::Interface(i) => &i.name,
-                    ItemKind::Const(c) => &c.name,
-                    ItemKind::TypeAlias(t) => &t.name,
-                    ItemKind::Import(_)
-                    | ItemKind::Impl(_)
-                    | ItemKind::Test(_)
-                    | ItemKind::Prop(_)
-                    | ItemKind::Bench(_) => continue,
-                };
-                out.push((name.name.to_string(), *module));
-            }
-        }
-        out
-    }
 }
+
+/// Functions and structs of the library with their modules.
+static LIBRARY_NAMES: LazyLock<Vec<(String, &'static str)>> = LazyLock::new(|| {
+    let mut out = Vec::new();
+    for (module, text) in STDLIB.iter().filter(|(m, _)| *m != "prelude") {
+        for item in tdl_syntax::parse(FileId::default(), text).module.items {
+            let name = match &item.kind {
+                ItemKind::Fn(f) => &f.name,
+                ItemKind::Struct(s) => &s.name,
+                ItemKind::Interface(i) => &i.name,
+                ItemKind::Const(c) => &c.name,
+                ItemKind::TypeAlias(t) => &t.name,
+                ItemKind::Import(_)
+                | ItemKind::Impl(_)
+                | ItemKind::Test(_)
+                | ItemKind::Prop(_)
+                | ItemKind::Bench(_) => continue,
+            };
+            out.push((name.name.to_string(), *module));
+        }
+    }
+    out
+});

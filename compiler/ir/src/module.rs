@@ -51,7 +51,7 @@ impl Module {
         let mut calls = Vec::new();
         for f in &self.funcs {
             f.body.visit_insts(&mut |i| {
-                if i.op.callee().is_some() && !library.contains(&i.span.file) {
+                if i.op.callee().is_some() && library.binary_search(&i.span.file).is_err() {
                     calls.push(i.span);
                 }
             });

@@ -2,7 +2,8 @@
 //! [`tdl_driver::Editor`].
 //!
 //! One thread reads, this one answers in order. Changes that wait are applied together before anything is checked, and
-//! errors are published when nothing waits, so that a fast typist is not followed keystroke by keystroke.
+//! errors are published when nothing waits, so that a fast typist is not followed keystroke by keystroke. After an edit only
+//! what it touched is checked again; derivatives are looked at in pauses, and left at the next message.
 
 mod answer;
 mod documents;
@@ -12,6 +13,7 @@ mod transport;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lsp_server::{ErrorCode, Message, Notification, Request, RequestId, Response};
 use serde_json::{Value, json};
@@ -25,6 +27,9 @@ pub fn serve(options: Options) -> i32 {
     server.run()
 }
 
+/// How long nobody types before what takes longer is done.
+const PAUSE: Duration = Duration::from_millis(200);
+
 struct Server {
     transport: Transport,
     waiting: VecDeque<Incoming>,
@@ -33,6 +38,8 @@ struct Server {
     /// Open documents: their addresses as the client writes them.
     documents: BTreeMap<PathBuf, String>,
     analyses: BTreeMap<PathBuf, Analysis>,
+    /// Programs with a text that has changed since.
+    stale: BTreeSet<PathBuf>,
     /// Programs whose types have been checked, but not their derivatives.
     underived: Vec<PathBuf>,
     /// Texts that the compiler failed on, until they change.
@@ -59,6 +66,7 @@ impl Server {
             editor: Editor::new(options),
             documents: BTreeMap::new(),
             analyses: BTreeMap::new(),
+            stale: BTreeSet::new(),
             underived: Vec::new(),
             failed: BTreeSet::new(),
             published: BTreeMap::new(),
@@ -107,24 +115,35 @@ impl Server {
             return true;
         }
         let Some(path) = self.underived.pop() else { return false };
-        let found = self.analyses.get_mut(&path).is_some_and(|a| guarded(|| a.check_derivatives()).unwrap_or(false));
-        if found {
-            self.publish();
+        if let Some(more) = self.transport.wait_for(PAUSE) {
+            self.waiting.push_back(more);
+            self.underived.push(path);
+            return true;
+        }
+        let (transport, waiting) = (&self.transport, &mut self.waiting);
+        let mut stop = || {
+            waiting.extend(transport.poll());
+            !waiting.is_empty()
+        };
+        let analysis = self.analyses.get_mut(&path);
+        match analysis.map(|a| guarded(|| a.check_derivatives(&mut stop)).unwrap_or(Some(false))) {
+            Some(Some(true)) => self.publish(),
+            Some(None) => self.underived.push(path),
+            Some(Some(false)) | None => {}
         }
         true
     }
 
-    /// Checks what has no analysis; true if there was something.
+    /// Checks what has no analysis of its present state; true if there was something.
     fn analyse_stale(&mut self) -> bool {
-        let stale: Vec<PathBuf> = self
-            .documents
-            .keys()
-            .filter(|p| !self.analyses.contains_key(*p) && !self.failed.contains(*p))
-            .cloned()
-            .collect();
+        let fresh = |p: &PathBuf| self.analyses.contains_key(p) && !self.stale.contains(p);
+        let stale: Vec<PathBuf> =
+            self.documents.keys().filter(|p| !fresh(p) && !self.failed.contains(*p)).cloned().collect();
         for path in &stale {
             let editor = &self.editor;
-            match guarded(|| editor.analyse(path)) {
+            self.stale.remove(path);
+            let again = self.analyses.remove(path).and_then(|old| guarded(|| editor.analyse_again(old)).ok());
+            match again.map_or_else(|| guarded(|| editor.analyse(path)), Ok) {
                 Ok(analysis) => {
                     self.analyses.insert(path.clone(), analysis);
                     self.underived.push(path.clone());
@@ -138,12 +157,18 @@ impl Server {
         !stale.is_empty()
     }
 
-    /// Forgets what was known about programs that a text belongs to; about all, if none is given.
+    /// Has programs checked again that a text belongs to; all, if none is given.
     fn spoil(&mut self, path: Option<&PathBuf>) {
-        self.analyses.retain(|main, a| path.is_some_and(|p| main != p && a.files().all(|(f, _)| f != p)));
+        let documents = &self.documents;
+        self.analyses.retain(|main, _| documents.contains_key(main));
+        for (main, a) in &self.analyses {
+            if path.is_none_or(|p| main == p || a.files().any(|(f, _)| f == p)) {
+                self.stale.insert(main.clone());
+            }
+        }
         self.failed.clear();
-        let analyses = &self.analyses;
-        self.underived.retain(|p| analyses.contains_key(p));
+        let (analyses, stale) = (&self.analyses, &self.stale);
+        self.underived.retain(|p| analyses.contains_key(p) && !stale.contains(p));
     }
 
     /// Shows a message to the user.

@@ -1,10 +1,11 @@
 //! Errors of programs for the client.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tdl_driver::Analysis;
-use tdl_source::{Diagnostic, Severity, Span};
+use tdl_source::{Diagnostic, FileId, Severity, Span};
 
 use crate::Server;
 use crate::documents::uri_of;
@@ -19,8 +20,9 @@ impl Server {
             for (file, _) in analysis.files() {
                 all.entry(self.uri(file)).or_default();
             }
+            let places = Places::new(self, analysis);
             for d in analysis.diagnostics() {
-                let Some((uri, value)) = self.diagnostic(analysis, d) else { continue };
+                let Some((uri, value)) = places.diagnostic(d) else { continue };
                 let of_file = all.entry(uri).or_default();
                 if !of_file.contains(&value) {
                     of_file.push(value);
@@ -45,9 +47,35 @@ impl Server {
         }
     }
 
+    /// A span as the client names it.
+    pub fn location(&self, analysis: &Analysis, span: Span) -> Option<(String, Value)> {
+        Places::new(self, analysis).location(span)
+    }
+}
+
+/// Spans of one program as the client names them.
+struct Places<'a> {
+    server: &'a Server,
+    analysis: &'a Analysis,
+    lines: RefCell<BTreeMap<FileId, Lines<'a>>>,
+}
+
+impl<'a> Places<'a> {
+    fn new(server: &'a Server, analysis: &'a Analysis) -> Places<'a> {
+        Places { server, analysis, lines: RefCell::default() }
+    }
+
+    fn location(&self, span: Span) -> Option<(String, Value)> {
+        let path = self.analysis.path(span.file)?;
+        let mut lines = self.lines.borrow_mut();
+        let text = &self.analysis.map().file(span.file).text;
+        let lines = lines.entry(span.file).or_insert_with(|| Lines::new(text));
+        Some((self.server.uri(&path), lines.range(span.start as usize, span.end as usize)))
+    }
+
     /// The address of a diagnostic's file, and the diagnostic.
-    fn diagnostic(&self, analysis: &Analysis, d: &Diagnostic) -> Option<(String, Value)> {
-        let (uri, range) = self.location(analysis, d.primary.span)?;
+    fn diagnostic(&self, d: &Diagnostic) -> Option<(String, Value)> {
+        let (uri, range) = self.location(d.primary.span)?;
         let mut message = d.message.clone();
         if !d.primary.text.is_empty() {
             message.push_str(&format!("\n{}", d.primary.text));
@@ -58,7 +86,7 @@ impl Server {
             .secondary
             .iter()
             .filter_map(|l| {
-                let (uri, range) = self.location(analysis, l.span)?;
+                let (uri, range) = self.location(l.span)?;
                 Some(json!({ "location": { "uri": uri, "range": range }, "message": l.text }))
             })
             .collect();
@@ -74,16 +102,9 @@ impl Server {
             "message": message,
             "relatedInformation": related,
         });
-        if let Some(page) = analysis.page(d.code) {
+        if let Some(page) = self.analysis.page(d.code) {
             value["codeDescription"] = json!({ "href": uri_of(&page) });
         }
         Some((uri, value))
-    }
-
-    /// A span as the client names it.
-    pub fn location(&self, analysis: &Analysis, span: Span) -> Option<(String, Value)> {
-        let path = analysis.path(span.file)?;
-        let lines = Lines::new(&analysis.map().file(span.file).text);
-        Some((self.uri(&path), lines.range(span.start as usize, span.end as usize)))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use lsp_server::{ErrorCode, Message};
 use serde_json::Value;
@@ -41,6 +42,11 @@ impl Transport {
     /// What comes next; none at the end of the input.
     pub fn wait(&self) -> Option<Incoming> {
         self.incoming.recv().ok()
+    }
+
+    /// What comes within a time.
+    pub fn wait_for(&self, time: Duration) -> Option<Incoming> {
+        self.incoming.recv_timeout(time).ok()
     }
 
     pub fn send(&self, message: Message) {

@@ -38,6 +38,8 @@ pub struct SourceFile {
     pub name: String,
     pub text: Arc<str>,
     line_starts: Vec<u32>,
+    /// Of a piece of another text: which, and where it stands there.
+    within: Option<(FileId, u32)>,
 }
 
 /// A position for people: both count from 1, columns in characters.
@@ -58,10 +60,42 @@ pub struct SourceMap {
 impl SourceMap {
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
         let text = text.into();
-        let mut line_starts = vec![0];
-        line_starts.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1));
-        self.files.push(SourceFile { name: name.into(), text, line_starts });
+        let line_starts = line_starts(&text);
+        self.files.push(SourceFile { name: name.into(), text, line_starts, within: None });
         FileId(self.files.len() as u32 - 1)
+    }
+
+    /// Gives a text a new state.
+    pub fn replace(&mut self, id: FileId, text: Arc<str>) {
+        let file = &mut self.files[id.0 as usize];
+        file.line_starts = line_starts(&text);
+        file.text = text;
+    }
+
+    /// Adds a piece of a text under a number of its own, so that spans in it stay what they are when text before it
+    /// changes. [`SourceMap::place`] says where they are.
+    pub fn add_piece(&mut self, whole: FileId, offset: usize, text: Arc<str>) -> FileId {
+        let name = self.file(whole).name.clone();
+        let within = Some((whole, offset as u32));
+        self.files.push(SourceFile { name, text, line_starts: Vec::new(), within });
+        FileId(self.files.len() as u32 - 1)
+    }
+
+    /// Moves a piece, and gives it another text.
+    pub fn set_piece(&mut self, id: FileId, offset: usize, text: &Arc<str>) {
+        let file = &mut self.files[id.0 as usize];
+        file.within = file.within.map(|(whole, _)| (whole, offset as u32));
+        if !Arc::ptr_eq(&file.text, text) {
+            file.text = Arc::clone(text);
+        }
+    }
+
+    /// Where a span is in the text that has lines: the same, if it is not in a piece.
+    pub fn place(&self, span: Span) -> Span {
+        match self.files.get(span.file.0 as usize).and_then(|f| f.within) {
+            Some((file, offset)) => Span { file, start: span.start + offset, end: span.end + offset, ..span },
+            None => span,
+        }
     }
 
     /// The call in the user's program that led to a place in the standard library.
@@ -83,7 +117,8 @@ impl SourceMap {
     }
 
     pub fn line_col(&self, file: FileId, offset: u32) -> LineCol {
-        let f = self.file(file);
+        let at = self.place(Span::new(file, offset as usize, offset as usize));
+        let (f, offset) = (self.file(at.file), at.start);
         let line = f.line_starts.partition_point(|s| *s <= offset).max(1) - 1;
         let start = f.line_starts[line] as usize;
         let col = f.text.get(start..offset as usize).map_or(0, |s| s.chars().count());
@@ -95,4 +130,9 @@ impl SourceMap {
         let lc = self.line_col(span.file, span.start);
         format!("{}:{}:{}", self.file(span.file).name, lc.line, lc.col)
     }
+}
+
+fn line_starts(text: &str) -> Vec<u32> {
+    let breaks = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1);
+    std::iter::once(0).chain(breaks).collect()
 }

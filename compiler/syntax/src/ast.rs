@@ -19,18 +19,22 @@ pub struct Ident {
 pub struct Module {
     /// Text of the `##` lines at the top of the file, before an empty line.
     pub doc: Option<Arc<str>>,
-    pub items: Vec<Item>,
+    pub items: Vec<Arc<Item>>,
     /// Names of items that could not be read: their uses are no second error.
     pub broken: Vec<Arc<str>>,
     /// What it was read from, for messages that quote the program; none where items of several texts are together.
-    pub source: Option<Source>,
+    pub sources: Vec<Source>,
 }
 
-/// The text of a file.
+/// The text of a file, or of a piece of one that has a number of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     pub file: FileId,
+    /// The file; `file` itself, if this is all of it.
+    pub whole: FileId,
     pub text: Arc<str>,
+    /// How many lines of the file stand before it.
+    pub line: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -173,7 +173,7 @@ fn generics(all: &[Generic]) -> String {
 
 /// All items of a module.
 pub fn dump_module(m: &Module) -> String {
-    m.items.iter().map(dump_item).collect()
+    m.items.iter().map(|i| dump_item(i)).collect()
 }
 
 fn dump_item(item: &Item) -> String {

@@ -1,6 +1,8 @@
-//! From text to what the grammar reads: comments and the newlines that end nothing are blanked out (lengths stay, so
-//! spans stay), doc comments are set aside, the file is cut into items, and slips that would confuse the grammar
-//! (`;`, `&&`, an unclosed bracket) are reported here, once each.
+//! From text to what the grammar reads: a file is cut into pieces of one item each ([`pieces`]); in a piece, comments and
+//! the newlines that end nothing are blanked out (lengths stay, so spans stay), doc comments are set aside, and slips that
+//! would confuse the grammar (`;`, `&&`, an unclosed bracket) are reported here, once each ([`prepare`]).
+//!
+//! What a piece means depends on its own text alone, so an editor reads again only those that have changed.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,12 +14,12 @@ use crate::tokens::{self, Token, continues};
 /// Deepest nesting of brackets.
 const MAX_DEPTH: usize = 200;
 
-/// A file ready for the grammar.
+/// A piece of a file, or an entry of the REPL, ready for the grammar. Offsets are those in its own text.
 pub struct Prepared {
     /// As long as the source text.
     pub text: String,
-    /// Where each item stands, and whether its brackets are sound.
-    pub items: Vec<(Range<usize>, bool)>,
+    /// Whether its brackets are sound.
+    pub sound: bool,
     /// Doc comments by the offset of the token behind them.
     pub docs: Vec<(usize, Arc<str>)>,
     pub module_doc: Option<Arc<str>>,
@@ -28,43 +30,53 @@ pub struct Prepared {
 
 type Tok = (Token, Range<usize>);
 
-/// Prepares a file; `whole` keeps everything as one item (REPL entries).
-pub fn prepare(file: FileId, text: &str, whole: bool) -> Prepared {
+/// Where a piece stands: its file, and its offset there.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    pub file: FileId,
+    pub offset: usize,
+}
+
+impl Origin {
+    pub fn span(self, range: Range<usize>) -> Span {
+        Span::new(self.file, self.offset + range.start, self.offset + range.end)
+    }
+}
+
+/// Prepares a piece. `first`: it is the first of its file, where the file's own comment stands.
+pub fn prepare(origin: Origin, text: &str, first: bool) -> Prepared {
     let mut p = Prepared {
         text: String::new(),
-        items: Vec::new(),
+        sound: true,
         docs: Vec::new(),
         module_doc: None,
         errors: Vec::new(),
         spoiled: Vec::new(),
     };
     let mut bytes = text.as_bytes().to_vec();
-    let all = lex(file, text, &mut bytes, &mut p.errors);
-    slips(file, text, &all, &mut bytes, &mut p);
-    newlines(text, &all, &mut bytes, &mut p);
-    let code: Vec<&Tok> = all.iter().filter(|t| !matches!(t.0, Token::Newline | Token::Doc | Token::Comment)).collect();
-    let ranges = if whole { std::iter::once(0..text.len()).collect() } else { split(text, &code) };
-    for range in ranges {
-        let from = code.partition_point(|t| t.1.start < range.start);
-        let inside = code[from..].iter().take_while(|t| t.1.start < range.end);
-        let sound = brackets(file, text, inside, &mut p.errors);
-        p.items.push((range, sound));
-    }
+    let all = lex(origin, text, &mut bytes, &mut p.errors);
+    slips(origin, text, &all, &mut bytes, &mut p);
+    newlines(text, &all, &mut bytes, &mut p, first);
+    p.sound = brackets(origin, text, all.iter().filter(|t| is_code(t.0)), &mut p.errors);
     p.text = String::from_utf8(bytes).unwrap_or_else(|_| " ".repeat(text.len()));
     p
+}
+
+fn is_code(token: Token) -> bool {
+    !matches!(token, Token::Newline | Token::Doc | Token::Comment)
 }
 
 fn blank(bytes: &mut [u8], range: Range<usize>) {
     bytes[range].fill(b' ');
 }
 
-fn lex(file: FileId, text: &str, bytes: &mut [u8], errors: &mut Vec<Diagnostic>) -> Vec<Tok> {
+fn lex(origin: Origin, text: &str, bytes: &mut [u8], errors: &mut Vec<Diagnostic>) -> Vec<Tok> {
     let mut all = Vec::new();
     for (token, range) in tokens::tokens(text) {
         match token {
             Ok(token) => all.push((token, range)),
             Err(()) => {
-                let span = Span::new(file, range.start, range.end);
+                let span = origin.span(range.clone());
                 if text[range.clone()].starts_with('"') {
                     errors.push(
                         Diagnostic::error(code::E0106, "this text has no closing `\"`", span, "opened here")
@@ -91,7 +103,7 @@ fn lex(file: FileId, text: &str, bytes: &mut [u8], errors: &mut Vec<Diagnostic>)
 }
 
 /// Habits from other languages: one clear message each; the text is patched so that parsing goes on.
-fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
+fn slips(origin: Origin, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
     let errors = &mut p.errors;
     let at = |i: usize| all.get(i).map(|(t, r)| (*t, &text[r.clone()]));
     let ends_value = |i: Option<usize>| {
@@ -151,7 +163,7 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepar
                     Diagnostic::error(
                         code::E0101,
                         "text stands in double quotes",
-                        Span::new(file, range.start, if closed { end } else { range.end }),
+                        origin.span(range.start..if closed { end } else { range.end }),
                         "single quote",
                     )
                     .help("write \"text\""),
@@ -183,7 +195,7 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepar
                 continue;
             }
         };
-        let span = Span::new(file, range.start, range.start + width);
+        let span = origin.span(range.start..range.start + width);
         let label = if message.starts_with("there is no") { "of another language" } else { "here" };
         errors.push(Diagnostic::error(code::E0102, message, span, label).help(help));
         if matches!(patch, b"//" | b"-") {
@@ -199,7 +211,7 @@ fn slips(file: FileId, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepar
 }
 
 /// Blanks comments and newlines that end no statement; collects doc comments.
-fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
+fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared, first: bool) {
     let mut open: Vec<u8> = Vec::new();
     let mut last: Option<&Tok> = None;
     let mut doc: Vec<&str> = Vec::new();
@@ -220,7 +232,7 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
             Token::Comment => blank(bytes, range),
             Token::Doc => {
                 if doc_breaks > 1 {
-                    if p.module_doc.is_none() && last.is_none() {
+                    if first && p.module_doc.is_none() && last.is_none() {
                         p.module_doc = Some(doc.join("\n").into());
                     }
                     doc.clear();
@@ -251,7 +263,7 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
             _ => {
                 if !doc.is_empty() {
                     let joined: Arc<str> = doc.join("\n").into();
-                    if doc_breaks > 1 && last.is_none() {
+                    if first && doc_breaks > 1 && last.is_none() {
                         p.module_doc.get_or_insert(joined);
                     } else {
                         p.docs.push((range.start, joined));
@@ -268,13 +280,29 @@ fn newlines(text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prepared) {
             }
         }
     }
-    if !doc.is_empty() && last.is_none() {
+    if first && !doc.is_empty() && last.is_none() {
         p.module_doc = Some(doc.join("\n").into());
     }
 }
 
-/// Where the items of a file stand. Everything before the first item belongs to it.
-fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
+/// A file in pieces, which are all of it: each holds an item with the comments above it; what stands before the first item
+/// and is none has a piece of its own.
+pub fn pieces(text: &str) -> Vec<Range<usize>> {
+    let all: Vec<Tok> = tokens::tokens(text).filter_map(|(t, r)| Some((t.ok()?, r))).collect();
+    let code: Vec<&Tok> = all.iter().filter(|t| is_code(t.0)).collect();
+    let mut cuts = vec![0];
+    for at in item_starts(text, &code) {
+        // comments on lines of their own belong to what is below them
+        let before = code.partition_point(|t| t.1.start < at);
+        let Some(last) = before.checked_sub(1).map(|i| code[i].1.end) else { continue };
+        cuts.push(text[last..at].find('\n').map_or(at, |i| last + i + 1));
+    }
+    cuts.push(text.len());
+    cuts.windows(2).map(|w| w[0]..w[1]).collect()
+}
+
+/// Where the items of a file begin.
+fn item_starts(text: &str, code: &[&Tok]) -> Vec<usize> {
     let balanced = code.iter().try_fold(0i64, |d, t| match t.0 {
         Token::Open => Some(d + 1),
         Token::Close => (d > 0).then_some(d - 1),
@@ -308,17 +336,7 @@ fn split(text: &str, code: &[&Tok]) -> Vec<Range<usize>> {
             _ => {}
         }
     }
-    if starts.is_empty() {
-        return (!code.is_empty()).then_some(0..text.len()).into_iter().collect();
-    }
-    let mut ranges = Vec::new();
-    if code[0].1.start < starts[0] {
-        ranges.push(0..starts[0]);
-    }
-    for (i, s) in starts.iter().enumerate() {
-        ranges.push(*s..starts.get(i + 1).copied().unwrap_or(text.len()));
-    }
-    ranges
+    starts
 }
 
 fn starts_item(text: &str, code: &[&Tok], i: usize) -> bool {
@@ -334,12 +352,12 @@ fn starts_item(text: &str, code: &[&Tok], i: usize) -> bool {
 
 /// Reports brackets that do not fit; true if all do.
 fn brackets<'a>(
-    file: FileId,
+    origin: Origin,
     text: &str,
-    inside: impl Iterator<Item = &'a &'a Tok>,
+    inside: impl Iterator<Item = &'a Tok>,
     errors: &mut Vec<Diagnostic>,
 ) -> bool {
-    let span = |r: &Range<usize>| Span::new(file, r.start, r.end);
+    let span = |r: &Range<usize>| origin.span(r.clone());
     let mut open: Vec<&Range<usize>> = Vec::new();
     for tok in inside {
         match tok.0 {
@@ -388,7 +406,7 @@ fn brackets<'a>(
     }
     let Some(opened) = open.last() else { return true };
     // a text without an end has swallowed the bracket
-    if errors.iter().any(|e| e.code == code::E0106 && e.primary.span.start as usize > opened.start) {
+    if errors.iter().any(|e| e.code == code::E0106 && e.primary.span.start > span(opened).start) {
         return false;
     }
     errors.push(

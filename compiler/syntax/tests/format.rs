@@ -15,7 +15,7 @@ fn tree(text: &str) -> Option<String> {
     }
     let mut module = parsed.module;
     // the text itself is no part of the tree
-    module.source = None;
+    module.sources.clear();
     let shown = format!("{module:?}");
     let mut out = String::new();
     let mut rest = shown.as_str();

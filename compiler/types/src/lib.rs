@@ -15,7 +15,8 @@ pub mod ty;
 mod visit;
 
 pub use check::{
-    Binding, BuiltinHelp, Checked, CheckedEntry, Module, builtin_help, builtin_names, check, check_entry, nearest,
+    Binding, BuiltinHelp, Checked, CheckedEntry, Kept, Module, builtin_help, builtin_names, check, check_again,
+    check_entry, nearest,
 };
 pub use derivatives::{Derivatives, derivatives};
 pub use dump::dump;

@@ -203,7 +203,8 @@ impl Analysis {
 
     /// The items of a module.
     fn items_of(&self, module: usize) -> Vec<Completion> {
-        let mut out: Vec<Completion> = self.names.scopes[module].iter().map(|(n, t)| self.completion(n, *t)).collect();
+        let mut out: Vec<Completion> =
+            self.names().scopes[module].iter().map(|(n, t)| self.completion(n, *t)).collect();
         out.sort_by(|a, b| a.name.cmp(&b.name));
         out
     }
@@ -211,11 +212,12 @@ impl Analysis {
     /// What can stand behind a dot after what ends at an offset.
     fn members_of(&self, path: &Path, end: u32) -> Vec<Completion> {
         let Some(file) = self.file(path) else { return Vec::new() };
-        let word = self.word(file, end);
+        let (file, end) = self.inner(file, end);
+        let word = self.word_in(file, end);
         if let Some(word) = word {
             match self.target(file, word.start) {
                 Some(Target::Module(m)) => return self.items_of(m),
-                Some(Target::Place(span)) if self.names.parts.contains_key(&span) => return self.static_of(span),
+                Some(Target::Place(span)) if self.names().parts.contains_key(&span) => return self.static_of(span),
                 Some(Target::Place(_)) => {}
                 None if self.text(word) == "tree" => {
                     let names = tdl_types::builtin_names().filter_map(|n| n.strip_prefix("tree."));
@@ -254,7 +256,7 @@ impl Analysis {
 
     /// Functions of a struct that are called on its name.
     fn static_of(&self, owner: Span) -> Vec<Completion> {
-        let parts = self.names.parts.get(&owner).into_iter().flatten();
+        let parts = self.names().parts.get(&owner).into_iter().flatten();
         let methods = parts.filter(|(_, s)| self.item_at(*s).is_some());
         methods.map(|(n, s)| self.completion(n, Target::Place(*s))).collect()
     }
@@ -287,10 +289,11 @@ impl Analysis {
     /// Names in scope at an offset, the nearest first.
     fn names_at(&self, path: &Path, offset: u32) -> Vec<Completion> {
         let Some(file) = self.file(path) else { return Vec::new() };
+        let (file, offset) = self.inner(file, offset);
         let mut out: Vec<Completion> = self.labels_at(file, offset);
         let mut seen = std::collections::HashSet::new();
         let inside = |s: Span| s.file == file && s.start <= offset && offset <= s.end;
-        let mut locals: Vec<_> = self.names.locals.iter().filter(|l| inside(l.visible)).collect();
+        let mut locals: Vec<_> = self.names().locals.iter().filter(|l| inside(l.visible)).collect();
         locals.sort_by_key(|l| (l.visible.end - l.visible.start, std::cmp::Reverse(l.span.start)));
         for l in locals {
             if seen.insert(l.name.to_string()) {
@@ -317,7 +320,7 @@ impl Analysis {
     /// Names of parameters of the call around an offset.
     fn labels_at(&self, file: FileId, offset: u32) -> Vec<Completion> {
         let text = &self.map().file(file).text;
-        let calls = self.names.calls.iter().filter(|c| {
+        let calls = self.names().calls.iter().filter(|c| {
             let inside = c.span.file == file && c.span.start < offset && offset < c.span.end;
             inside && c.callee.is_some_and(|s| s.end < offset) && {
                 let from = c.callee.map_or(0, |s| s.end as usize);
@@ -342,13 +345,14 @@ impl Analysis {
     }
 
     fn signature(&self, file: FileId, callee: &str, name: &str, end: u32, commas: usize) -> Option<Signature> {
+        let (file, end) = self.inner(file, end);
         let mut found = match self.target(file, end) {
             Some(Target::Place(span)) => Some(span),
             _ => None,
         };
         if found.is_none() && callee.contains('.') {
             // a method of a value: the only one of that name
-            let mut of_name = self.names.parts.values().flatten().filter(|(n, _)| **n == *name).map(|(_, s)| *s);
+            let mut of_name = self.names().parts.values().flatten().filter(|(n, _)| **n == *name).map(|(_, s)| *s);
             found = match (of_name.next(), of_name.next()) {
                 (Some(span), None) => Some(span),
                 _ => None,

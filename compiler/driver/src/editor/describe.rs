@@ -34,7 +34,13 @@ fn with_doc(code: &str, doc: Option<&str>) -> String {
 
 impl Analysis {
     pub fn hover(&self, file: FileId, offset: u32) -> Option<Hover> {
-        let word = self.word(file, offset);
+        let (file, offset) = self.inner(file, offset);
+        let found = self.hover_in(file, offset)?;
+        Some(Hover { span: self.outer(found.span), ..found })
+    }
+
+    fn hover_in(&self, file: FileId, offset: u32) -> Option<Hover> {
+        let word = self.word_in(file, offset);
         if let Some(word) = word {
             let text = self.text(word);
             if let Some(def) = CODES.iter().find(|d| d.code.to_string() == text) {
@@ -160,9 +166,9 @@ impl Analysis {
 
     /// The item whose name stands there, and the struct it belongs to.
     pub(super) fn item_at(&self, name: Span) -> Option<(&Item, Option<&str>)> {
-        let named = |i: &&Item| item_name(i).is_some_and(|n| n.span == name);
+        let named = |i: &Item| item_name(i).is_some_and(|n| n.span == name);
         for item in self.modules.iter().flat_map(|m| &m.ast.items) {
-            if named(&item) {
+            if named(item) {
                 return Some((item, None));
             }
             let (owner, inner) = match &item.kind {
@@ -170,7 +176,7 @@ impl Analysis {
                 ItemKind::Interface(i) => (&i.name, &i.items),
                 _ => continue,
             };
-            if let Some(found) = inner.iter().find(named) {
+            if let Some(found) = inner.iter().find(|i| named(i)) {
                 return Some((found, Some(&owner.name)));
             }
         }
@@ -190,8 +196,11 @@ impl Analysis {
 
     /// The types of variables that are bound without one, in a range.
     pub fn hints(&self, file: FileId, from: u32, to: u32) -> Vec<Hint> {
-        let wanted = |s: &&Span| s.file == file && from <= s.start && s.start <= to;
-        let names: std::collections::HashSet<Span> = self.names.untyped.iter().filter(wanted).copied().collect();
+        let wanted = |s: &&Span| {
+            let s = self.outer(**s);
+            s.file == file && from <= s.start && s.start <= to
+        };
+        let names: std::collections::HashSet<Span> = self.names().untyped.iter().filter(wanted).copied().collect();
         let mut out = Vec::new();
         self.each_body(&mut |body| {
             for l in body.locals.iter().filter(|l| names.contains(&l.span)) {
@@ -199,7 +208,7 @@ impl Analysis {
                     continue;
                 }
                 let shown = tdl_types::type_to_string(&self.program, Some(body), &l.ty);
-                out.push(Hint { at: l.span.end, text: format!(": {shown}") });
+                out.push(Hint { at: self.outer(l.span).end, text: format!(": {shown}") });
             }
         });
         out.sort_by_key(|h| h.at);

@@ -61,7 +61,7 @@ pub struct Names {
 pub fn names(modules: &[Parsed]) -> Names {
     let mut out = Names { scopes: vec![HashMap::new(); modules.len()], ..Names::default() };
     for (m, module) in modules.iter().enumerate() {
-        for name in module.ast.items.iter().filter_map(item_name) {
+        for name in module.ast.items.iter().filter_map(|i| item_name(i)) {
             out.scopes[m].entry(Arc::clone(&name.name)).or_insert(Target::Place(name.span));
         }
     }

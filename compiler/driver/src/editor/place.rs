@@ -1,6 +1,7 @@
 //! From a place in a text to what stands there, and to the other places that mean the same.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tdl_source::{FileId, Span};
 use tdl_syntax::tokens::{KEYWORDS, Token, tokens};
@@ -17,7 +18,7 @@ pub struct Types {
 }
 
 impl Types {
-    pub fn new(program: &Program, broken: &[Body]) -> Types {
+    pub fn new(program: &Program, broken: &[Rc<Body>]) -> Types {
         let mut out = Types::default();
         let of_fn = |id: FnId| program.fns[id.index()].name_span;
         let mut look = |body: &Body| {
@@ -38,7 +39,7 @@ impl Types {
             });
         };
         tdl_types::visit_bodies(program, &mut |b| look(b));
-        broken.iter().for_each(look);
+        broken.iter().for_each(|b| look(b));
         out
     }
 }
@@ -59,6 +60,12 @@ fn holds(span: Span, file: FileId, offset: u32) -> bool {
 impl Analysis {
     /// The name under an offset.
     pub fn word(&self, file: FileId, offset: u32) -> Option<Span> {
+        let (file, offset) = self.inner(file, offset);
+        Some(self.outer(self.word_in(file, offset)?))
+    }
+
+    /// As [`Analysis::word`], in a piece.
+    pub(super) fn word_in(&self, file: FileId, offset: u32) -> Option<Span> {
         let text = &self.map().file(file).text;
         self.names_in(file, 0, text.len()).find(|s| holds(*s, file, offset))
     }
@@ -71,10 +78,10 @@ impl Analysis {
         out.into_iter().map(move |(a, b)| Span::new(file, a, b))
     }
 
-    /// What the name under an offset means.
+    /// What the name under an offset of a piece means.
     pub(super) fn target(&self, file: FileId, offset: u32) -> Option<Target> {
-        let word = self.word(file, offset)?;
-        if let Some((_, target)) = self.names.uses.iter().find(|(s, _)| *s == word) {
+        let word = self.word_in(file, offset)?;
+        if let Some((_, target)) = self.names().uses.iter().find(|(s, _)| *s == word) {
             return Some(*target);
         }
         self.member(word).map(Target::Place)
@@ -82,9 +89,9 @@ impl Analysis {
 
     /// The definition of a name behind a dot.
     fn member(&self, name: Span) -> Option<Span> {
-        let member = self.names.members.iter().find(|m| m.name == name)?;
-        let call = self.names.calls.iter().find(|c| c.callee == Some(name)).map(|c| c.span);
-        let known = |s: Span| self.types.members.get(&s).copied();
+        let member = self.names().members.iter().find(|m| m.name == name)?;
+        let call = self.names().calls.iter().find(|c| c.callee == Some(name)).map(|c| c.span);
+        let known = |s: Span| self.types().members.get(&s).copied();
         // of `self.layer(x)`, the method that the field's value is called with has another name
         let named = |s: &Span| self.text(*s) == self.text(name);
         [call.and_then(known), known(member.expr)].into_iter().flatten().find(named)
@@ -92,24 +99,24 @@ impl Analysis {
 
     /// Where the name under an offset is defined.
     pub fn definition(&self, file: FileId, offset: u32) -> Option<Span> {
+        let (file, offset) = self.inner(file, offset);
         match self.target(file, offset)? {
-            Target::Place(span) => Some(span),
+            Target::Place(span) => Some(self.outer(span)),
             Target::Module(m) => self.start_of(m),
         }
     }
 
     fn start_of(&self, module: usize) -> Option<Span> {
-        let parsed = self.modules.get(module)?;
-        let file = parsed.ast.source.as_ref().map(|s| s.file)?;
-        Some(Span::new(file, 0, 0))
+        Some(Span::new(self.modules.get(module)?.file, 0, 0))
     }
 
     /// All places that mean what is defined at `definition`, which is among them.
     pub fn references(&self, definition: Span) -> Vec<Span> {
-        let by_scope = self.names.uses.iter().filter(|(_, t)| *t == Target::Place(definition)).map(|(s, _)| *s);
-        let members = self.names.members.iter().map(|m| m.name);
+        let definition = self.inner_span(definition);
+        let by_scope = self.names().uses.iter().filter(|(_, t)| *t == Target::Place(definition)).map(|(s, _)| *s);
+        let members = self.names().members.iter().map(|m| m.name);
         let by_type = members.filter(|name| self.member(*name) == Some(definition));
-        let mut out: Vec<Span> = by_scope.chain(by_type).collect();
+        let mut out: Vec<Span> = by_scope.chain(by_type).map(|s| self.outer(s)).collect();
         out.sort();
         out.dedup();
         // what is imported under another name keeps that
@@ -120,6 +127,7 @@ impl Analysis {
 
     /// Whether what is defined there can be given another name, or why not.
     pub fn may_rename(&self, definition: Span) -> Result<(), String> {
+        let definition = self.inner_span(definition);
         if self.map().file(definition.file).name.starts_with("<std>/") {
             return Err("this is part of the standard library".into());
         }
@@ -130,12 +138,12 @@ impl Analysis {
         if name == "self" {
             return Err("`self` has no other name".into());
         }
-        let local = self.names.locals.iter().find(|l| l.span == definition);
+        let local = self.names().locals.iter().find(|l| l.span == definition);
         let label = |l: &tdl_syntax::ast::Ident| &*l.name == name;
-        if local.is_some_and(|l| l.param) && self.names.calls.iter().any(|c| c.labels.iter().any(label)) {
+        if local.is_some_and(|l| l.param) && self.names().calls.iter().any(|c| c.labels.iter().any(label)) {
             return Err(format!("calls give `{name}` by its name"));
         }
-        let item = self.names.scopes.iter().any(|s| s.values().any(|t| *t == Target::Place(definition)));
+        let item = self.names().scopes.iter().any(|s| s.values().any(|t| *t == Target::Place(definition)));
         if local.is_none() && !item {
             return Err("only variables, sizes, functions, structs, types and constants can be renamed".into());
         }

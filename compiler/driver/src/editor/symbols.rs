@@ -29,9 +29,18 @@ pub struct Symbol {
 
 impl Analysis {
     pub fn symbols(&self, file: FileId) -> Vec<Symbol> {
-        let own = |m: &&crate::session::Parsed| m.ast.source.as_ref().is_some_and(|s| s.file == file);
-        let modules = self.modules.iter().find(own);
-        modules.into_iter().flat_map(|m| &m.ast.items).filter_map(|i| symbol(i, false)).collect()
+        let modules = self.modules.iter().find(|m| m.file == file);
+        let mut out: Vec<Symbol> =
+            modules.into_iter().flat_map(|m| &m.ast.items).filter_map(|i| symbol(i, false)).collect();
+        self.place_symbols(&mut out);
+        out
+    }
+
+    fn place_symbols(&self, symbols: &mut [Symbol]) {
+        for s in symbols {
+            (s.span, s.name_span) = (self.outer(s.span), self.outer(s.name_span));
+            self.place_symbols(&mut s.children);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! block stands in `test "example of NAME" { … }`, so that a place in an example is a place in the file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tdl_syntax::ast::{self, Ident, ItemKind};
 use tdl_types::thir::Program;
@@ -43,7 +44,7 @@ impl Session {
 }
 
 /// Examples may call the module by its name: `data.split(…)`.
-fn refer_to_itself(own: &mut Parsed, stem: &str, examples: &[ast::Item]) {
+fn refer_to_itself(own: &mut Parsed, stem: &str, examples: &[Arc<ast::Item>]) {
     let Some(span) = examples.first().map(|i| i.span) else { return };
     let taken = own.ast.items.iter().any(|i| match &i.kind {
         ItemKind::Import(i) => {
@@ -62,7 +63,8 @@ fn refer_to_itself(own: &mut Parsed, stem: &str, examples: &[ast::Item]) {
         return;
     }
     let import = ast::Import { path: vec![Ident { name: stem.into(), span }], names: None, alias: None };
-    own.ast.items.push(ast::Item { doc: None, annotations: Vec::new(), kind: ItemKind::Import(import), span });
+    let import = ast::Item { doc: None, annotations: Vec::new(), kind: ItemKind::Import(import), span };
+    own.ast.items.push(Arc::new(import));
 }
 
 /// The text of the examples, line for line and column for column where they stand; none if there are none.

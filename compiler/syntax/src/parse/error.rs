@@ -11,7 +11,7 @@ use tdl_source::{Diagnostic, Span, code};
 use super::{Cx, Grammar, Rule};
 use crate::tokens::{self, Token};
 
-/// The diagnostic for a text (the range of the file that was parsed as `rule`) that the grammar refuses.
+/// The diagnostic for a text (the range of the piece that was parsed as `rule`) that the grammar refuses.
 pub(super) fn diagnose(cx: &Cx<'_>, rule: Rule, range: &Range<usize>, e: &Error<Rule>) -> Diagnostic {
     let offset = match e.location {
         InputLocation::Pos(p) | InputLocation::Span((p, _)) => p,
@@ -55,11 +55,11 @@ fn found(cx: &Cx<'_>, text: &str, base: usize, offset: usize) -> (Option<String>
     match tokens::tokens(&text[at.min(text.len())..]).next() {
         Some((Ok(Token::Newline), _)) | None => {
             let end = base + text[..at.min(text.len())].trim_end().len();
-            (None, Span::new(cx.file, end, end))
+            (None, cx.origin.span(end..end))
         }
         Some((_, r)) => {
             let word = &text[at..at + r.end];
-            (Some(word.lines().next().unwrap_or("").to_owned()), Span::new(cx.file, base + at, base + at + r.end))
+            (Some(word.lines().next().unwrap_or("").to_owned()), cx.origin.span(base + at..base + at + r.end))
         }
     }
 }

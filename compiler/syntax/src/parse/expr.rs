@@ -3,7 +3,6 @@
 //! From loose to tight: `|>` · `..` · `or` · `and` · `not` · comparisons · `+ -` · `* / // % @` · `as` · unary `-` · `^` ·
 //! calls, indices, fields.
 
-use std::cell::{Cell, RefCell};
 use std::sync::{Arc, LazyLock};
 
 use pest::Parser;
@@ -273,7 +272,7 @@ impl Cx<'_> {
     /// The pieces of a text literal; `literal` has its quotes.
     fn pieces(&self, literal: &str, span: Span) -> Vec<StrPiece> {
         let body = &literal[1..literal.len().saturating_sub(1).max(1)];
-        let start = span.start as usize + 1;
+        let start = self.local(span) + 1;
         let mut pieces = Vec::new();
         let mut text = String::new();
         let mut chars = body.char_indices().peekable();
@@ -296,7 +295,7 @@ impl Cx<'_> {
                             Diagnostic::error(
                                 code::E0106,
                                 "unknown escape in a text",
-                                Span::new(self.file, start + i, start + i + len),
+                                self.origin.span(start + i..start + i + len),
                                 "not an escape",
                             )
                             .help("the escapes are \\n \\t \\r \\0 \\\" \\\\ \\u{e9}; a brace is written twice: {{"),
@@ -329,15 +328,8 @@ impl Cx<'_> {
     fn interpolation(&self, inside: &str, start: usize) -> StrPiece {
         let cut = format_start(inside);
         let (source, format) = (&inside[..cut], inside[cut..].strip_prefix(':').unwrap_or(""));
-        let span = Span::new(self.file, start, start + source.len());
-        let cx = Cx {
-            file: self.file,
-            base: start,
-            source: self.source,
-            prepared: self.prepared,
-            errors: RefCell::default(),
-            depth: Cell::new(self.depth.get()),
-        };
+        let span = self.origin.span(start..start + source.len());
+        let cx = self.inside(start);
         let expr = match Grammar::parse(Rule::piece, source) {
             Ok(pairs) => {
                 let root = pairs.into_iter().flat_map(Pair::into_inner).find(|p| p.as_rule() == Rule::expr);

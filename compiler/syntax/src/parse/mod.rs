@@ -16,7 +16,7 @@ use pest::iterators::{Pair, Pairs};
 use tdl_source::{Diagnostic, FileId, Span, code};
 
 use crate::ast::{Expr, ExprKind, Ident, Item, Module, Source, Stmt, StmtKind};
-use crate::lines::{Prepared, prepare};
+use crate::lines::{Origin, Prepared, pieces, prepare};
 use crate::tokens::{Token, tokens};
 
 #[derive(pest_derive::Parser)]
@@ -37,96 +37,105 @@ pub struct ParsedEntry {
     pub errors: Vec<Diagnostic>,
 }
 
+/// What a piece of a file holds; see [`pieces`].
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// One, or none if it has errors.
+    pub items: Vec<Arc<Item>>,
+    pub broken: Vec<Arc<str>>,
+    /// The file's own comment, which stands in its first piece.
+    pub doc: Option<Arc<str>>,
+    pub errors: Vec<Diagnostic>,
+}
+
 /// Parses a file. The text's size is below 4 GiB.
 pub fn parse(file: FileId, text: &str) -> Parsed {
-    let mut prepared = prepare(file, text, false);
-    let source = Some(Source { file, text: text.into() });
-    let mut module = Module { doc: prepared.module_doc.clone(), items: Vec::new(), broken: Vec::new(), source };
-    let mut errors = std::mem::take(&mut prepared.errors);
-    let items = std::mem::take(&mut prepared.items);
-    let early = errors.clone();
-    for part in in_parallel(text, &items, |part| parse_items(file, text, &prepared, &early, part)) {
-        module.items.extend(part.items);
-        module.broken.extend(part.broken);
-        errors.extend(part.errors);
+    let source = Source { file, whole: file, text: text.into(), line: 0 };
+    let mut module = Module { sources: vec![source], ..Module::default() };
+    let mut errors = Vec::new();
+    let read = |range: &Range<usize>| {
+        parse_piece_at(Origin { file, offset: range.start }, &text[range.clone()], range.start == 0)
+    };
+    for piece in in_parallel(text.len(), &pieces(text), read) {
+        module.doc = module.doc.or(piece.doc);
+        module.items.extend(piece.items);
+        module.broken.extend(piece.broken);
+        errors.extend(piece.errors);
     }
-    errors.sort_by_key(|e| e.primary.span.start);
     Parsed { module, errors }
 }
 
-/// Where an item stands, and whether its brackets are sound.
-type Place = (Range<usize>, bool);
-
-/// What some of the items gave.
-#[derive(Default)]
-struct Part {
-    items: Vec<Item>,
-    broken: Vec<Arc<str>>,
-    errors: Vec<Diagnostic>,
+/// Parses a piece of a file as a text of its own: spans count from its start. `first`: it is the first of its file.
+pub fn parse_piece(file: FileId, text: &str, first: bool) -> Piece {
+    parse_piece_at(Origin { file, offset: 0 }, text, first)
 }
 
 /// Texts below this are read by one thread.
 const SMALL: usize = 64 << 10;
 
-/// Items are read independently: those of a large file by several threads. The results are in order.
-fn in_parallel(text: &str, items: &[Place], read: impl Fn(&[Place]) -> Part + Sync) -> Vec<Part> {
+/// Parts of a text are read independently: those of a large one by several threads. The results are in order.
+pub fn in_parallel<P: Sync, T: Send>(size: usize, parts: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-    if text.len() < SMALL || threads == 1 {
-        return vec![read(items)];
+    if size < SMALL || threads == 1 {
+        return parts.iter().map(read).collect();
     }
+    let all = |parts: &[P]| parts.iter().map(&read).collect::<Vec<T>>();
     std::thread::scope(|scope| {
-        let chunks = items.chunks(items.len().div_ceil(threads).max(1));
+        let chunks = parts.chunks(parts.len().div_ceil(threads).max(1));
         let handles: Vec<_> = chunks
             .map(|part| {
-                let read = &read;
+                let all = &all;
                 // as deep as the thread that calls
                 let thread = std::thread::Builder::new().stack_size(256 << 20);
-                (part, thread.spawn_scoped(scope, move || read(part)))
+                (part, thread.spawn_scoped(scope, move || all(part)))
             })
             .collect();
         handles
             .into_iter()
-            .map(|(part, handle)| match handle.map(|h| h.join()) {
+            .flat_map(|(part, handle)| match handle.map(|h| h.join()) {
                 Ok(Ok(out)) => out,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
                 // no thread to be had
-                Err(_) => read(part),
+                Err(_) => all(part),
             })
             .collect()
     })
 }
 
-fn parse_items(file: FileId, text: &str, prepared: &Prepared, early: &[Diagnostic], items: &[Place]) -> Part {
-    let mut out = Part::default();
-    for (range, sound) in items {
-        let unended = |e: &Diagnostic| e.code == code::E0106 && range.contains(&(e.primary.span.start as usize));
-        let spoiled = prepared.spoiled.iter().any(|at| range.contains(at)) || early.iter().any(unended);
-        if !sound || spoiled {
-            out.broken.extend(item_name(&text[range.clone()]));
-            continue;
-        }
-        if prepared.text[range.clone()].trim().is_empty() {
-            continue;
-        }
-        let cx =
-            Cx { file, base: range.start, source: text, prepared, errors: RefCell::default(), depth: Cell::new(0) };
-        match Grammar::parse(Rule::file_item, &prepared.text[range.clone()]) {
+fn parse_piece_at(origin: Origin, text: &str, first: bool) -> Piece {
+    let mut prepared = prepare(origin, text, first);
+    let early = std::mem::take(&mut prepared.errors);
+    let mut out = Piece { doc: prepared.module_doc.take(), ..Piece::default() };
+    let unended = early.iter().any(|e| e.code == code::E0106);
+    if !prepared.sound || !prepared.spoiled.is_empty() || unended {
+        out.broken.extend(item_name(text));
+        out.errors = early;
+    } else if prepared.text.trim().is_empty() {
+        out.errors = early;
+    } else {
+        let cx = Cx::new(origin, text, &prepared);
+        match Grammar::parse(Rule::file_item, &prepared.text) {
             Ok(pairs) => {
                 for pair in pairs.flat_map(Pair::into_inner) {
                     if pair.as_rule() == Rule::item {
-                        out.items.push(cx.item(pair));
+                        out.items.push(Arc::new(cx.item(pair)));
                     }
                 }
+                out.errors = early;
                 out.errors.extend(cx.errors.into_inner());
             }
             Err(e) => {
-                if !has_error_in(early, range.start, range.end) {
-                    out.errors.push(error::diagnose(&cx, Rule::file_item, range, &e));
+                // a slip that was reported and patched can leave an item unreadable; that is no second error
+                let silent = !early.is_empty();
+                out.errors = early;
+                if !silent {
+                    out.errors.push(error::diagnose(&cx, Rule::file_item, &(0..text.len()), &e));
                 }
-                out.broken.extend(item_name(&text[range.clone()]));
+                out.broken.extend(item_name(text));
             }
         }
     }
+    out.errors.sort_by_key(|e| e.primary.span.start);
     out
 }
 
@@ -157,12 +166,12 @@ fn item_name(text: &str) -> Option<Arc<str>> {
 
 /// Parses an entry of the REPL.
 pub fn parse_entry(file: FileId, text: &str) -> ParsedEntry {
-    let mut prepared = prepare(file, text, true);
+    let origin = Origin { file, offset: 0 };
+    let mut prepared = prepare(origin, text, true);
     let mut errors = std::mem::take(&mut prepared.errors);
     let mut stmts = Vec::new();
-    if prepared.items.iter().all(|(_, sound)| *sound) && !prepared.text.trim().is_empty() {
-        let cx =
-            Cx { file, base: 0, source: text, prepared: &prepared, errors: RefCell::default(), depth: Cell::new(0) };
+    if prepared.sound && !prepared.text.trim().is_empty() {
+        let cx = Cx::new(origin, text, &prepared);
         match Grammar::parse(Rule::repl, &prepared.text) {
             Ok(pairs) => {
                 for pair in pairs.flat_map(Pair::into_inner) {
@@ -179,16 +188,12 @@ pub fn parse_entry(file: FileId, text: &str) -> ParsedEntry {
     ParsedEntry { stmts, errors }
 }
 
-/// A slip that was reported and patched can leave an item unreadable; that is no second error.
-fn has_error_in(errors: &[Diagnostic], start: usize, end: usize) -> bool {
-    errors.iter().any(|e| (start..end).contains(&(e.primary.span.start as usize)))
-}
-
 /// What building the tree needs.
 pub(crate) struct Cx<'a> {
-    file: FileId,
-    /// Offset of the parsed text in the file.
+    origin: Origin,
+    /// Offset of the parsed text in the piece.
     base: usize,
+    /// The piece's text.
     source: &'a str,
     prepared: &'a Prepared,
     errors: RefCell<Vec<Diagnostic>>,
@@ -202,12 +207,26 @@ const MAX_CHAIN: usize = 10_000;
 
 type P<'i> = Pair<'i, Rule>;
 
-impl Cx<'_> {
+impl<'a> Cx<'a> {
+    fn new(origin: Origin, source: &'a str, prepared: &'a Prepared) -> Cx<'a> {
+        Cx { origin, base: 0, source, prepared, errors: RefCell::default(), depth: Cell::new(0) }
+    }
+
+    /// For a text in braces that begins at this offset of the piece.
+    fn inside(&self, base: usize) -> Cx<'a> {
+        Cx { base, depth: Cell::new(self.depth.get()), ..Cx::new(self.origin, self.source, self.prepared) }
+    }
+
+    /// Offset in the piece of where a span begins.
+    fn local(&self, span: Span) -> usize {
+        span.start as usize - self.origin.offset
+    }
+
     fn span(&self, pair: &P<'_>) -> Span {
         let s = pair.as_span();
         // a rule that ends in an optional part may have eaten blanks
         let text = s.as_str().trim_end();
-        Span::new(self.file, self.base + s.start(), self.base + s.start() + text.len())
+        self.origin.span(self.base + s.start()..self.base + s.start() + text.len())
     }
 
     fn error(&self, d: Diagnostic) {
@@ -220,7 +239,7 @@ impl Cx<'_> {
 
     fn doc(&self, span: Span) -> Option<Arc<str>> {
         let docs = &self.prepared.docs;
-        let i = docs.binary_search_by_key(&(span.start as usize), |(at, _)| *at).ok()?;
+        let i = docs.binary_search_by_key(&self.local(span), |(at, _)| *at).ok()?;
         Some(Arc::clone(&docs[i].1))
     }
 

@@ -30,7 +30,7 @@ impl Checker<'_> {
         let takes = target.func.and_then(|f| self.takes(f, i)).unwrap_or_else(|| self.show_ty(&expected));
         let headline = self.headline(target, i, &expected, &found, why);
         let settled = target.func.map(|f| self.settled_by(f, target, i)).unwrap_or_default();
-        let here = target.spans[i].filter(|at| at.file == span.file);
+        let here = target.spans[i].filter(|at| self.one_file(*at, span));
         let found = self.show_ty(&found);
         let more = target.field.map_or(String::new(), |(id, index)| self.field_text(id, index));
         let Some(d) = self.errors.last_mut() else { return };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tdl_source::{Diagnostic, code};
 use tdl_syntax::ast;
 
+use super::again::Before;
 use super::errors::mk;
 use super::{Binding, BodyCx, Checker, Entry};
 use crate::ids::*;
@@ -12,18 +13,18 @@ use crate::thir::{Expr, ExprKind, Param, Pattern, Stmt, StmtKind};
 use crate::ty::{Dim, Elem, Ty};
 
 impl<'a> Checker<'a> {
-    pub(super) fn check_bodies(&mut self) {
+    /// Checks all bodies but those whose result is known from before.
+    pub(super) fn check_bodies(&mut self, before: &mut Option<Before>) {
         for i in 0..self.program.consts.len() {
             if self.program.consts[i].value.is_none() {
                 let expected = self.program.consts[i].ty.clone();
                 self.check_const(ConstId(i as u32), Some(expected));
             }
         }
-        for i in 0..self.program.fns.len() {
-            self.check_fn(FnId(i as u32));
-        }
+        self.check_fns(before);
         self.check_rules();
-        self.check_tests();
+        self.check_tests(before);
+        self.measure(before.as_ref());
         self.find_recursion();
     }
 
@@ -80,7 +81,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn check_fn(&mut self, id: FnId) {
+    pub(super) fn check_fn(&mut self, id: FnId) {
         let Some(ast) = self.sigs[id.index()].ast else { return };
         // defaults first: they see generics and globals
         for (i, p) in ast.params.iter().enumerate() {

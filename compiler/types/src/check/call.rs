@@ -429,7 +429,7 @@ impl Checker<'_> {
             defaults,
             size_params: inst.size_params.clone(),
             func: Some(id),
-            declared: Some(self.program.fns[id.index()].name_span).filter(|at| at.file == span.file),
+            declared: Some(self.program.fns[id.index()].name_span).filter(|at| self.one_file(*at, span)),
             callee: Some(callee_span),
             field,
             given: RefCell::new(vec![None; inst.params.len()]),

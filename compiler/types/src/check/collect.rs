@@ -1,6 +1,7 @@
 //! Items of all modules: names and imports, then structs and interfaces, then signatures.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tdl_source::{Diagnostic, Span, code};
@@ -31,6 +32,10 @@ impl<'a> Checker<'a> {
             facts: Facts::default(),
             errors: Vec::new(),
             failed: Vec::new(),
+            origins: Vec::new(),
+            sources: modules.iter().flat_map(|m| &m.ast.sources).map(|s| (s.file, s)).collect(),
+            lines: Default::default(),
+            kept: Default::default(),
             fn_args: Vec::new(),
             signatures_done: false,
             divisors: Vec::new(),
@@ -47,7 +52,7 @@ impl<'a> Checker<'a> {
         Checked { program: self.program, errors, broken: self.failed }
     }
 
-    fn items(&self) -> Vec<(ModuleId, &'a ast::Item)> {
+    fn items(&self) -> Vec<(ModuleId, &'a Arc<ast::Item>)> {
         let modules = self.asts.iter().enumerate();
         modules.flat_map(|(i, m)| m.ast.items.iter().map(move |item| (ModuleId(i as u32), item))).collect()
     }
@@ -162,7 +167,7 @@ impl<'a> Checker<'a> {
                         self.signature(id, f, &item.annotations);
                     }
                 }
-                ItemKind::Impl(i) => self.impl_signatures(i),
+                ItemKind::Impl(i) => self.impl_signatures(i, item),
                 ItemKind::Const(c) => self.const_type(c),
                 ItemKind::TypeAlias(_)
                 | ItemKind::Import(_)
@@ -197,7 +202,7 @@ impl<'a> Checker<'a> {
         self.facts = Facts::default();
     }
 
-    fn enter_names(&mut self, module: ModuleId, item: &'a ast::Item) {
+    fn enter_names(&mut self, module: ModuleId, item: &'a Arc<ast::Item>) {
         match &item.kind {
             ItemKind::Const(c) => {
                 let id = ConstId(self.program.consts.len() as u32);
@@ -239,8 +244,9 @@ impl<'a> Checker<'a> {
                 self.define(module, &s.name, Def::Interface(id));
             }
             ItemKind::Fn(f) => {
-                let id =
-                    self.new_fn(module, f.name.name.as_ref().into(), Some(f), item.doc.clone(), f.name.span, item.span);
+                let name = f.name.name.as_ref().into();
+                let id = self.new_fn(module, name, Some(f), item.doc.clone(), f.name.span, item.span);
+                self.origins[id.index()] = Some((item, 0));
                 if self.define(module, &f.name, Def::Fn(id)) && &*f.name.name == "main" {
                     self.program.modules[module.index()].main = Some(id);
                 }
@@ -278,6 +284,7 @@ impl<'a> Checker<'a> {
         });
         self.sigs.push(Sig { ast, clauses: Vec::new(), self_args: Vec::new(), type_params: Vec::new() });
         self.call_graph.push(Vec::new());
+        self.origins.push(None);
         id
     }
 
@@ -367,7 +374,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn impl_signatures(&mut self, i: &'a ast::Impl) {
+    fn impl_signatures(&mut self, i: &'a ast::Impl, whole: &'a Arc<ast::Item>) {
         let Some(Def::Struct(sid)) = self.def_of(&i.name.name) else {
             self.unknown_name(&i.name, "struct");
             return;
@@ -385,7 +392,7 @@ impl<'a> Checker<'a> {
             self.errors.push(Diagnostic::error(code::E0303, text, i.name.span, "too many in brackets"));
             return;
         }
-        for item in &i.items {
+        for (place, item) in i.items.iter().enumerate() {
             let ItemKind::Fn(f) = &item.kind else { continue };
             let known = &self.program.structs[sid.index()].methods;
             if let Some((_, first)) = known.iter().find(|(n, _)| **n == *f.name.name) {
@@ -395,6 +402,7 @@ impl<'a> Checker<'a> {
             }
             let name = format!("{}.{}", i.name.name, f.name.name);
             let id = self.new_fn(module, name.into(), Some(f), item.doc.clone(), f.name.span, item.span);
+            self.origins[id.index()] = Some((whole, place));
             self.program.structs[sid.index()].methods.push((f.name.name.as_ref().into(), id));
             self.fresh_body();
             // each method has its own copy of the impl's generics, with the kinds of the struct's

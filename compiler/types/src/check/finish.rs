@@ -114,7 +114,7 @@ impl Checker<'_> {
             super::moves::check(&body, &mut self.errors);
         }
         if found.error || self.errors.len() > errors {
-            self.failed.push(body);
+            self.failed.push(std::rc::Rc::new(body));
             return None;
         }
         Some(body)

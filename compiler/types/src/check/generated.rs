@@ -16,6 +16,7 @@ pub(super) struct Generated<'a> {
     module: ModuleId,
     title: Arc<str>,
     func: ast::Fn,
+    item: &'a Arc<ast::Item>,
     kind: Kind<'a>,
     span: Span,
 }
@@ -44,7 +45,7 @@ pub(super) fn generate<'a>(modules: &[Module<'a>]) -> Vec<Generated<'a>> {
                 | ItemKind::Fn(_)
                 | ItemKind::Test(_) => continue,
             };
-            out.push(Generated { module: ModuleId(i as u32), title: Arc::clone(title), func, kind, span });
+            out.push(Generated { module: ModuleId(i as u32), title: Arc::clone(title), func, item, kind, span });
         }
     }
     out
@@ -207,6 +208,7 @@ impl<'a> Checker<'a> {
             self.module = g.module;
             let name = g.func.name.name.as_ref().into();
             let func = self.new_fn(g.module, name, Some(&g.func), None, g.span, g.span);
+            self.origins[func.index()] = Some((g.item, 0));
             self.fresh_body();
             self.signature(func, &g.func, &[]);
             match g.kind {

@@ -107,17 +107,27 @@ pub(super) fn tensor_field(field: &str) -> Option<&'static str> {
 impl Checker<'_> {
     /// The program's text at a place, if it is short enough to quote.
     pub(super) fn quote(&self, span: Span) -> Option<&str> {
-        let sources = self.asts.iter().filter_map(|m| m.ast.source.as_ref());
-        let text =
-            sources.into_iter().find(|s| s.file == span.file)?.text.get(span.start as usize..span.end as usize)?;
+        let text = self.sources.get(&span.file)?.text.get(span.start as usize..span.end as usize)?;
         (!text.is_empty() && text.len() <= 40 && !text.contains(['\n', '`'])).then_some(text)
+    }
+
+    /// Whether two places are in one file.
+    pub(super) fn one_file(&self, a: Span, b: Span) -> bool {
+        let whole = |s: Span| self.sources.get(&s.file).map_or(s.file, |f| f.whole);
+        whole(a) == whole(b)
     }
 
     /// The line of a place, from 1.
     pub(super) fn line(&self, span: Span) -> Option<usize> {
-        let sources = self.asts.iter().filter_map(|m| m.ast.source.as_ref());
-        let text = sources.into_iter().find(|s| s.file == span.file)?.text.get(..span.start as usize)?;
-        Some(text.bytes().filter(|b| *b == b'\n').count() + 1)
+        let line = self.line_of(span);
+        self.lines.borrow_mut().push((span, line));
+        line
+    }
+
+    pub(super) fn line_of(&self, span: Span) -> Option<usize> {
+        let source = self.sources.get(&span.file)?;
+        let text = source.text.get(..span.start as usize)?;
+        Some(source.line + text.bytes().filter(|b| *b == b'\n').count() + 1)
     }
 
     /// The text of an expression to build advice from: `x`, or `…` where it is long. `tight`: as an operand.

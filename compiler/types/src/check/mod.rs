@@ -3,6 +3,7 @@
 //! Order: [`collect`] enters all items of all modules, lowers structs and signatures; then each body is checked once, for
 //! all sizes. Expected types flow inwards as hints; what is unknown is solved within the statement ([`store`]).
 
+mod again;
 mod along;
 mod arguments;
 mod assign;
@@ -49,16 +50,19 @@ mod tests_items;
 mod tree;
 mod vmap;
 
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tdl_source::{Diagnostic, Span};
+use tdl_source::{Diagnostic, FileId, Span};
 use tdl_syntax::ast;
 
 use crate::ids::*;
 use crate::size::{Facts, SizeExpr};
 use crate::thir::{Body, Expr, Lambda, LocalDef, OpenDef, Program, Stmt};
 use crate::ty::{GenericArg, Ty};
+pub use again::Kept;
 pub use builtin::{BuiltinHelp, builtin_help, names as builtin_names};
 use clause::Clause;
 pub use names::nearest;
@@ -80,7 +84,7 @@ pub struct Checked {
     pub errors: Vec<Diagnostic>,
     /// Bodies with errors, which the program lacks, for what editors show: types may be [`Ty::Error`], and lambdas do not
     /// stand at their ids.
-    pub broken: Vec<Body>,
+    pub broken: Vec<Rc<Body>>,
 }
 
 /// Checks a program: the prelude, the modules it imports (in any order), and the program itself.
@@ -89,8 +93,20 @@ pub fn check(modules: &[Module<'_>]) -> Checked {
     let mut cx = Checker::new(modules);
     cx.collect();
     cx.enter_generated(&generated);
-    cx.check_bodies();
+    cx.check_bodies(&mut None);
     cx.into_checked()
+}
+
+/// As [`check`], after an edit: `last` is what the last call gave, with the program that it found. What is found is the same.
+pub fn check_again(modules: &[Module<'_>], last: Option<(Kept, Program)>) -> (Checked, Kept) {
+    let mut before = last.and_then(|(kept, program)| kept.before(program, modules));
+    let generated = generated::generate(modules);
+    let mut cx = Checker::new(modules);
+    cx.collect();
+    cx.enter_generated(&generated);
+    cx.check_bodies(&mut before);
+    let kept = cx.keep();
+    (cx.into_checked(), kept)
 }
 
 /// A variable that an earlier entry of an interactive session made.
@@ -122,7 +138,7 @@ pub fn check_entry(modules: &[Module<'_>], bindings: &[Binding], stmts: &[ast::S
     let mut cx = Checker::new(modules);
     cx.collect();
     cx.enter_generated(&generated);
-    cx.check_bodies();
+    cx.check_bodies(&mut None);
     let (func, bindings, value) = cx.entry(bindings, stmts);
     CheckedEntry { checked: cx.into_checked(), func, bindings, value }
 }
@@ -269,7 +285,14 @@ struct Checker<'a> {
     facts: Facts,
     errors: Vec<Diagnostic>,
     /// Bodies with errors.
-    failed: Vec<Body>,
+    failed: Vec<Rc<Body>>,
+    /// By function, the item that it stands in, and its place there.
+    origins: Vec<Option<(&'a Arc<ast::Item>, usize)>>,
+    /// Texts by the numbers of spans.
+    sources: FxHashMap<FileId, &'a ast::Source>,
+    /// Which numbers of lines the body being checked has told.
+    lines: RefCell<Vec<(Span, Option<usize>)>>,
+    kept: Kept,
     module: ModuleId,
     body: BodyCx,
     /// Functions given for parameters of structs that wait for the signatures.

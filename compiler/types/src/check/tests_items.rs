@@ -4,17 +4,18 @@ use tdl_source::{Code, Diagnostic, code};
 use tdl_syntax::ast::{self, ItemKind};
 
 use super::Checker;
+use super::again::Before;
 use super::errors::mk;
 use crate::ids::*;
 use crate::thir::*;
 
 impl Checker<'_> {
-    pub(super) fn check_tests(&mut self) {
+    pub(super) fn check_tests(&mut self, before: &mut Option<Before>) {
         for (i, m) in self.asts.clone().into_iter().enumerate() {
             for item in &m.ast.items {
                 self.module = ModuleId(i as u32);
                 match &item.kind {
-                    ItemKind::Test(t) => self.check_test(t),
+                    ItemKind::Test(_) => self.check_test_again(item, before),
                     ItemKind::Import(_)
                     | ItemKind::Const(_)
                     | ItemKind::TypeAlias(_)
@@ -29,7 +30,7 @@ impl Checker<'_> {
         }
     }
 
-    fn check_test(&mut self, t: &ast::Test) {
+    pub(super) fn check_test(&mut self, t: &ast::Test) {
         let module = self.module;
         self.fresh_body();
         self.body.open = true;
