@@ -97,6 +97,9 @@ fn edits(time: Duration, seed: u64) {
             equal(&told(&analysis, &places), &told(&fresh, &places), before, &describe());
             steps += 1;
             sound += usize::from(fresh.diagnostics().is_empty());
+            if random.below(4) == 0 {
+                analysis = complete(&editor, analysis, &text, before, &describe(), &mut random);
+            }
             if !two && random.below(12) == 0 {
                 analysis.check_derivatives(&mut || false);
                 fresh.check_derivatives(&mut || false);
@@ -215,6 +218,29 @@ fn edit(text: &mut String, programs: &[String], random: &mut Random) {
 fn words(text: &str) -> Vec<(usize, usize)> {
     let all = tdl_syntax::tokens::tokens(text);
     all.filter(|(t, _)| matches!(t, Ok(tdl_syntax::tokens::Token::Word))).map(|(_, r)| (r.start, r.end)).collect()
+}
+
+/// What can be written next, from what is known and from nothing.
+fn complete(
+    editor: &Editor,
+    known: Analysis,
+    text: &str,
+    before: (bool, &(String, String), &str, &str),
+    describe: &str,
+    random: &mut Random,
+) -> Analysis {
+    let mut at = random.below(text.len() + 1);
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let ask = |known: &mut Option<Analysis>| {
+        let all = editor.complete(Path::new(MAIN), at, known);
+        let names: String = all.iter().map(|c| format!("{at} {} {}\n", c.name, c.detail)).collect();
+        format!("{names}{:?}\n", editor.signature(Path::new(MAIN), at, known))
+    };
+    let mut known = Some(known);
+    equal(&ask(&mut known), &ask(&mut None), before, describe);
+    editor.analyse_again(known.expect("what was given"))
 }
 
 /// Everything that a client is told of the program.

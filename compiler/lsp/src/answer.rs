@@ -1,11 +1,11 @@
 //! Requests about documents, and their answers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lsp_server::{ErrorCode, Request};
 use serde_json::{Value, json};
-use tdl_driver::{Analysis, CompletionKind, Symbol, SymbolKind};
+use tdl_driver::{Analysis, CompletionKind, Editor, Symbol, SymbolKind};
 use tdl_source::{FileId, Span};
 use tdl_syntax::tokens::{Class, highlight};
 
@@ -58,7 +58,7 @@ fn invalid(text: &str) -> (ErrorCode, String) {
     (ErrorCode::InvalidParams, text.to_owned())
 }
 
-pub fn answer(server: &Server, request: &Request) -> Answer {
+pub fn answer(server: &mut Server, request: &Request) -> Answer {
     let params = &request.params;
     match request.method.as_str() {
         "textDocument/hover" => at(server, params).map(|a| a.map_or(Value::Null, |a| hover(&a))),
@@ -68,8 +68,8 @@ pub fn answer(server: &Server, request: &Request) -> Answer {
         }
         "textDocument/prepareRename" => at(server, params)?.map_or(Ok(Value::Null), |a| prepare_rename(&a)),
         "textDocument/rename" => at(server, params)?.map_or(Ok(Value::Null), |a| rename(server, &a, params)),
-        "textDocument/completion" => at(server, params).map(|a| a.map_or(Value::Null, |a| completion(server, &a))),
-        "textDocument/signatureHelp" => at(server, params).map(|a| a.map_or(Value::Null, |a| signature(server, &a))),
+        "textDocument/completion" => unfinished(server, params, completion),
+        "textDocument/signatureHelp" => unfinished(server, params, signature),
         "textDocument/documentSymbol" => document(server, params).map(|d| {
             d.map_or(Value::Null, |(_, analysis, file)| {
                 let lines = Lines::new(&analysis.map().file(file).text);
@@ -203,7 +203,23 @@ fn rename(server: &Server, a: &At<'_>, params: &Value) -> Answer {
     Ok(json!({ "changes": changes }))
 }
 
-fn completion(server: &Server, a: &At<'_>) -> Value {
+/// Asks about a place where something is being written, with the analysis that is there; which then is one of another text.
+fn unfinished(
+    server: &mut Server,
+    params: &Value,
+    ask: fn(&Editor, &Path, usize, &mut Option<Analysis>) -> Value,
+) -> Answer {
+    let Some(At { path, offset, .. }) = at(server, params)? else { return Ok(Value::Null) };
+    let mut known = server.analyses.remove(&path);
+    let answer = ask(&server.editor, &path, offset, &mut known);
+    if let Some(known) = known {
+        server.stale.insert(path.clone());
+        server.analyses.insert(path, known);
+    }
+    Ok(answer)
+}
+
+fn completion(editor: &Editor, path: &Path, offset: usize, known: &mut Option<Analysis>) -> Value {
     let item = |(i, c): (usize, tdl_driver::Completion)| {
         let kind = match c.kind {
             CompletionKind::Method => 2,
@@ -219,11 +235,11 @@ fn completion(server: &Server, a: &At<'_>) -> Value {
         };
         json!({ "label": c.name, "kind": kind, "detail": c.detail, "sortText": format!("{i:05}") })
     };
-    server.editor.complete(&a.path, a.offset).into_iter().enumerate().map(item).collect()
+    editor.complete(path, offset, known).into_iter().enumerate().map(item).collect()
 }
 
-fn signature(server: &Server, a: &At<'_>) -> Value {
-    let Some(s) = server.editor.signature(&a.path, a.offset) else { return Value::Null };
+fn signature(editor: &Editor, path: &Path, offset: usize, known: &mut Option<Analysis>) -> Value {
+    let Some(s) = editor.signature(path, offset, known) else { return Value::Null };
     let params: Vec<Value> = s.params.iter().map(|p| json!({ "label": p })).collect();
     let active = s.active.min(params.len().saturating_sub(1));
     let mut one = json!({ "label": s.text, "parameters": params });

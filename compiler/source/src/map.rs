@@ -72,12 +72,11 @@ impl SourceMap {
         file.text = text;
     }
 
-    /// Adds a piece of a text under a number of its own, so that spans in it stay what they are when text before it
+    /// Adds a piece of a text, yet empty, under a number of its own, so that spans in it stay what they are when text before it
     /// changes. [`SourceMap::place`] says where they are.
-    pub fn add_piece(&mut self, whole: FileId, offset: usize, text: Arc<str>) -> FileId {
+    pub fn add_piece(&mut self, whole: FileId) -> FileId {
         let name = self.file(whole).name.clone();
-        let within = Some((whole, offset as u32));
-        self.files.push(SourceFile { name, text, line_starts: Vec::new(), within });
+        self.files.push(SourceFile { name, text: "".into(), line_starts: Vec::new(), within: Some((whole, 0)) });
         FileId(self.files.len() as u32 - 1)
     }
 

@@ -9,5 +9,5 @@ pub mod tokens;
 
 pub use dump::{dump_expr, dump_module, dump_type};
 pub use format::format;
-pub use lines::pieces;
+pub use lines::{lead, pieces};
 pub use parse::{Parsed, ParsedEntry, Piece, in_parallel, parse, parse_entry, parse_piece};

@@ -30,16 +30,33 @@ pub struct Prepared {
 
 type Tok = (Token, Range<usize>);
 
-/// Where a piece stands: its file, and its offset there.
+/// What the spans of a piece are counted in.
 #[derive(Clone, Copy)]
 pub struct Origin {
-    pub file: FileId,
-    pub offset: usize,
+    file: FileId,
+    /// Where the piece begins: behind the file's start, or, if spans count from its first token, before it.
+    offset: i64,
 }
 
 impl Origin {
+    /// The piece is part of a file, and begins there.
+    pub fn within(file: FileId, offset: usize) -> Origin {
+        Origin { file, offset: offset as i64 }
+    }
+
+    /// Spans of the piece count from this offset of it.
+    pub fn own(file: FileId, lead: usize) -> Origin {
+        Origin { file, offset: -(lead as i64) }
+    }
+
     pub fn span(self, range: Range<usize>) -> Span {
-        Span::new(self.file, self.offset + range.start, self.offset + range.end)
+        let at = |i: usize| usize::try_from(i as i64 + self.offset).unwrap_or(0);
+        Span::new(self.file, at(range.start), at(range.end))
+    }
+
+    /// Offset in the piece of where a span begins.
+    pub fn local(self, span: Span) -> usize {
+        usize::try_from(i64::from(span.start) - self.offset).unwrap_or(0)
     }
 }
 
@@ -62,7 +79,8 @@ pub fn prepare(origin: Origin, text: &str, first: bool) -> Prepared {
     p
 }
 
-fn is_code(token: Token) -> bool {
+/// Whether a token means something.
+pub fn is_code(token: Token) -> bool {
     !matches!(token, Token::Newline | Token::Doc | Token::Comment)
 }
 
@@ -299,6 +317,12 @@ pub fn pieces(text: &str) -> Vec<Range<usize>> {
     }
     cuts.push(text.len());
     cuts.windows(2).map(|w| w[0]..w[1]).collect()
+}
+
+/// How long the comments and blanks are that a piece begins with.
+pub fn lead(piece: &str) -> usize {
+    let mut all = tokens::tokens(piece);
+    all.find(|(t, _)| t.is_err() || t.is_ok_and(is_code)).map_or(piece.len(), |(_, r)| r.start)
 }
 
 /// Where the items of a file begin.

@@ -53,8 +53,8 @@ fn is_word(c: char) -> bool {
 }
 
 impl Editor {
-    /// Words for an offset of an open text.
-    pub fn complete(&self, path: &Path, offset: usize) -> Vec<Completion> {
+    /// Words for an offset of an open text. What is known of its program is used, and is of another text then.
+    pub fn complete(&self, path: &Path, offset: usize, known: &mut Option<Analysis>) -> Vec<Completion> {
         let Some(text) = self.text(path) else { return Vec::new() };
         let Some(before) = text.get(..offset) else { return Vec::new() };
         if in_text_or_comment(text, offset) {
@@ -74,11 +74,13 @@ impl Editor {
                 return Vec::new();
             }
             let patched = format!("{base}{after}");
-            let analysis = self.analyse_as(path, &patched);
+            let before = known.take();
+            let analysis = known.insert(self.analyse_as(path, &patched, before));
             return analysis.members_of(path, base.len() as u32);
         }
         let patched = format!("{}(){after}", &text[..word]);
-        let analysis = self.analyse_as(path, &patched);
+        let before = known.take();
+        let analysis = known.insert(self.analyse_as(path, &patched, before));
         analysis.names_at(path, word as u32)
     }
 
@@ -87,7 +89,7 @@ impl Editor {
         if let Some((module, _)) = rest.split_once(".{").or_else(|| rest.rsplit_once('.')) {
             // what a module has is known once it is imported alone
             let patched = format!("import {module}\n");
-            let analysis = self.analyse_as(path, &patched);
+            let analysis = self.analyse_as(path, &patched, None);
             let Some(m) = analysis.modules.iter().position(|m| m.name == module) else { return Vec::new() };
             return analysis.items_of(m);
         }
@@ -108,8 +110,8 @@ impl Editor {
         out
     }
 
-    /// The call around an offset of an open text.
-    pub fn signature(&self, path: &Path, offset: usize) -> Option<Signature> {
+    /// The call around an offset of an open text; `known` as for [`Editor::complete`].
+    pub fn signature(&self, path: &Path, offset: usize, known: &mut Option<Analysis>) -> Option<Signature> {
         let text = self.text(path)?;
         let before = text.get(..offset)?;
         let (open, commas) = open_call(before)?;
@@ -124,7 +126,8 @@ impl Editor {
         let name = callee.rsplit('.').next().filter(|n| !n.is_empty())?;
         let rest = text[offset..].find('\n').map_or("", |i| &text[offset + i..]);
         let patched = format!("{head}{rest}");
-        let analysis = self.analyse_as(path, &patched);
+        let before = known.take();
+        let analysis = known.insert(self.analyse_as(path, &patched, before));
         let file = analysis.file(path)?;
         analysis.signature(file, callee, name, head.len() as u32, commas)
     }

@@ -112,7 +112,7 @@ impl Analysis {
         }
         let name = self.text(definition);
         let shown = self.local_type(definition);
-        let size = self.program.generics.iter().any(|g| g.span == definition);
+        let size = self.names().generics.contains(&definition);
         match shown {
             Some(t) => Some(code_block(&format!("{name}: {t}"))),
             None if size => Some(format!("`{name}`, a parameter in brackets")),

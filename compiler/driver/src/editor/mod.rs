@@ -74,11 +74,11 @@ impl Editor {
         self.analyse_with(&main, Arc::clone(&self.open), Some(before))
     }
 
-    /// As if `main` had another text.
-    pub fn analyse_as(&self, main: &Path, text: &str) -> Analysis {
+    /// As if `main` had another text, from what is known of its present one.
+    fn analyse_as(&self, main: &Path, text: &str, known: Option<Analysis>) -> Analysis {
         let mut open = HashMap::clone(&self.open);
         open.insert(main.to_owned(), text.into());
-        self.analyse_with(main, Arc::new(open), None)
+        self.analyse_with(main, Arc::new(open), known)
     }
 
     fn analyse_with(&self, main: &Path, open: Arc<HashMap<PathBuf, Arc<str>>>, before: Option<Analysis>) -> Analysis {

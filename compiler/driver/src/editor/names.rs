@@ -1,6 +1,6 @@
 //! What each name of a syntax tree means, by scopes alone: this works in text whose types are wrong or not known yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tdl_source::Span;
@@ -50,6 +50,8 @@ pub struct Names {
     pub locals: Vec<Local>,
     pub calls: Vec<Call>,
     pub members: Vec<Member>,
+    /// Where the names of parameters in brackets stand.
+    pub generics: HashSet<Span>,
     /// `let`s without a type: where the name stands.
     pub untyped: Vec<Span>,
     /// For each module what its items and imports are called.
@@ -252,6 +254,7 @@ impl Walk<'_> {
     fn generics(&mut self, generics: &[Generic], visible: Span) {
         for g in generics {
             self.define(&g.name, visible, false);
+            self.out.generics.insert(g.name.span);
         }
         for g in generics {
             g.kind.iter().for_each(|t| self.ty(t));

@@ -29,11 +29,12 @@ struct Document {
 #[derive(Debug)]
 struct Known {
     file: FileId,
-    offset: usize,
-    /// How many lines stand before it.
-    line: usize,
     text: Arc<str>,
     first: bool,
+    /// The text from the first token on, which spans mean, where it is in the file, and how many lines are before it.
+    code: Arc<str>,
+    offset: usize,
+    line: usize,
     parsed: Arc<Piece>,
 }
 
@@ -60,20 +61,21 @@ impl Pieces {
             module.doc = module.doc.take().or_else(|| piece.doc.clone());
             module.items.extend(piece.items.iter().cloned());
             module.broken.extend(piece.broken.iter().cloned());
-            let text = Arc::clone(&p.text);
+            let text = Arc::clone(&p.code);
             module.sources.push(Source { file: p.file, whole: file, text, line: p.line });
             out.errors.extend(piece.errors.iter().cloned());
         }
         out
     }
 
-    /// The piece in which an offset of a file is, and the offset in it; itself, for a file without pieces.
+    /// The piece in which an offset of a file is, and the offset in it; itself, for a file without pieces, and in comments
+    /// before the first token.
     pub fn at(&self, file: FileId, offset: u32) -> (FileId, u32) {
         let Some(document) = self.known.get(&file) else { return (file, offset) };
         let i = document.pieces.partition_point(|p| p.offset <= offset as usize);
         match i.checked_sub(1).and_then(|i| document.pieces.get(i)) {
-            Some(p) => (p.file, offset - p.offset as u32),
-            None => (file, offset),
+            Some(p) if offset as usize <= p.offset + p.code.len() => (p.file, offset - p.offset as u32),
+            Some(_) | None => (file, offset),
         }
     }
 
@@ -118,28 +120,31 @@ impl Document {
         }
         // what has changed keeps its number, which is in the spans of what it says about itself
         let mut numbers = old.into_iter().flatten().map(|k| k.file);
-        let mut fresh: Vec<(usize, FileId, Arc<str>)> = Vec::new();
+        let mut fresh: Vec<(usize, FileId)> = Vec::new();
         for i in (head..b - tail).filter(|i| new[*i].is_none()) {
-            let piece: Arc<str> = text[ranges[i].clone()].into();
             let number = numbers.next().or_else(|| self.free.pop());
-            let number = number.unwrap_or_else(|| map.add_piece(whole, ranges[i].start, Arc::clone(&piece)));
-            fresh.push((i, number, piece));
+            fresh.push((i, number.unwrap_or_else(|| map.add_piece(whole))));
         }
         self.free.extend(numbers);
-        let size = fresh.iter().map(|f| f.2.len()).sum();
-        let parsed = tdl_syntax::in_parallel(size, &fresh, |(i, file, piece)| {
-            tdl_syntax::parse_piece(*file, piece, ranges[*i].start == 0)
+        let size = fresh.iter().map(|(i, _)| ranges[*i].len()).sum();
+        let read = tdl_syntax::in_parallel(size, &fresh, |(i, file)| {
+            let (piece, first) = (&text[ranges[*i].clone()], ranges[*i].start == 0);
+            let lead = tdl_syntax::lead(piece);
+            let parsed = Arc::new(tdl_syntax::parse_piece(*file, piece, lead, first));
+            let code = piece[lead..].into();
+            Known { file: *file, text: piece.into(), first, code, offset: 0, line: 0, parsed }
         });
-        for ((i, file, text), parsed) in fresh.into_iter().zip(parsed) {
-            let first = ranges[i].start == 0;
-            new[i] = Some(Known { file, offset: 0, line: 0, text, first, parsed: Arc::new(parsed) });
+        for ((i, _), known) in fresh.into_iter().zip(read) {
+            new[i] = Some(known);
         }
+        let breaks = |text: &str| text.bytes().filter(|b| *b == b'\n').count();
         let mut line = 0;
         self.pieces = new.into_iter().flatten().collect();
         for (p, range) in self.pieces.iter_mut().zip(&ranges) {
-            (p.offset, p.line) = (range.start, line);
-            line += p.text.bytes().filter(|b| *b == b'\n').count();
-            map.set_piece(p.file, p.offset, &p.text);
+            let lead = p.text.len() - p.code.len();
+            (p.offset, p.line) = (range.start + lead, line + breaks(&p.text[..lead]));
+            line = p.line + breaks(&p.code);
+            map.set_piece(p.file, p.offset, &p.code);
         }
     }
 }

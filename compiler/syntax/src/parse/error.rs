@@ -232,7 +232,10 @@ fn hint(before: &str, found: Option<&str>, text: &str, offset: usize) -> Option<
         (b, w) if b.starts_with(|c: char| c.is_ascii_digit()) && w.starts_with(char::is_alphabetic) => {
             text("a literal has no suffix; it is converted by `f64(1.0)`, or takes its dtype from its context")
         }
-        _ if line[..line.len().min(offset)].contains("//") && ends_value(before) && ends_value(word) => {
+        _ if line.get(..line.len().min(offset)).unwrap_or(line).contains("//")
+            && ends_value(before)
+            && ends_value(word) =>
+        {
             text("a comment begins with `#`; `//` divides integers")
         }
         (_, "*" | "/" | "//" | "+" | "%" | "^" | "@" | "==" | "<=" | ">=" | "and" | "or" | "|>")

@@ -4,6 +4,7 @@
 mod error;
 mod expr;
 mod item;
+mod salvage;
 mod stmt;
 mod ty;
 
@@ -54,7 +55,7 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     let mut module = Module { sources: vec![source], ..Module::default() };
     let mut errors = Vec::new();
     let read = |range: &Range<usize>| {
-        parse_piece_at(Origin { file, offset: range.start }, &text[range.clone()], range.start == 0)
+        parse_piece_at(Origin::within(file, range.start), &text[range.clone()], range.start == 0)
     };
     for piece in in_parallel(text.len(), &pieces(text), read) {
         module.doc = module.doc.or(piece.doc);
@@ -65,9 +66,10 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     Parsed { module, errors }
 }
 
-/// Parses a piece of a file as a text of its own: spans count from its start. `first`: it is the first of its file.
-pub fn parse_piece(file: FileId, text: &str, first: bool) -> Piece {
-    parse_piece_at(Origin { file, offset: 0 }, text, first)
+/// Parses a piece of a file as a text of its own: spans count from its first token, which is at `lead`, so that comments
+/// before it move none. `first`: it is the first of its file.
+pub fn parse_piece(file: FileId, text: &str, lead: usize, first: bool) -> Piece {
+    parse_piece_at(Origin::own(file, lead), text, first)
 }
 
 /// Texts below this are read by one thread.
@@ -103,6 +105,15 @@ pub fn in_parallel<P: Sync, T: Send>(size: usize, parts: &[P], read: impl Fn(&P)
 }
 
 fn parse_piece_at(origin: Origin, text: &str, first: bool) -> Piece {
+    let mut out = read(origin, text, first);
+    if out.items.is_empty() && !out.errors.is_empty() {
+        salvage::salvage(origin, text, first, &mut out);
+        out.errors.sort_by_key(|e| e.primary.span.start);
+    }
+    out
+}
+
+fn read(origin: Origin, text: &str, first: bool) -> Piece {
     let mut prepared = prepare(origin, text, first);
     let early = std::mem::take(&mut prepared.errors);
     let mut out = Piece { doc: prepared.module_doc.take(), ..Piece::default() };
@@ -166,7 +177,7 @@ fn item_name(text: &str) -> Option<Arc<str>> {
 
 /// Parses an entry of the REPL.
 pub fn parse_entry(file: FileId, text: &str) -> ParsedEntry {
-    let origin = Origin { file, offset: 0 };
+    let origin = Origin::within(file, 0);
     let mut prepared = prepare(origin, text, true);
     let mut errors = std::mem::take(&mut prepared.errors);
     let mut stmts = Vec::new();
@@ -219,7 +230,7 @@ impl<'a> Cx<'a> {
 
     /// Offset in the piece of where a span begins.
     fn local(&self, span: Span) -> usize {
-        span.start as usize - self.origin.offset
+        self.origin.local(span)
     }
 
     fn span(&self, pair: &P<'_>) -> Span {

@@ -2,7 +2,8 @@
 //!
 //! A body is checked against what items say about themselves, never against other bodies. So as long as nothing but bodies
 //! has changed since the last check, all tables come out as they were, ids included, and what was found in a body that is the
-//! same holds still. Tables are always made anew: that is cheap, and leaves nothing to keep right.
+//! same holds still. The same is true of bodies that do not mention the one function whose signature has changed, if nothing
+//! but bodies mentions it. Tables are always made anew: that is cheap, and leaves nothing to keep right.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -80,35 +81,72 @@ struct KeptTest {
 pub(super) struct Before {
     kept: Kept,
     program: Program,
+    /// Names that mean something else now. What mentions them is checked.
+    touched: Vec<Arc<str>>,
+    /// The function whose signature has changed.
+    changed: Option<*const Item>,
 }
 
 impl Kept {
-    /// The last check of these modules, if all but bodies (and tests) is as it was.
+    /// The last check of these modules, if its tables are as they would be now, but for what some names mean.
     pub(super) fn before(self, program: Program, modules: &[Module<'_>]) -> Option<Before> {
-        let same = self.modules.len() == modules.len()
-            && self.modules.iter().zip(modules).all(|(old, new)| {
-                let counts = |i: &&Arc<Item>| !matches!(i.kind, ItemKind::Test(_));
-                let (mut a, mut b) = (old.items.iter().filter(counts), new.ast.items.iter().filter(counts));
-                let items = loop {
-                    match (a.next(), b.next()) {
-                        (None, None) => break true,
-                        (Some(a), Some(b)) if Arc::ptr_eq(a, b) || same_outside(a, b) => {}
-                        _ => break false,
-                    }
-                };
-                items && old.name == new.name && old.broken == new.ast.broken
-            });
         // what bodies add to tables is never taken away: from time to time all begins anew
         let now = Tables::of(&program);
         let grown =
             now.generics > 2 * self.first.generics + 1000 || now.bound_names > 2 * self.first.bound_names + 1000;
-        (same && !grown).then_some(Before { kept: self, program })
+        if grown || self.modules.len() != modules.len() {
+            return None;
+        }
+        let (mut touched, mut changed) = (Vec::new(), None);
+        for (old, new) in self.modules.iter().zip(modules) {
+            if old.name != new.name {
+                return None;
+            }
+            let counts = |i: &&Arc<Item>| !matches!(i.kind, ItemKind::Test(_));
+            let (mut a, mut b) = (old.items.iter().filter(counts), new.ast.items.iter().filter(counts));
+            loop {
+                match (a.next(), b.next()) {
+                    (None, None) => break,
+                    (Some(a), Some(b)) if Arc::ptr_eq(a, b) || same_outside(a, b) => {}
+                    (Some(a), Some(b)) => match (&a.kind, &b.kind) {
+                        // with two, ids between them could be others
+                        (ItemKind::Fn(f), ItemKind::Fn(g)) if f.name.name == g.name.name && changed.is_none() => {
+                            touched.push(Arc::clone(&g.name.name));
+                            changed = Some(Arc::as_ptr(b));
+                        }
+                        _ => return None,
+                    },
+                    _ => return None,
+                }
+            }
+            // a name that is broken may have been an item's: its uses are no errors
+            let apart =
+                |a: &[Arc<str>], b: &[Arc<str>]| a.iter().filter(|n| !b.contains(n)).cloned().collect::<Vec<_>>();
+            let mut broken = apart(&old.broken, &new.ast.broken);
+            broken.extend(apart(&new.ast.broken, &old.broken));
+            // of an impl, the methods are missing: they have names of their own
+            if broken.iter().any(|n| has_parts(modules, n)) {
+                return None;
+            }
+            touched.extend(broken);
+        }
+        Some(Before { kept: self, program, touched, changed })
     }
+}
+
+/// Whether a struct or an interface has this name.
+fn has_parts(modules: &[Module<'_>], name: &str) -> bool {
+    modules.iter().flat_map(|m| &m.ast.items).any(|i| match &i.kind {
+        ItemKind::Struct(s) => *s.name.name == *name,
+        ItemKind::Interface(s) => *s.name.name == *name,
+        _ => false,
+    })
 }
 
 /// Whether two items say the same about themselves, at the same places.
 fn same_outside(a: &Item, b: &Item) -> bool {
-    if a.doc != b.doc || a.annotations != b.annotations {
+    // no body depends on a comment
+    if a.annotations != b.annotations {
         return false;
     }
     match (&a.kind, &b.kind) {
@@ -160,11 +198,20 @@ fn same_body((a, i): &Origin, (b, j): &Origin) -> bool {
     }
 }
 
+/// Whether one of the names stands in a text as a word.
+fn mentions(text: &str, names: &[Arc<str>]) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    names.iter().any(|name| {
+        text.match_indices(&**name)
+            .any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
+    })
+}
+
 impl<'a> Checker<'a> {
     /// Checks the bodies of all functions, or takes over what is known of them.
     pub(super) fn check_fns(&mut self, before: &mut Option<Before>) {
         self.kept.collected = Tables::of(&self.program);
-        if before.as_ref().is_some_and(|b| b.kept.collected != self.kept.collected) {
+        if before.as_ref().is_some_and(|b| b.kept.collected != self.kept.collected || self.reaches_far(b)) {
             *before = None;
         }
         if let Some(b) = before {
@@ -179,6 +226,7 @@ impl<'a> Checker<'a> {
                 && let (Some(was), Some(is)) = (&old.origin, &origin)
                 && same_body(was, is)
                 && self.still(&old.found)
+                && !mentions(self.text_of(is.0.span), &b.touched)
             {
                 let old = std::mem::take(old);
                 let (from, to) = (&mut b.program.fns[i], &mut self.program.fns[i]);
@@ -208,6 +256,7 @@ impl<'a> Checker<'a> {
         if let Some(b) = before
             && let Some(old) = b.kept.tests.get(&key)
             && self.still(&old.found)
+            && !mentions(self.text_of(item.span), &b.touched)
         {
             if let Some(def) = old.def.and_then(|i| b.program.tests.get_mut(i)) {
                 let body = def.body.take();
@@ -243,6 +292,46 @@ impl<'a> Checker<'a> {
     fn take_over(&mut self, found: &Found) {
         self.errors.extend_from_slice(&found.errors);
         self.failed.extend_from_slice(&found.failed);
+    }
+
+    /// Whether anything but bodies mentions a name that means something else now.
+    fn reaches_far(&self, before: &Before) -> bool {
+        if before.touched.is_empty() {
+            return false;
+        }
+        self.asts.iter().flat_map(|m| &m.ast.items).any(|item| {
+            let mentioned = |span: Span| mentions(self.text_of(span), &before.touched);
+            let head = |body: Option<Span>| Span { end: body.map_or(item.span.end, |b| b.start), ..item.span };
+            match &item.kind {
+                ItemKind::Test(_) => false,
+                ItemKind::Fn(f) => {
+                    before.changed != Some(Arc::as_ptr(item)) && mentioned(head(f.body.as_ref().map(|b| b.span)))
+                }
+                ItemKind::Prop(p) => mentioned(head(Some(p.body.span))),
+                ItemKind::Bench(b) => mentioned(head(Some(b.body.span))),
+                ItemKind::Impl(i) => {
+                    let mut from = item.span.start;
+                    let bodies = i.items.iter().filter_map(|m| match &m.kind {
+                        ItemKind::Fn(f) => f.body.as_ref().map(|b| b.span),
+                        _ => None,
+                    });
+                    bodies.chain([Span { start: item.span.end, ..item.span }]).any(|body| {
+                        let start = std::mem::replace(&mut from, body.end);
+                        mentioned(Span { start, end: body.start.max(start), ..item.span })
+                    })
+                }
+                ItemKind::Import(_)
+                | ItemKind::Const(_)
+                | ItemKind::TypeAlias(_)
+                | ItemKind::Struct(_)
+                | ItemKind::Interface(_) => mentioned(item.span),
+            }
+        })
+    }
+
+    fn text_of(&self, span: Span) -> &'a str {
+        let source = self.sources.get(&span.file);
+        source.and_then(|s| s.text.get(span.start as usize..span.end as usize)).unwrap_or("")
     }
 
     /// Whether the lines in messages have their numbers still.
