@@ -150,11 +150,10 @@ impl Analysis {
         self.session.suggest_imports(&mut found);
         errors.extend(found);
         self.report(errors);
-        self.diagnostics.sort_by_key(|d| (d.primary.span.file, d.primary.span.start));
         Ok(())
     }
 
-    /// Adds diagnostics, with the places where they are in whole files.
+    /// Adds diagnostics, with the places where they are in whole files, and in their order.
     fn report(&mut self, found: Vec<Diagnostic>) {
         let map = self.session.map();
         let placed = found.into_iter().map(|mut d| {
@@ -166,6 +165,7 @@ impl Analysis {
             d
         });
         self.diagnostics.extend(placed);
+        self.diagnostics.sort_by_key(|d| (d.primary.span.file, d.primary.span.start));
     }
 
     fn take(&mut self, failure: Failure) {
