@@ -184,7 +184,7 @@ impl<'l> Lower<'l> {
         // a single element is computed before it is written
         let operands = if region.iter().all(|e| e.is(1)) { &[][..] } else { &[u] };
         let (buf, aside) = self.updated(x, r, n, operands, Some(&ax));
-        if mode == Write::Set && self.in_slot(u, buf) {
+        if mode != Write::Add && self.in_slot(u, buf) {
             return;
         }
         let starts = inst.args[2..].iter().map(|s| Idx::operand(self.scalar(*s))).collect();
