@@ -15,7 +15,7 @@ use crate::size::Size;
 use crate::values::Leaf;
 
 /// Bytes from which on a kernel finds little of what it touches in the nearer caches.
-const NEAR: i64 = 8 << 20;
+const NEAR: i64 = 12 << 20;
 /// Bytes of a tensor that is not worth the trouble.
 const SMALL: i64 = 64 << 10;
 /// How far ahead, in bytes.
@@ -35,7 +35,7 @@ impl Lower<'_> {
     /// What `pass` asks for ahead, one of the passes of `g`.
     pub fn look_ahead(&mut self, g: &Group, pass: &[&Member], leaves: &[Leaf]) {
         self.ahead.clear();
-        if self.on_gpu() || g.kind == GroupKind::Cols || self.traffic(leaves) <= NEAR {
+        if self.on_gpu() || g.kind == GroupKind::Cols || self.traffic(g, leaves) <= NEAR {
             return;
         }
         let here = pass.first().map_or(0, |m| m.stage);
@@ -56,10 +56,13 @@ impl Lower<'_> {
         self.ahead = wanted;
     }
 
-    /// Bytes of the tensors that a group touches.
-    fn traffic(&self, leaves: &[Leaf]) -> i64 {
+    /// Bytes that a group touches: of each tensor an element for one of the space at most.
+    fn traffic(&self, g: &Group, leaves: &[Leaf]) -> i64 {
         let tensors: FxHashSet<ValueId> = leaves.iter().filter_map(|l| l.storage).collect();
-        tensors.iter().filter_map(|v| self.bytes(*v).as_const()).fold(0, i64::saturating_add)
+        let space = Size::product(&g.outer).mul(&Size::product(&g.inner)).as_const().unwrap_or(i64::MAX);
+        let touched =
+            |v: ValueId| Some(self.bytes(v).as_const()?.min(space.saturating_mul(self.dtype(v).size() as i64)));
+        tensors.iter().filter_map(|v| touched(*v)).fold(0, i64::saturating_add)
     }
 
     fn is_far(&self, v: ValueId) -> bool {

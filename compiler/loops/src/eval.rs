@@ -1,10 +1,11 @@
 //! Computes one element of a tensor at an index, through everything that stays virtual.
 
-use tdl_ir::{Dtype, Op, ValueId};
+use tdl_ir::{BinaryOp, Dtype, Op, ReduceOp, ValueId};
 
 use crate::code::Idx;
 use crate::ir::*;
 use crate::lower::{Lower, elementwise};
+use crate::nest::identity;
 use crate::size::{Size, dense_strides, reshape_runs};
 
 impl Lower<'_> {
@@ -45,7 +46,11 @@ impl Lower<'_> {
     }
 
     /// Writes element `idx` of a dense tensor with extents `dims` in `buf`.
-    pub fn store(&mut self, buf: BufStore<'_>, idx: &[Idx], value: Operand) {
+    pub fn store(&mut self, buf: BufStore<'_>, idx: &[Idx], mut value: Operand) {
+        if self.added.contains(&buf.id) {
+            let zero = identity(ReduceOp::Sum, buf.dtype);
+            value = self.code().binary(BinaryOp::Add, buf.dtype, zero, value);
+        }
         let skip = self.outer_axes(buf.id);
         let at = flat(&idx[skip..], &buf.dims[skip..]);
         if self.store_to_stream(buf.id, &at, value) {

@@ -65,6 +65,8 @@ pub struct Lower<'a> {
     pub row_regs: FxHashMap<ValueId, Operand>,
     /// Buffers that are slots of another.
     pub slots: FxHashMap<BufId, BufId>,
+    /// Those of them whose elements are added to zero.
+    pub added: FxHashSet<BufId>,
     /// Updates that add to zeros.
     pub written_once: FxHashSet<ValueId>,
     /// What the kernel that is written next, or now, writes past the caches, and its rows of scratch.
@@ -100,6 +102,7 @@ impl<'a> Lower<'a> {
             blocks: Vec::new(),
             row_regs: FxHashMap::default(),
             slots: FxHashMap::default(),
+            added: FxHashSet::default(),
             written_once: FxHashSet::default(),
             streams: Vec::new(),
             rows: Vec::new(),

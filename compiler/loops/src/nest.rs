@@ -149,6 +149,11 @@ pub const STREAM_BLOCK: i64 = 256;
 /// The same where whole blocks alone occur: the loop over one is unrolled, so that it may be small.
 pub const WHOLE_BLOCK: i64 = 64;
 
+/// Is a loop over so many elements a block itself?
+fn one_block(n: i64) -> bool {
+    n <= WHOLE_BLOCK || n <= STREAM_BLOCK && n % WHOLE_BLOCK != 0
+}
+
 /// The innermost work: gets the indices of all runs and gives the values to reduce.
 pub type Inner<'f, 'l> = &'f mut dyn FnMut(&mut Lower<'l>, &[Idx]) -> Vec<Operand>;
 
@@ -185,7 +190,7 @@ impl<'l> Lower<'l> {
                 let hi = self.outer_size(last);
                 let block = self.fold_block();
                 let sums = folds.iter().any(|f| f.wide() != f.narrow());
-                let limit = if !self.ahead.is_empty() {
+                let limit = if !self.ahead.is_empty() && !last.as_const().is_some_and(one_block) {
                     WHOLE_BLOCK
                 } else if !self.streams.is_empty() {
                     block
@@ -233,7 +238,8 @@ impl<'l> Lower<'l> {
 
     /// One vector loop that reduces nothing, in blocks if its results are written past the caches.
     pub fn line(&mut self, lo: Operand, hi: Operand, whole: bool, at: &mut Vec<Idx>, inner: Inner<'_, 'l>) {
-        if self.streams.is_empty() && self.ahead.is_empty() {
+        let short = matches!((lo.as_i64(), hi.as_i64()), (Some(0), Some(n)) if one_block(n));
+        if short || self.streams.is_empty() && self.ahead.is_empty() {
             self.lanes(lo, hi, at, &[], inner);
         } else {
             self.blocked(lo, hi, whole, at, &[], inner);

@@ -15,6 +15,9 @@ use crate::tapes::Write;
 use crate::tiles::crossing;
 use crate::values::{Ax, Leaf, Role, identity, region_ax};
 
+/// Parts of a concatenation that one kernel writes, at most.
+const TOGETHER: usize = 8;
+
 /// Virtual tensors that one operation has in memory, with what they were before.
 #[derive(Default)]
 pub struct Aside(Vec<(ValueId, Role, Option<BufId>)>);
@@ -43,32 +46,43 @@ impl<'l> Lower<'l> {
 
     /// Computes `u` and writes it to, or adds it to, a region of a dense tensor.
     fn write_region(&mut self, kind: &str, u: ValueId, to: &Region, steps: &[i64], mode: Write) {
-        let dims = self.sizes_of(u);
+        self.write_regions(kind, &[(u, to)], steps, mode);
+    }
+
+    /// The same for several of one shape, element by element.
+    fn write_regions(&mut self, kind: &str, parts: &[(ValueId, &Region)], steps: &[i64], mode: Write) {
+        let dims = self.sizes_of(parts[0].0);
         let mut leaves = Vec::new();
-        self.values.trace(u, identity(dims.len()), &mut leaves);
-        leaves.push(Leaf { storage: None, dims: to.dims.clone(), ax: to.ax.clone() });
+        let mut cost = 0;
+        for (u, to) in parts {
+            self.values.trace(*u, identity(dims.len()), &mut leaves);
+            leaves.push(Leaf { storage: None, dims: to.dims.clone(), ax: to.ax.clone() });
+            cost += i64::from(tree_cost(&self.values, *u)) + 2 * MEMORY_COST;
+        }
         let runs = collapse(&(0..dims.len()).collect::<Vec<_>>(), &dims, &leaves);
-        let cost = i64::from(tree_cost(&self.values, u)) + 2 * MEMORY_COST;
-        let dtype = self.dtype(u);
+        let dtype = self.dtype(parts[0].0);
         let mut body = |l: &mut Self, idx: &[Idx]| {
-            let mut value = l.eval(u, idx);
-            let at: Vec<Idx> = (0..idx.len())
-                .map(|i| {
-                    let start = l.outer_idx(&to.starts[i]);
-                    start.add(&idx[i].scale(&Size::constant(steps[i])))
-                })
-                .collect();
-            let old = match mode {
-                Write::Set => None,
-                Write::Add => Some(l.load_at(to.id, dtype, &to.dims, &at)),
-                Write::AddToZero => Some(fold_identity(ReduceOp::Sum, dtype)),
-            };
-            if let Some(old) = old {
-                value = l.code().binary(BinaryOp::Add, dtype, old, value);
+            let values: Vec<Operand> = parts.iter().map(|(u, _)| l.eval(*u, idx)).collect();
+            for ((_, to), mut value) in parts.iter().zip(values) {
+                let at: Vec<Idx> = (0..idx.len())
+                    .map(|i| {
+                        let start = l.outer_idx(&to.starts[i]);
+                        start.add(&idx[i].scale(&Size::constant(steps[i])))
+                    })
+                    .collect();
+                let old = match mode {
+                    Write::Set => None,
+                    Write::Add => Some(l.load_at(to.id, dtype, &to.dims, &at)),
+                    Write::AddToZero => Some(fold_identity(ReduceOp::Sum, dtype)),
+                };
+                if let Some(old) = old {
+                    value = l.code().binary(BinaryOp::Add, dtype, old, value);
+                }
+                l.store(BufStore { id: to.id, dtype, dims: &to.dims }, &at, value);
             }
-            l.store(BufStore { id: to.id, dtype, dims: &to.dims }, &at, value);
         };
-        self.tally_region(u, &leaves, mode != Write::Set);
+        let values: Vec<ValueId> = parts.iter().map(|(u, _)| *u).collect();
+        self.tally_region(&values, &leaves, mode != Write::Set);
         match crossing(&runs, &leaves).filter(|_| !self.on_gpu()) {
             Some(across) => self.tiled(&runs, across, dims.len(), cost, &mut body),
             None => self.over(kind, &runs, dims.len(), cost, &mut body),
@@ -108,12 +122,19 @@ impl<'l> Lower<'l> {
         let dims = self.sizes_of(r);
         let rank = dims.len();
         let mut offset = Idx::ZERO;
+        let mut parts = Vec::new();
         for x in &inst.args {
             let mut starts = vec![Idx::ZERO; rank];
             starts[axis] = offset.clone();
-            let to = Region { id: buf, dims: dims.clone(), ax: identity(rank), starts };
-            self.write_region("concat", *x, &to, &vec![1; rank], Write::Set);
+            parts.push((*x, Region { id: buf, dims: dims.clone(), ax: identity(rank), starts }));
             offset = offset.add(&Idx::size(self.sizes_of(*x)[axis].clone()));
+        }
+        let parts: Vec<(ValueId, &Region)> = parts.iter().map(|(x, to)| (*x, to)).collect();
+        // what parts of one shape are computed from is often the same
+        let first = self.sizes_of(inst.args[0]);
+        let together = parts.len() <= TOGETHER && inst.args.iter().all(|x| self.sizes_of(*x) == first);
+        for some in parts.chunks(if together { TOGETHER } else { 1 }) {
+            self.write_regions("concat", some, &vec![1; rank], Write::Set);
         }
     }
 
@@ -184,7 +205,7 @@ impl<'l> Lower<'l> {
         // a single element is computed before it is written
         let operands = if region.iter().all(|e| e.is(1)) { &[][..] } else { &[u] };
         let (buf, aside) = self.updated(x, r, n, operands, Some(&ax));
-        if mode == Write::Set && self.in_slot(u, buf) {
+        if mode != Write::Add && self.in_slot(u, buf) {
             return;
         }
         let starts = inst.args[2..].iter().map(|s| Idx::operand(self.scalar(*s))).collect();
@@ -214,7 +235,7 @@ impl<'l> Lower<'l> {
         leaves.push(target);
         let runs = collapse(&(rank..u_dims.len()).collect::<Vec<_>>(), &u_dims, &leaves);
         let count = self.size(&Size::product(&ids_dims));
-        self.tally_region(u, &leaves, mode == Update::Add);
+        self.tally_region(&[u], &leaves, mode == Update::Add);
         self.launch_over("scatter", Operand::i64(1), Operand::i64(1), |l, _, _| {
             let count = l.outer(count);
             let head = l.code().begin_loop(Operand::i64(0), count, LoopKind::Serial);

@@ -170,16 +170,19 @@ impl Lower<'_> {
         self.tally = Some(self.computing(&roots, &leaves, &space, written));
     }
 
-    /// `u`, written to a region of a tensor or added to what is there. `leaves`: what computing it reads, by its axes.
-    pub fn tally_region(&mut self, u: ValueId, leaves: &[Leaf], adds: bool) {
+    /// Values of one shape, written to regions of a tensor or added to what is there. `leaves`: what computing them reads, by
+    /// their axes.
+    pub fn tally_region(&mut self, values: &[ValueId], leaves: &[Leaf], adds: bool) {
         if !self.profiles() {
             return;
         }
-        let space = self.sizes_of(u);
-        let bytes = self.bytes(u).scale(1 + i64::from(adds));
+        let space = self.sizes_of(values[0]);
+        let bytes = self.bytes(values[0]).scale((1 + i64::from(adds)) * values.len() as i64);
         let written = self.size(&bytes);
-        let root = Root { value: u, elements: Size::product(&space), own: false, extra: i64::from(adds) };
-        self.tally = Some(self.computing(&[root], leaves, &space, written));
+        let root =
+            |u: &ValueId| Root { value: *u, elements: Size::product(&space), own: false, extra: i64::from(adds) };
+        let roots: Vec<Root> = values.iter().map(root).collect();
+        self.tally = Some(self.computing(&roots, leaves, &space, written));
     }
 
     /// An operation that goes along an axis of `x`, one step an element, with the result `r`.

@@ -85,10 +85,18 @@ impl Lower<'_> {
         for (y, dest) in block.results.iter().zip(dests) {
             let Some(tape) = *dest else { continue };
             let Some(inst) = slot_update(&self.values, *y) else { continue };
-            if self.write_mode(inst) != Write::Set || self.home.get(&inst.args[0]) != Some(&tape) {
+            let mode = self.write_mode(inst);
+            if mode == Write::Add || self.home.get(&inst.args[0]) != Some(&tape) {
                 continue;
             }
             let Some(s) = self.values.storage(inst.args[1]) else { continue };
+            // what is stored element by element can be added to zero on the way
+            let stored = self.values.graph.op(s).is_some_and(|op| {
+                matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Convert | Op::Concat { .. })
+            });
+            if mode == Write::AddToZero && !stored {
+                continue;
+            }
             let depth = self.values.graph.depth(*y);
             let here = self.values.graph.depth(s) == depth
                 && self.values.graph.op(s).is_some_and(|op| !matches!(op, Op::If | Op::For | Op::While));
@@ -116,6 +124,9 @@ impl Lower<'_> {
             ctx.prefer.insert(s, view);
             ctx.reserved.insert(view);
             self.slots.insert(view, tape);
+            if mode == Write::AddToZero {
+                self.added.insert(view);
+            }
         }
     }
 

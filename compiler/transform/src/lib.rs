@@ -9,6 +9,7 @@ mod checkpoint;
 mod clone;
 mod cse;
 mod dce;
+mod defer;
 mod flatten;
 mod grad;
 mod hoist;
@@ -43,11 +44,12 @@ pub struct Pass {
 const SIMPLIFY: Pass = Pass { name: "simplify", about: "fold constants, cheaper equal forms", run: simplify::derived };
 const CSE: Pass = Pass { name: "cse", about: "compute equal values once", run: cse::function };
 const LAYOUT: Pass = Pass { name: "layout", about: "images in the order of their kernels", run: layout::function };
+const DEFER: Pass = Pass { name: "defer", about: "sums over a loop at once behind it", run: defer::function };
 const HOIST: Pass = Pass { name: "hoist", about: "move invariant values out of loops", run: hoist::function };
 const DCE: Pass = Pass { name: "dce", about: "drop unused pure values", run: dce::function };
 
 /// What runs after differentiation, in order.
-pub const PASSES: &[Pass] = &[DCE, LAYOUT, SIMPLIFY, CSE, HOIST, DCE, SIMPLIFY, CSE, DCE];
+pub const PASSES: &[Pass] = &[DCE, LAYOUT, SIMPLIFY, CSE, DEFER, HOIST, DCE, SIMPLIFY, CSE, DCE];
 
 /// Name of a pass and how long it took.
 pub type Timing = (&'static str, Duration);
