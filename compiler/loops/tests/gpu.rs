@@ -33,10 +33,12 @@ fn elements_are_steps_of_threads() {
 
 /// How often something stands in a kernel.
 fn count(k: &Kernel, what: &dyn Fn(&Stmt) -> bool) -> usize {
-    fn walk(body: &[Stmt], what: &dyn Fn(&Stmt) -> bool) -> usize {
-        body.iter().map(|s| usize::from(what(s)) + s.blocks().into_iter().map(|b| walk(b, what)).sum::<usize>()).sum()
-    }
-    walk(&k.body, what)
+    statements(&k.body, what)
+}
+
+fn statements(body: &[Stmt], what: &dyn Fn(&Stmt) -> bool) -> usize {
+    let inside = |s: &Stmt| s.blocks().into_iter().map(|b| statements(b, what)).sum::<usize>();
+    body.iter().map(|s| usize::from(what(s)) + inside(s)).sum()
 }
 
 fn device(what: impl Fn(&Device) -> bool + 'static) -> Box<dyn Fn(&Stmt) -> bool> {
@@ -113,6 +115,51 @@ fn few_columns_are_read_by_lines() {
     assert_eq!(kernel("%n, 640", "9, 640", "ab,cb->ac", "%n, 9"), tiles);
     // a row of the second operand is not where a row of the first one is
     assert_eq!(kernel("%n, 640", "640, 8", "ab,bc->ac", "%n, 8"), tiles);
+}
+
+#[test]
+fn scans_are_those_of_teams() {
+    let scan = |dims: &str, axis: usize| {
+        gpu(&format!(
+            "func @f(%n: i64, %x: f32[{dims}]) {{\n  %y: f32[{dims}] = cumsum %x, axis: {axis}\n  return %y\n}}\n"
+        ))
+    };
+    let kinds = |p: &Program| {
+        let kind = |k: &Kernel| (k.name.rsplit_once('.').map_or("", |n| n.0).to_owned(), k.grid.map(|g| g.per));
+        p.kernels.iter().map(kind).collect::<Vec<_>>()
+    };
+    let is = |kind: &str, per| (kind.to_owned(), Some(per));
+    assert_eq!(kinds(&scan("%n, 32", 1)), [is("scan", Per::Thread)]);
+    let warps = scan("%n, 512", 1);
+    assert_eq!(kinds(&warps), [is("scan", Per::Warp)]);
+    let k = &warps.kernels[0];
+    let wide = device(|d| matches!(d, Device::Load { .. } | Device::Store { .. }));
+    let shuffles = device(|d| matches!(d, Device::Shuffle { .. }));
+    assert_eq!((count(k, &wide), count(k, &shuffles)), (2, 5), "{}", print(&warps));
+    assert_eq!(kinds(&scan("1000, 5000", 1)), [is("scan", Per::Block)]);
+    assert_eq!(kinds(&scan("2, 100000", 1)), [is("scan.parts", Per::Block), is("scan", Per::Block)]);
+    assert_eq!(kinds(&scan("200000, 60", 0)), [is("scan.parts", Per::Thread), is("scan", Per::Thread)]);
+    assert_eq!(kinds(&scan("1000, 200000", 0)), [is("scan", Per::Thread)]);
+}
+
+#[test]
+fn rows_are_sorted_by_kernels() {
+    let names = |m: &str| {
+        let program = gpu(&format!(
+            "func @f(%n: i64, %x: f32[%n, {m}]) {{\n  %y: f32[%n, {m}], %i: i64[%n, {m}] = sort %x, axis: 1\n  return %y, %i\n}}\n"
+        ));
+        assert!(count_host(&program, &|s| matches!(s, Stmt::Runtime { .. })) == 0, "{}", print(&program));
+        program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("50"), ["sort"]);
+    assert_eq!(names("1024"), ["sort"]);
+    // from one memory to another and back
+    assert_eq!(names("5000"), ["sort", "sort.merge", "sort.place"]);
+    assert_eq!(names("%n"), ["sort", "sort", "sort.merge", "sort.place"]);
+}
+
+fn count_host(p: &Program, what: &dyn Fn(&Stmt) -> bool) -> usize {
+    p.funcs.iter().map(|f| statements(&f.body, what)).sum()
 }
 
 #[test]
