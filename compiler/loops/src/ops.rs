@@ -5,6 +5,7 @@ use tdl_ir::{BinaryOp, Dtype, Inst, Op, ReduceOp, Update, ValueId};
 use crate::buffers::BufId;
 use crate::code::Idx;
 use crate::eval::BufStore;
+use crate::gpu::scatter::Scatter;
 use crate::ir::*;
 use crate::kernel::MEMORY_COST;
 use crate::lower::Lower;
@@ -14,6 +15,9 @@ use crate::size::{Size, dense_strides};
 use crate::tapes::Write;
 use crate::tiles::crossing;
 use crate::values::{Ax, Leaf, Role, identity, region_ax};
+
+/// So many rows are scattered by one team of threads.
+const FEW_ROWS: i64 = 4;
 
 /// Virtual tensors that one operation has in memory, with what they were before.
 #[derive(Default)]
@@ -193,7 +197,7 @@ impl<'l> Lower<'l> {
         self.put_back(aside);
     }
 
-    /// Rows in order on one thread: repeats accumulate, or the last wins.
+    /// Rows in order: repeats accumulate, or the last wins. On one thread, or one team of a GPU's if they are few.
     pub fn scatter(&mut self, inst: &Inst, mode: Update, n: usize) {
         let (x, ids, u, r) = (inst.args[0], inst.args[1], inst.args[2], inst.results[0]);
         let dims = self.sizes_of(r);
@@ -213,7 +217,13 @@ impl<'l> Lower<'l> {
         };
         leaves.push(target);
         let runs = collapse(&(rank..u_dims.len()).collect::<Vec<_>>(), &u_dims, &leaves);
-        let count = self.size(&Size::product(&ids_dims));
+        let all = Size::product(&ids_dims);
+        if self.on_gpu() && all.as_const().is_none_or(|n| n > FEW_ROWS) {
+            let s = Scatter { ids, rows: u, to: buf, dims: &dims, dtype, mode, runs: &runs };
+            self.scatter_of_threads(&s, |l| l.tally_region(u, &leaves, mode == Update::Add));
+            return self.put_back(aside);
+        }
+        let count = self.size(&all);
         self.tally_region(u, &leaves, mode == Update::Add);
         self.launch_over("scatter", Operand::i64(1), Operand::i64(1), |l, _, _| {
             let count = l.outer(count);

@@ -158,6 +158,20 @@ fn rows_are_sorted_by_kernels() {
     assert_eq!(names("%n"), ["sort", "sort", "sort.merge", "sort.place"]);
 }
 
+#[test]
+fn rows_are_added_in_the_order_of_their_numbers() {
+    let names = |n: &str, mode: &str| {
+        let program = gpu(&format!(
+            "func @f(%n: i64, %x: f32[9, 5], %i: i64[{n}], %u: f32[{n}, 5]) {{\n  %y: f32[9, 5] = scatter %x, %i, %u, mode: {mode}\n  return %y\n}}\n"
+        ));
+        program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned()).collect::<Vec<_>>()
+    };
+    // few rows are one team's
+    assert_eq!(names("4", "add"), ["scatter"]);
+    assert_eq!(names("1000", "set"), ["sort", "scatter"]);
+    assert_eq!(names("1000", "add"), ["sort", "scatter", "scatter.pieces"]);
+}
+
 fn count_host(p: &Program, what: &dyn Fn(&Stmt) -> bool) -> usize {
     p.funcs.iter().map(|f| statements(&f.body, what)).sum()
 }

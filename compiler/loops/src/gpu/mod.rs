@@ -25,6 +25,7 @@ mod cols;
 mod draw;
 mod product;
 pub mod scan;
+pub mod scatter;
 pub mod sort;
 pub mod teams;
 mod together;

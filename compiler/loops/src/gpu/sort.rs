@@ -284,7 +284,7 @@ impl Lower<'_> {
 
     /// The end of those in `first..last` of a row that come before `mine`: smaller keys, or, unless `left`, equal ones too. There are at most
     /// `width` of them.
-    fn bisect(
+    pub fn bisect(
         &mut self,
         keys: BufId,
         dtype: Dtype,
@@ -293,7 +293,7 @@ impl Lower<'_> {
         (first, last): (Operand, Operand),
         (left, width): (Operand, Operand),
     ) -> Operand {
-        // as many steps as `width`, a power of two, has bits: counted by the bits of a float
+        // as many steps as `width` has bits: a float's exponent says it, and would at most say one more
         let c = self.code();
         let wide = c.convert(Dtype::I64, Dtype::F64, width);
         let bits = c.scalar(Dtype::I64, Expr::Bits { from: Dtype::F64, to: Dtype::I64, x: wide });
