@@ -189,6 +189,12 @@ impl Lower<'_> {
 
     // --- who may write where
 
+    /// Does node `n` alone read a value of the open block?
+    pub fn read_by(&self, v: ValueId, n: usize) -> bool {
+        let b = self.blocks.last().expect("a block is open");
+        !b.yields.contains(&v) && b.last_read.get(&v) == Some(&n)
+    }
+
     /// A stored value of the open block that nobody reads after node `n`, in memory that may be written.
     pub fn dies_at(&self, v: ValueId, n: usize) -> bool {
         let b = self.blocks.last().expect("a block is open");

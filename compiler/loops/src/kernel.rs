@@ -21,7 +21,7 @@ pub struct KernelCode {
 }
 
 impl KernelCode {
-    fn new() -> KernelCode {
+    pub fn new() -> KernelCode {
         let mut code = Code::new();
         code.begin_memo();
         KernelCode {
@@ -32,6 +32,11 @@ impl KernelCode {
             bufs: FxHashMap::default(),
             words: Vec::new(),
         }
+    }
+
+    /// What was captured of the host.
+    pub fn into_parts(self) -> (Vec<KernelParam>, Vec<Operand>) {
+        (self.params, self.args)
     }
 
     /// A host operand inside the kernel.

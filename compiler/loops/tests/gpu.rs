@@ -159,6 +159,32 @@ fn rows_are_sorted_by_kernels() {
 }
 
 #[test]
+fn what_follows_a_product_is_done_by_its_kernel() {
+    let names = |rest: &str, results: &str| {
+        let program = gpu(&format!(
+            "func @f(%x: f32[128, 64], %y: f32[64, 256], %b: f32[256]) {{\n  %z: f32[128, 256] = contract %x, %y, \"ab,bc->ac\"\n  %c: f32[128, 256] = expand %b, axes: [0]\n  %d: f32[128, 256] = add %z, %c\n{rest}  return {results}\n}}\n"
+        ));
+        program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("", "%d"), ["product.f32.64.fused"]);
+    let two = "  %e: f32[128, 256] = exp %d\n  %g: f16[128, 256] = convert %z\n";
+    assert_eq!(names(two, "%e, %g"), ["product.f32.64.fused"]);
+    // somebody else reads the product
+    assert_eq!(names("", "%d, %z"), ["product.f32.64", "map.add"]);
+    // the sums of parts go on where they are added
+    let program = gpu("func @f(%x: f32[16, 8192], %y: f32[8192, 16]) {
+  %z: f32[16, 16] = contract %x, %y, \"ab,bc->ac\"
+  %d: f32[16, 16] = exp %z
+  return %d
+}
+");
+    let last = program.kernels.last().map_or("", |k| &k.name);
+    assert!(last.starts_with("product.f32.parts.fused"), "{}", print(&program));
+    // rows of it are added up, for which no thread has them
+    assert_eq!(names("  %e: f32[128] = sum %d, axes: [1]\n", "%e")[0], "product.f32.64");
+}
+
+#[test]
 fn rows_are_added_in_the_order_of_their_numbers() {
     let names = |n: &str, mode: &str| {
         let program = gpu(&format!(
