@@ -84,6 +84,18 @@ impl Lower<'_> {
         id
     }
 
+    /// Memory of a size that is no product of extents, until [`Lower::end_scratch`].
+    pub fn scratch(&mut self, bytes: Operand) -> BufId {
+        let (ptr, site) = (self.host.reg(RegTy::Ptr), self.site());
+        self.perform(Stmt::Alloc { dst: ptr, bytes, site });
+        self.new_buf(Buf { ptr, bytes: Size::ONE, slot: None, mutable: true, occupant: None })
+    }
+
+    pub fn end_scratch(&mut self, buf: BufId) {
+        let ptr = self.buf(buf).ptr;
+        self.perform(Stmt::Free { ptr });
+    }
+
     /// Memory that the runtime allocated, to be freed with the scope.
     pub fn adopted(&mut self, ptr: Reg, bytes: Size, occupant: ValueId) -> BufId {
         let depth = self.scopes.len() - 1;
@@ -176,6 +188,12 @@ impl Lower<'_> {
     }
 
     // --- who may write where
+
+    /// Does node `n` alone read a value of the open block?
+    pub fn read_by(&self, v: ValueId, n: usize) -> bool {
+        let b = self.blocks.last().expect("a block is open");
+        !b.yields.contains(&v) && b.last_read.get(&v) == Some(&n)
+    }
 
     /// A stored value of the open block that nobody reads after node `n`, in memory that may be written.
     pub fn dies_at(&self, v: ValueId, n: usize) -> bool {

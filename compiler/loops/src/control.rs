@@ -53,12 +53,17 @@ impl<'a> Lower<'a> {
         }
         self.prefer_slots(block, dests, &mut ctx);
         self.blocks.push(ctx);
+        let mut done = false;
         for (n, node) in plan.nodes.iter().enumerate() {
             match node {
+                Node::Group(_) if std::mem::take(&mut done) => {}
                 Node::Group(g) => self.group(g, n),
                 Node::Inst(inst) => {
                     self.span = inst.span;
-                    self.inst(inst, n);
+                    match self.follows(inst, n, plan.nodes.get(n + 1)) {
+                        Some(g) => done = self.contract_and(inst, g, n),
+                        None => self.inst(inst, n),
+                    }
                     for r in &inst.results {
                         if self.is_tensor(*r) && self.home.contains_key(r) {
                             self.block().alive.insert(*r);

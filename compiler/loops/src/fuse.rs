@@ -86,7 +86,7 @@ impl<'l> Lower<'l> {
     }
 
     /// Everything that the group reads and writes.
-    fn group_leaves(&self, g: &Group) -> Vec<Leaf> {
+    pub fn group_leaves(&self, g: &Group) -> Vec<Leaf> {
         let mut leaves = Vec::new();
         for m in &g.members {
             leaves.extend(member_leaves(&self.values, g, m));
@@ -114,7 +114,7 @@ impl<'l> Lower<'l> {
     }
 
     /// Computes members at one element: values first, then stores, so that memory may be overwritten in place. Gives the values to reduce.
-    fn element(&mut self, g: &Group, members: &[&Member], idx: &[Idx]) -> Vec<Operand> {
+    pub fn element(&mut self, g: &Group, members: &[&Member], idx: &[Idx]) -> Vec<Operand> {
         let space: Vec<Size> = g.outer.iter().chain(&g.inner).cloned().collect();
         let mut values = Vec::new();
         for m in members {

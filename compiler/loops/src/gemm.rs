@@ -6,7 +6,7 @@ use crate::buffers::BufId;
 use crate::code::Idx;
 use crate::ir::*;
 use crate::lower::Lower;
-use crate::plan::folded;
+use crate::plan::{Group, folded};
 use crate::size::{Size, dense_strides, reshape_runs};
 
 /// A tensor in memory, seen through strides.
@@ -21,6 +21,16 @@ struct View {
 struct Axis {
     extent: Size,
     strides: [Size; 3],
+}
+
+/// What becomes of a product.
+enum Goal<'g> {
+    /// It is written.
+    Store(BufId),
+    /// It is added to what is there.
+    Add(BufId),
+    /// The group of the node after this one goes on with it, if it is added up in one piece and has room of its own; else it is stored.
+    Group(&'g Group, usize),
 }
 
 impl Lower<'_> {
@@ -92,7 +102,13 @@ impl Lower<'_> {
     /// Emits the product; its result is dense.
     pub fn contract(&mut self, inst: &Inst, lhs: &[u8], rhs: &[u8], out: &[u8], n: usize) {
         let buf = self.place(inst.results[0], n);
-        self.contract_into(inst, [lhs, rhs, out], buf, false);
+        self.contract_into(inst, [lhs, rhs, out], Goal::Store(buf));
+    }
+
+    /// The product of node `n`, and the group of the next one where the product is; true if that is done.
+    pub fn contract_and(&mut self, inst: &Inst, g: &Group, n: usize) -> bool {
+        let Op::Contract { lhs, rhs, out } = &inst.op else { unreachable!("a product") };
+        self.contract_into(inst, [lhs, rhs, out], Goal::Group(g, n))
     }
 
     /// A sum with a product, which is added to the other operand where that is (see [`crate::plan::Plan`]).
@@ -103,12 +119,12 @@ impl Lower<'_> {
         let Op::Contract { lhs, rhs, out } = &product.op else { unreachable!("a product") };
         let old = inst.args.iter().find(|a| **a != product.results[0]).expect("the other operand");
         let (buf, aside) = self.updated(*old, inst.results[0], n, &product.args, None);
-        self.contract_into(product, [lhs, rhs, out], buf, true);
+        self.contract_into(product, [lhs, rhs, out], Goal::Add(buf));
         self.put_back(aside);
     }
 
-    /// Writes the product to `buf`, or adds it to what is there.
-    fn contract_into(&mut self, inst: &Inst, [lhs, rhs, out]: [&[u8]; 3], buf: BufId, add: bool) {
+    /// Computes the product; true if what follows it is done too.
+    fn contract_into(&mut self, inst: &Inst, [lhs, rhs, out]: [&[u8]; 3], goal: Goal<'_>) -> bool {
         let r = inst.results[0];
         let (a, b) = (self.view(inst.args[0]), self.view(inst.args[1]));
         let (da, db, dc) = (self.sizes_of(inst.args[0]), self.sizes_of(inst.args[1]), self.sizes_of(r));
@@ -145,7 +161,19 @@ impl Lower<'_> {
         let mut index = a.offset.clone();
         let mut index_b = b.offset.clone();
         // Inner axes that are not one in memory: the products are added up.
+        let add = matches!(goal, Goal::Add(_));
         let accumulate = add || !k.is_empty();
+        let mut fused = None;
+        let buf = match goal {
+            Goal::Store(buf) | Goal::Add(buf) => buf,
+            Goal::Group(g, n) if k.is_empty() && !self.goes_to(g, [a.buf, b.buf]) => {
+                let f = self.fuse(g, r, n, [a.buf, b.buf]);
+                let out = f.out();
+                fused = Some(f);
+                out
+            }
+            Goal::Group(_, n) => self.place(r, n),
+        };
         if accumulate && !add {
             let bytes = self.bytes(r);
             let (dst, bytes) = (self.buf(buf).ptr, self.size(&bytes));
@@ -179,13 +207,14 @@ impl Lower<'_> {
             accumulate,
         };
         if self.on_gpu() {
-            self.launch_product(&gemm);
+            self.launch_product(&gemm, fused.as_ref());
         } else {
             self.perform(Stmt::Gemm(Box::new(gemm)));
         }
         for head in heads.into_iter().rev() {
             self.host.end_loop(head, vec![], vec![]);
         }
+        fused.is_some()
     }
 }
 

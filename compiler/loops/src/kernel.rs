@@ -21,7 +21,7 @@ pub struct KernelCode {
 }
 
 impl KernelCode {
-    fn new() -> KernelCode {
+    pub fn new() -> KernelCode {
         let mut code = Code::new();
         code.begin_memo();
         KernelCode {
@@ -32,6 +32,11 @@ impl KernelCode {
             bufs: FxHashMap::default(),
             words: Vec::new(),
         }
+    }
+
+    /// What was captured of the host.
+    pub fn into_parts(self) -> (Vec<KernelParam>, Vec<Operand>) {
+        (self.params, self.args)
     }
 
     /// A host operand inside the kernel.
@@ -142,18 +147,30 @@ impl Lower<'_> {
         grain: Operand,
         body: impl FnOnce(&mut Self, Operand, Operand),
     ) {
-        let mut k = KernelCode::new();
-        let lo = k.code.named(RegTy::Scalar(Dtype::I64), Some("lo".into()));
-        let hi = k.code.named(RegTy::Scalar(Dtype::I64), Some("hi".into()));
-        self.kernel = Some(k);
+        self.launch_with(kind, range, grain, |l| {
+            let [lo, hi] = ["lo", "hi"].map(|name| l.code().named(RegTy::Scalar(Dtype::I64), Some(name.into())));
+            body(l, lo.into(), hi.into());
+            (lo, hi, None)
+        });
+    }
+
+    /// `body` writes all of the kernel, and gives its bounds and how it is spread over a GPU.
+    pub fn launch_with(
+        &mut self,
+        kind: &str,
+        range: Operand,
+        grain: Operand,
+        body: impl FnOnce(&mut Self) -> (Reg, Reg, Option<Grid>),
+    ) {
+        self.kernel = Some(KernelCode::new());
         self.open_scratch();
-        body(self, lo.into(), hi.into());
+        let (lo, hi, grid) = body(self);
         let mut k = self.kernel.take().expect("the kernel is open");
         k.code.end_memo();
         let body = k.code.blocks.pop().expect("the body is open");
         let words = if k.words.is_empty() { String::new() } else { format!(".{}", k.words.join("_")) };
         let name = format!("{kind}{words}");
-        let kernel = Kernel { name, regs: k.code.regs, params: k.params, lo, hi, body, grid: None };
+        let kernel = Kernel { name, regs: k.code.regs, params: k.params, lo, hi, body, grid };
         let kernel = self.intern(kernel);
         self.perform(Stmt::Launch { kernel, args: k.args, range, grain });
     }

@@ -7,6 +7,7 @@
 //! `control`, `fuse`, `cols`, `ops`, `gemm` and `effects` write statements and kernels, with `buffers` placing every tensor.
 
 mod ahead;
+mod along;
 mod buffers;
 mod code;
 mod cols;

@@ -33,10 +33,12 @@ fn elements_are_steps_of_threads() {
 
 /// How often something stands in a kernel.
 fn count(k: &Kernel, what: &dyn Fn(&Stmt) -> bool) -> usize {
-    fn walk(body: &[Stmt], what: &dyn Fn(&Stmt) -> bool) -> usize {
-        body.iter().map(|s| usize::from(what(s)) + s.blocks().into_iter().map(|b| walk(b, what)).sum::<usize>()).sum()
-    }
-    walk(&k.body, what)
+    statements(&k.body, what)
+}
+
+fn statements(body: &[Stmt], what: &dyn Fn(&Stmt) -> bool) -> usize {
+    let inside = |s: &Stmt| s.blocks().into_iter().map(|b| statements(b, what)).sum::<usize>();
+    body.iter().map(|s| usize::from(what(s)) + inside(s)).sum()
 }
 
 fn device(what: impl Fn(&Device) -> bool + 'static) -> Box<dyn Fn(&Stmt) -> bool> {
@@ -113,6 +115,91 @@ fn few_columns_are_read_by_lines() {
     assert_eq!(kernel("%n, 640", "9, 640", "ab,cb->ac", "%n, 9"), tiles);
     // a row of the second operand is not where a row of the first one is
     assert_eq!(kernel("%n, 640", "640, 8", "ab,bc->ac", "%n, 8"), tiles);
+}
+
+#[test]
+fn scans_are_those_of_teams() {
+    let scan = |dims: &str, axis: usize| {
+        gpu(&format!(
+            "func @f(%n: i64, %x: f32[{dims}]) {{\n  %y: f32[{dims}] = cumsum %x, axis: {axis}\n  return %y\n}}\n"
+        ))
+    };
+    let kinds = |p: &Program| {
+        let kind = |k: &Kernel| (k.name.rsplit_once('.').map_or("", |n| n.0).to_owned(), k.grid.map(|g| g.per));
+        p.kernels.iter().map(kind).collect::<Vec<_>>()
+    };
+    let is = |kind: &str, per| (kind.to_owned(), Some(per));
+    assert_eq!(kinds(&scan("%n, 32", 1)), [is("scan", Per::Thread)]);
+    let warps = scan("%n, 512", 1);
+    assert_eq!(kinds(&warps), [is("scan", Per::Warp)]);
+    let k = &warps.kernels[0];
+    let wide = device(|d| matches!(d, Device::Load { .. } | Device::Store { .. }));
+    let shuffles = device(|d| matches!(d, Device::Shuffle { .. }));
+    assert_eq!((count(k, &wide), count(k, &shuffles)), (2, 5), "{}", print(&warps));
+    assert_eq!(kinds(&scan("1000, 5000", 1)), [is("scan", Per::Block)]);
+    assert_eq!(kinds(&scan("2, 100000", 1)), [is("scan.parts", Per::Block), is("scan", Per::Block)]);
+    assert_eq!(kinds(&scan("200000, 60", 0)), [is("scan.parts", Per::Thread), is("scan", Per::Thread)]);
+    assert_eq!(kinds(&scan("1000, 200000", 0)), [is("scan", Per::Thread)]);
+}
+
+#[test]
+fn rows_are_sorted_by_kernels() {
+    let names = |m: &str| {
+        let program = gpu(&format!(
+            "func @f(%n: i64, %x: f32[%n, {m}]) {{\n  %y: f32[%n, {m}], %i: i64[%n, {m}] = sort %x, axis: 1\n  return %y, %i\n}}\n"
+        ));
+        assert!(count_host(&program, &|s| matches!(s, Stmt::Runtime { .. })) == 0, "{}", print(&program));
+        program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("50"), ["sort"]);
+    assert_eq!(names("1024"), ["sort"]);
+    // from one memory to another and back
+    assert_eq!(names("5000"), ["sort", "sort.merge", "sort.place"]);
+    assert_eq!(names("%n"), ["sort", "sort", "sort.merge", "sort.place"]);
+}
+
+#[test]
+fn what_follows_a_product_is_done_by_its_kernel() {
+    let names = |rest: &str, results: &str| {
+        let program = gpu(&format!(
+            "func @f(%x: f32[128, 64], %y: f32[64, 256], %b: f32[256]) {{\n  %z: f32[128, 256] = contract %x, %y, \"ab,bc->ac\"\n  %c: f32[128, 256] = expand %b, axes: [0]\n  %d: f32[128, 256] = add %z, %c\n{rest}  return {results}\n}}\n"
+        ));
+        program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("", "%d"), ["product.f32.64.fused"]);
+    let two = "  %e: f32[128, 256] = exp %d\n  %g: f16[128, 256] = convert %z\n";
+    assert_eq!(names(two, "%e, %g"), ["product.f32.64.fused"]);
+    // somebody else reads the product
+    assert_eq!(names("", "%d, %z"), ["product.f32.64", "map.add"]);
+    // the sums of parts go on where they are added
+    let program = gpu("func @f(%x: f32[16, 8192], %y: f32[8192, 16]) {
+  %z: f32[16, 16] = contract %x, %y, \"ab,bc->ac\"
+  %d: f32[16, 16] = exp %z
+  return %d
+}
+");
+    let last = program.kernels.last().map_or("", |k| &k.name);
+    assert!(last.starts_with("product.f32.parts.fused"), "{}", print(&program));
+    // rows of it are added up, for which no thread has them
+    assert_eq!(names("  %e: f32[128] = sum %d, axes: [1]\n", "%e")[0], "product.f32.64");
+}
+
+#[test]
+fn rows_are_added_in_the_order_of_their_numbers() {
+    let names = |n: &str, mode: &str| {
+        let program = gpu(&format!(
+            "func @f(%n: i64, %x: f32[9, 5], %i: i64[{n}], %u: f32[{n}, 5]) {{\n  %y: f32[9, 5] = scatter %x, %i, %u, mode: {mode}\n  return %y\n}}\n"
+        ));
+        program.kernels.iter().map(|k| k.name.rsplit_once('.').map_or("", |n| n.0).to_owned()).collect::<Vec<_>>()
+    };
+    // few rows are one team's
+    assert_eq!(names("4", "add"), ["scatter"]);
+    assert_eq!(names("1000", "set"), ["sort", "scatter"]);
+    assert_eq!(names("1000", "add"), ["sort", "scatter", "scatter.pieces"]);
+}
+
+fn count_host(p: &Program, what: &dyn Fn(&Stmt) -> bool) -> usize {
+    p.funcs.iter().map(|f| statements(&f.body, what)).sum()
 }
 
 #[test]

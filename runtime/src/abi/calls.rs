@@ -31,9 +31,6 @@ pub fn device_symbols() -> Vec<(&'static str, usize)> {
         ("tdl_device_copy", device::tdl_device_copy as *const () as usize),
         ("tdl_device_zero", device::tdl_device_zero as *const () as usize),
         ("tdl_device_launch", device::tdl_device_launch as *const () as usize),
-        ("tdl_device_sort", device::tdl_device_sort as *const () as usize),
-        ("tdl_device_count_true", device::tdl_device_count_true as *const () as usize),
-        ("tdl_device_positions", device::tdl_device_positions as *const () as usize),
     ];
     #[cfg(feature = "sim")]
     let all = [all, crate::sim::symbols()].concat();

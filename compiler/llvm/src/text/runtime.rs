@@ -280,33 +280,17 @@ impl Emit<'_> {
                     self.op(*len),
                     u32::from(*descending)
                 );
-                if self.machine == Machine::HostOfGpu {
-                    let status = self.tmp("call i32 @tdl_device_sort(ptr %ctx, ", &format!("{text})"));
-                    return self.check_status(&status);
-                }
                 let status = self.tmp("call i32 @tdl_sort(ptr %ctx, ", &format!("{text}, i32 {site})"));
                 self.check_status(&status);
             }
             RuntimeCall::Windows(w) => self.windows(w),
             RuntimeCall::CountTrue { dst, mask, len } => {
-                if self.machine == Machine::HostOfGpu {
-                    let count = self.output("i64");
-                    let text = format!("ptr {}, i64 {}, ptr {count})", self.reg(*mask), self.op(*len));
-                    let status = self.tmp("call i32 @tdl_device_count_true(ptr %ctx, ", &text);
-                    self.check_status(&status);
-                    let v = self.tmp("load i64, ptr ", &count);
-                    return self.set(*dst, v);
-                }
                 let text = format!("ptr {}, i64 {})", self.reg(*mask), self.op(*len));
                 let v = self.tmp("call i64 @tdl_count_true(ptr %ctx, ", &text);
                 self.set(*dst, v);
             }
             RuntimeCall::Positions { dst, mask, len } => {
                 let text = format!("ptr {}, ptr {}, i64 {})", self.reg(*dst), self.reg(*mask), self.op(*len));
-                if self.machine == Machine::HostOfGpu {
-                    let status = self.tmp("call i32 @tdl_device_positions(ptr %ctx, ", &text);
-                    return self.check_status(&status);
-                }
                 self.line(&format!("call void @tdl_positions(ptr %ctx, {text}"));
             }
             RuntimeCall::Random { dst, dist, dtype, key, counter, len } => {

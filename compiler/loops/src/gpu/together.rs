@@ -21,7 +21,7 @@ pub struct Team {
 }
 
 impl Team {
-    fn per(self) -> Per {
+    pub fn per(self) -> Per {
         if self.threads == self.block { Per::Block } else { Per::Warp }
     }
 }

@@ -156,7 +156,7 @@ impl Wide {
     }
 
     /// Is this index one more in each iteration, and may it begin at a multiple of the width?
-    fn contiguous(&self, i: &Index) -> bool {
+    pub fn contiguous(&self, i: &Index) -> bool {
         let (next, rest): (Vec<&Term>, Vec<&Term>) = i.terms.iter().partition(|t| self.of(t.reg.into()) == Class::Next);
         let [t] = next.as_slice() else { return false };
         let fits = |x: i64| x % self.width == 0;

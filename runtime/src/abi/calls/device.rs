@@ -1,7 +1,7 @@
 //! What host code calls where tensors are in the memory of a device. A device that is not there fails each call.
 #![allow(clippy::missing_safety_doc, unsafe_op_in_unsafe_fn)]
 
-use super::{Ctx, Dtype, FAILED, Failure, FailureKind, OK, out_of_memory, slice};
+use super::{Ctx, FAILED, Failure, FailureKind, OK, out_of_memory, slice};
 use crate::abi::Kernel;
 use crate::device::{Attached, Result};
 
@@ -80,62 +80,4 @@ pub unsafe extern "C" fn tdl_device_launch(ctx: *mut Ctx, kernel: *const Kernel,
         return OK;
     }
     status(with(ctx, |d| d.device.launch(&*kernel, args, range)))
-}
-
-/// As `tdl_sort`, by the host.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_device_sort(
-    ctx: *mut Ctx,
-    src: *const u8,
-    values: *mut u8,
-    indices: *mut u8,
-    dtype: u32,
-    rows: i64,
-    len: i64,
-    descending: u32,
-) -> i32 {
-    let dtype = Dtype::from_code(dtype).unwrap_or(Dtype::F32);
-    let n = (rows * len) as usize;
-    status(with(ctx, |d| {
-        let src = d.fetch(src, n * dtype.size())?;
-        let (mut sorted, mut order) = (vec![0u64; (n * dtype.size()).div_ceil(8)], vec![0i64; n]);
-        let mut pairs: Vec<crate::sort::Pair> = Vec::with_capacity(len as usize);
-        // SAFETY: the buffers have room for `rows * len` elements, the pairs for a row
-        let (sorted, order) = unsafe {
-            let to = sorted.as_mut_ptr().cast::<u8>();
-            crate::sort::rows(
-                dtype,
-                src.as_ptr(),
-                to,
-                order.as_mut_ptr(),
-                pairs.as_mut_ptr(),
-                rows as usize,
-                len as usize,
-                descending != 0,
-            );
-            (slice(to.cast_const(), (n * dtype.size()) as u64), slice(order.as_ptr().cast::<u8>(), 8 * n as u64))
-        };
-        d.device.write(values, sorted)?;
-        d.device.write(indices, order)
-    }))
-}
-
-/// As `tdl_count_true`, by the host.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_device_count_true(ctx: *mut Ctx, mask: *const u8, len: i64, count: *mut i64) -> i32 {
-    status(with(ctx, |d| {
-        *count = d.fetch(mask, len as usize)?.iter().map(|b| i64::from(*b != 0)).sum();
-        Ok(())
-    }))
-}
-
-/// As `tdl_positions`, by the host.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_device_positions(ctx: *mut Ctx, dst: *mut u8, mask: *const u8, len: i64) -> i32 {
-    status(with(ctx, |d| {
-        let mask = d.fetch(mask, len as usize)?;
-        let at: Vec<u8> =
-            mask.iter().enumerate().filter(|(_, b)| **b != 0).flat_map(|(i, _)| (i as i64).to_le_bytes()).collect();
-        d.device.write(dst, &at)
-    }))
 }

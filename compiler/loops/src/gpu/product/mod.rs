@@ -9,6 +9,7 @@
 //! Along the axis where an operand's elements are neighbours in memory, they are loaded 16 bytes at a time, if the tile's
 //! beginning and the other stride allow it, which the kernel finds out; else one by one.
 
+mod after;
 mod plain;
 mod split;
 mod tensor;
@@ -16,6 +17,7 @@ mod thin;
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype};
 
+use self::after::{After, Fused};
 use self::thin::Thin;
 use crate::code::Code;
 use crate::ir::*;
@@ -70,9 +72,26 @@ struct Spread {
     shared: Vec<(Dtype, i64)>,
 }
 
+/// Where an element of the result is.
+struct Here {
+    row: Operand,
+    col: Operand,
+    /// In memory; the next column's is the next one.
+    index: Index,
+}
+
+/// What is done with a product's elements instead of storing them.
+trait Epilogue {
+    /// The address of what is stored.
+    fn out(&mut self, c: &mut Code) -> Reg;
+    /// Elements from `here` on; more than one only where their number of neighbours may be stored at a time.
+    fn put(&mut self, c: &mut Code, here: &Here, values: &[Operand]);
+}
+
 /// A kernel that is being written, within a tile.
 struct Frame<'c> {
     c: &'c mut Code,
+    after: Option<&'c mut dyn Epilogue>,
     kind: Kind,
     a: View,
     b: View,
@@ -88,9 +107,9 @@ struct Frame<'c> {
 
 impl Lower<'_> {
     /// Launches the kernel of a product.
-    pub fn launch_product(&mut self, g: &Gemm) {
+    pub fn launch_product(&mut self, g: &Gemm, fused: Option<&Fused<'_>>) {
         if let Some(thin) = Thin::of(g) {
-            return self.launch_thin(&thin);
+            return self.launch_thin(&thin, fused);
         }
         let count = |l: &mut Self, tile: i64| {
             let mut range = Operand::i64(1);
@@ -107,52 +126,60 @@ impl Lower<'_> {
         let out = g.dtype;
         if !matches!(g.dtype, Dtype::F16 | Dtype::Bf16 | Dtype::F32) {
             let range = count(self, SMALL);
-            return self.launch_tiles(g, SMALL, range, out);
+            return self.launch_tiles(g, SMALL, range, out, fused);
         }
         let large = count(self, LARGE);
         if let Some(n) = large.as_i64() {
             if n >= BUSY {
-                return self.launch_tiles(g, LARGE, large, out);
+                return self.launch_tiles(g, LARGE, large, out, fused);
             }
             let range = count(self, SMALL);
-            return self.launch_small(g, range);
+            return self.launch_small(g, range, fused);
         }
         let (op, b) = (CompareOp::Ge, Operand::i64(BUSY));
         let cond = self.host.scalar(Dtype::Bool, Expr::Compare { op, dtype: Dtype::I64, a: large, b });
         self.host.begin();
-        self.launch_tiles(g, LARGE, large, out);
+        self.launch_tiles(g, LARGE, large, out, fused);
         let then = self.host.end();
         self.host.begin();
         let range = count(self, SMALL);
-        self.launch_tiles(g, SMALL, range, out);
+        self.launch_tiles(g, SMALL, range, out, fused);
         let els = self.host.end();
         self.host.push(Stmt::If(If { cond, then, els, results: vec![] }));
     }
 
     /// A known number of small tiles, perhaps in parts.
-    fn launch_small(&mut self, g: &Gemm, range: Operand) {
+    fn launch_small(&mut self, g: &Gemm, range: Operand, fused: Option<&Fused<'_>>) {
         let parts = range.as_i64().map_or(ONE, |tiles| self.parts(g, tiles, split::TILES));
-        let whole = |l: &mut Self| l.launch_tiles(g, SMALL, range, g.dtype);
-        self.whole_or_parts(g, parts, range, whole, &|l, part, range, out| l.launch_tiles(part, SMALL, range, out));
+        let whole = |l: &mut Self| l.launch_tiles(g, SMALL, range, g.dtype, fused);
+        let part = |l: &mut Self, part: &Gemm, range, out| l.launch_tiles(part, SMALL, range, out, None);
+        self.whole_or_parts(g, (parts, range), fused, whole, &part);
     }
 
-    fn launch_tiles(&mut self, g: &Gemm, tile: i64, range: Operand, out: Dtype) {
+    fn launch_tiles(&mut self, g: &Gemm, tile: i64, range: Operand, out: Dtype, fused: Option<&Fused<'_>>) {
         let along = [(&g.a, [g.m, g.k]), (&g.b, [g.k, g.n]), (&g.c, [g.m, g.n])].map(|(m, extents)| along(m, extents));
         let kind = Kind { dtype: g.dtype, out, batch: g.batch.len(), accumulate: g.accumulate, along, tile };
-        let kernel = match g.dtype {
-            Dtype::F16 | Dtype::Bf16 => tensor::kernel(kind),
-            _ => plain::kernel(kind),
-        };
-        self.launch_steps(g, kernel, range);
+        self.launch_steps(g, range, fused, |after| match g.dtype {
+            Dtype::F16 | Dtype::Bf16 => tensor::kernel(kind, after),
+            _ => plain::kernel(kind, after),
+        });
     }
 
-    /// Launches a kernel that [`kernel`] made.
-    fn launch_steps(&mut self, g: &Gemm, kernel: Kernel, range: Operand) {
-        let kernel = self.intern(kernel);
+    /// Launches a kernel that [`kernel`] makes.
+    fn launch_steps(
+        &mut self,
+        g: &Gemm,
+        range: Operand,
+        fused: Option<&Fused<'_>>,
+        kernel: impl FnOnce(Option<&mut dyn Epilogue>) -> Kernel,
+    ) {
+        let (kernel, captured) = self.with_epilogue(g, fused, kernel);
         let mut args = Vec::new();
         let mut offsets = Vec::new();
-        for m in [&g.a, &g.b, &g.c] {
-            args.push(m.ptr.into());
+        for (at, m) in [&g.a, &g.b, &g.c].into_iter().enumerate() {
+            if at < 2 || fused.is_none() {
+                args.push(m.ptr.into());
+            }
             let offset = match m.offset.terms.is_empty() {
                 true => Operand::i64(m.offset.offset),
                 false => self.host.scalar(Dtype::I64, Expr::Index(m.offset.clone())),
@@ -165,8 +192,25 @@ impl Lower<'_> {
         }
         args.extend([g.m, g.n, g.k]);
         args.extend(&g.batch);
+        args.extend(captured);
         self.tally_product(g);
         self.perform(Stmt::Launch { kernel, args, range, grain: Operand::i64(1) });
+    }
+
+    /// A kernel that goes on with the group, if there is one, and what it takes behind its own arguments.
+    fn with_epilogue(
+        &mut self,
+        g: &Gemm,
+        fused: Option<&Fused<'_>>,
+        kernel: impl FnOnce(Option<&mut dyn Epilogue>) -> Kernel,
+    ) -> (KernelId, Vec<Operand>) {
+        let Some(fused) = fused else { return (self.intern(kernel(None)), vec![]) };
+        let mut after = After::new(self, fused, g);
+        let mut kernel = kernel(Some(&mut after));
+        let (params, captured) = after.end();
+        kernel.params.extend(params);
+        kernel.name += ".fused";
+        (self.intern(kernel), captured)
     }
 }
 
@@ -181,7 +225,12 @@ fn along(m: &Matrix, [rows, cols]: [Operand; 2]) -> Along {
 }
 
 /// A kernel whose steps are tiles; `body` writes one.
-fn kernel(kind: Kind, spread: Spread, body: impl FnOnce(&mut Frame<'_>)) -> Kernel {
+fn kernel(
+    kind: Kind,
+    spread: Spread,
+    mut after: Option<&mut dyn Epilogue>,
+    body: impl FnOnce(&mut Frame<'_>),
+) -> Kernel {
     let Kind { dtype: _, out: _, batch, accumulate, along, tile: _ } = kind;
     let Spread { name, rows, cols, threads, shared } = spread;
     let mut c = Code::new();
@@ -193,8 +242,12 @@ fn kernel(kind: Kind, spread: Spread, body: impl FnOnce(&mut Frame<'_>)) -> Kern
         reg
     };
     let written = if accumulate { Access::ReadWrite } else { Access::Write };
-    let ptrs = [("a", Access::Read), ("b", Access::Read), ("c", written)]
-        .map(|(name, access)| param(&mut c, &mut params, name, RegTy::Ptr, access));
+    let [a, b] = ["a", "b"].map(|name| param(&mut c, &mut params, name, RegTy::Ptr, Access::Read));
+    let out = match &mut after {
+        Some(after) => after.out(&mut c),
+        None => param(&mut c, &mut params, "c", RegTy::Ptr, written),
+    };
+    let ptrs = [a, b, out];
     let int = RegTy::Scalar(Dtype::I64);
     let mut strides = Vec::new();
     for name in ["a", "b", "c"] {
@@ -254,7 +307,11 @@ fn kernel(kind: Kind, spread: Spread, body: impl FnOnce(&mut Frame<'_>)) -> Kern
     }
     let [a, b, out] = <[View; 3]>::try_from(views).unwrap_or_else(|_| unreachable!("three matrices"));
     let (m, n, k) = (m.into(), n.into(), k.into());
-    body(&mut Frame { c: &mut c, kind, a, b, out, m, n, k, row0, col0, thread, shared: arrays });
+    let after: Option<&mut dyn Epilogue> = match after {
+        Some(after) => Some(after),
+        None => None,
+    };
+    body(&mut Frame { c: &mut c, after, kind, a, b, out, m, n, k, row0, col0, thread, shared: arrays });
     let body = c.end();
     c.push(Stmt::For(super::serial(step, block, range.into(), blocks, body)));
     let body = c.blocks.pop().expect("the body is open");
@@ -330,7 +387,7 @@ fn aligned(c: &mut Code, v: &View, width: i64, also: &[Operand]) -> Operand {
 /// result's rows are contiguous. What is outside is left.
 fn put(f: &mut Frame<'_>, wide: Operand, i: Operand, j: Operand, values: &[Operand]) {
     let Kind { out: dtype, accumulate, .. } = f.kind;
-    let (c, v) = (&mut *f.c, &f.out);
+    let (c, v, after) = (&mut *f.c, &f.out, &mut f.after);
     let sum_dtype = sum_dtype(dtype);
     let width = values.len() as i64;
     let finished = |c: &mut Code, old: Option<Reg>, value: Operand| {
@@ -355,7 +412,10 @@ fn put(f: &mut Frame<'_>, wide: Operand, i: Operand, j: Operand, values: &[Opera
         let load = Expr::Load { ptr: v.ptr, dtype, index: index.clone() };
         let old = accumulate.then(|| c.let_(RegTy::Scalar(dtype), load));
         let value = finished(c, old, *value);
-        c.push(Stmt::Store { ptr: v.ptr, dtype, index, value });
+        match after {
+            Some(after) => after.put(c, &Here { row: i, col: j, index }, &[value]),
+            None => c.push(Stmt::Store { ptr: v.ptr, dtype, index, value }),
+        }
         let then = c.end();
         c.push(Stmt::If(If { cond: ok, then, els: vec![], results: vec![] }));
     }
@@ -371,8 +431,11 @@ fn put(f: &mut Frame<'_>, wide: Operand, i: Operand, j: Operand, values: &[Opera
         let dst = old.iter().copied().flatten().collect();
         c.push(Device::Load { dst, ptr: v.ptr, dtype, index: index.clone() }.into());
     }
-    let values = old.into_iter().zip(values).map(|(old, v)| finished(c, old, *v)).collect();
-    c.push(Device::Store { ptr: v.ptr, dtype, index, values }.into());
+    let values: Vec<Operand> = old.into_iter().zip(values).map(|(old, v)| finished(c, old, *v)).collect();
+    match after {
+        Some(after) => after.put(c, &Here { row: i, col: j, index }, &values),
+        None => c.push(Device::Store { ptr: v.ptr, dtype, index, values }.into()),
+    }
     let then = c.end();
     c.push(Stmt::If(If { cond, then, els: single, results: vec![] }));
 }

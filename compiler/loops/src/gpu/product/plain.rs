@@ -3,7 +3,7 @@
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype};
 
-use super::{Along, Frame, Kind, ONE, Spread, THREADS, aligned, compare, muladd, neighbours, put, sum, zero};
+use super::{Along, Epilogue, Frame, Kind, ONE, Spread, THREADS, aligned, compare, muladd, neighbours, put, sum, zero};
 use crate::code::Code;
 use crate::ir::*;
 
@@ -22,12 +22,12 @@ fn pitch(tile: i64) -> i64 {
     tile + RUN
 }
 
-pub fn kernel(kind: Kind) -> Kernel {
+pub fn kernel(kind: Kind, after: Option<&mut dyn Epilogue>) -> Kernel {
     let Kind { dtype, tile: side, .. } = kind;
     let len = 2 * strip(side) * pitch(side);
     let name = format!("product.{dtype}.{side}");
     let shared = vec![(dtype, len); 2];
-    super::kernel(kind, Spread { name, rows: side, cols: side, threads: THREADS, shared }, tile)
+    super::kernel(kind, Spread { name, rows: side, cols: side, threads: THREADS, shared }, after, tile)
 }
 
 /// A chunk of neighbours of an operand, and where it is in shared memory.

@@ -3,7 +3,8 @@
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype, ReduceOp};
 
-use super::{BUSY, sum_dtype};
+use super::after::Fused;
+use super::{BUSY, Epilogue, Here, sum_dtype};
 use crate::code::Code;
 use crate::ir::*;
 use crate::lower::Lower;
@@ -56,19 +57,19 @@ impl Lower<'_> {
     pub(super) fn whole_or_parts(
         &mut self,
         g: &Gemm,
-        parts: Operand,
-        steps: Operand,
+        (parts, steps): (Operand, Operand),
+        fused: Option<&Fused<'_>>,
         whole: impl FnOnce(&mut Self),
         launch: &dyn Fn(&mut Self, &Gemm, Operand, Dtype),
     ) {
         match parts.as_i64() {
             Some(1) => whole(self),
-            Some(_) => self.launch_parts(g, parts, steps, launch),
+            Some(_) => self.launch_parts(g, (parts, steps), fused, launch),
             None => {
                 let (op, b) = (CompareOp::Gt, Operand::i64(1));
                 let cond = self.host.scalar(Dtype::Bool, Expr::Compare { op, dtype: Dtype::I64, a: parts, b });
                 self.host.begin();
-                self.launch_parts(g, parts, steps, launch);
+                self.launch_parts(g, (parts, steps), fused, launch);
                 let then = self.host.end();
                 self.host.begin();
                 whole(self);
@@ -81,8 +82,8 @@ impl Lower<'_> {
     fn launch_parts(
         &mut self,
         g: &Gemm,
-        parts: Operand,
-        steps: Operand,
+        (parts, steps): (Operand, Operand),
+        fused: Option<&Fused<'_>>,
         launch: &dyn Fn(&mut Self, &Gemm, Operand, Dtype),
     ) {
         let sum = sum_dtype(g.dtype);
@@ -117,14 +118,19 @@ impl Lower<'_> {
         let range = self.host.mul(parts, steps);
         launch(self, &part, range, sum);
 
-        let kernel = self.intern(added(g, sum));
+        let (kernel, captured) = self.with_epilogue(g, fused, |after| added(g, sum, after));
         let offset = match g.c.offset.terms.is_empty() {
             true => Operand::i64(g.c.offset.offset),
             false => self.host.scalar(Dtype::I64, Expr::Index(g.c.offset.clone())),
         };
-        let mut args = vec![ptr.into(), g.c.ptr.into(), items, parts, offset, g.m, g.n, g.c.row_stride, g.c.col_stride];
+        let mut args = vec![ptr.into()];
+        if fused.is_none() {
+            args.push(g.c.ptr.into());
+        }
+        args.extend([items, parts, offset, g.m, g.n, g.c.row_stride, g.c.col_stride]);
         args.extend(&g.batch);
         args.extend(&g.c.batch_strides);
+        args.extend(captured);
         self.tally_parts(count, sum.size());
         self.perform(Stmt::Launch { kernel, args, range: items, grain: Operand::i64(1) });
         self.perform(Stmt::Free { ptr });
@@ -132,7 +138,7 @@ impl Lower<'_> {
 }
 
 /// Adds the parts of each element of the result.
-fn added(g: &Gemm, sum: Dtype) -> Kernel {
+fn added(g: &Gemm, sum: Dtype, mut after: Option<&mut dyn Epilogue>) -> Kernel {
     let dtype = g.dtype;
     let mut c = Code::new();
     c.begin_memo();
@@ -145,7 +151,10 @@ fn added(g: &Gemm, sum: Dtype) -> Kernel {
     };
     let written = if g.accumulate { Access::ReadWrite } else { Access::Write };
     let from = param(&mut c, "parts".into(), RegTy::Ptr, Access::Read);
-    let to = param(&mut c, "c".into(), RegTy::Ptr, written);
+    let to = match &mut after {
+        Some(after) => after.out(&mut c),
+        None => param(&mut c, "c".into(), RegTy::Ptr, written),
+    };
     let [items, parts, offset, m, n, rows, cols] = ["items", "count", "c.at", "m", "n", "c.rows", "c.cols"]
         .map(|name| param(&mut c, name.into(), int, Access::Read));
     let batch: Vec<Reg> = (0..g.batch.len()).map(|i| param(&mut c, format!("batch{i}"), int, Access::Read)).collect();
@@ -179,7 +188,10 @@ fn added(g: &Gemm, sum: Dtype) -> Kernel {
         value = c.binary(BinaryOp::Add, sum, old, value);
     }
     let value = c.convert(sum, dtype, value);
-    c.push(Stmt::Store { ptr: to, dtype, index, value });
+    match after {
+        Some(after) => after.put(&mut c, &Here { row: i, col: j, index }, &[value]),
+        None => c.push(Stmt::Store { ptr: to, dtype, index, value }),
+    }
     c.end_loop(head, vec![], vec![]);
     let body = c.blocks.pop().expect("the body is open");
     Kernel { name: format!("product.{dtype}.parts"), regs: c.regs, params, lo, hi, body, grid: None }

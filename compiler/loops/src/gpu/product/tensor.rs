@@ -5,7 +5,7 @@
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype};
 
-use super::{Along, Frame, Kind, ONE, Spread, THREADS, aligned, at, compare, inside, put, sum, zero};
+use super::{Along, Epilogue, Frame, Kind, ONE, Spread, THREADS, aligned, at, compare, inside, put, sum, zero};
 use crate::code::Code;
 use crate::ir::*;
 
@@ -34,12 +34,12 @@ fn layout(left: bool, along: Along, tile: i64) -> Layout {
     Layout { along_inner, pitch: length + RUN, len: lines * (length + RUN) }
 }
 
-pub fn kernel(kind: Kind) -> Kernel {
+pub fn kernel(kind: Kind, after: Option<&mut dyn Epilogue>) -> Kernel {
     let layouts = [layout(true, kind.along[0], kind.tile), layout(false, kind.along[1], kind.tile)];
     let Kind { dtype, tile: side, .. } = kind;
     let name = format!("product.{dtype}.{side}");
     let shared = layouts.iter().map(|l| (dtype, 2 * l.len)).collect();
-    super::kernel(kind, Spread { name, rows: side, cols: side, threads: THREADS, shared }, |f| tile(f, layouts))
+    super::kernel(kind, Spread { name, rows: side, cols: side, threads: THREADS, shared }, after, |f| tile(f, layouts))
 }
 
 /// Where a thread is.

@@ -7,9 +7,11 @@
 
 use tdl_ir::{BinaryOp, CompareOp, Dtype};
 
+use super::after::Fused;
 use super::split::Limits;
 use super::{
-    Along, Frame, Kind, ONE, Spread, View, aligned, along, and, at, compare, muladd, put, sum, sum_dtype, zero,
+    Along, Epilogue, Frame, Kind, ONE, Spread, View, aligned, along, and, at, compare, muladd, put, sum, sum_dtype,
+    zero,
 };
 use crate::code::Code;
 use crate::ir::*;
@@ -72,7 +74,7 @@ impl Thin {
         }
     }
 
-    fn kernel(&self, out: Dtype) -> Kernel {
+    fn kernel(&self, out: Dtype, after: Option<&mut dyn Epilogue>) -> Kernel {
         let g = &self.gemm;
         let (dtype, cols) = (g.dtype, self.cols);
         let near = if g.b.row_stride.as_i64() == Some(1) { Along::Rows } else { Along::Neither };
@@ -88,7 +90,7 @@ impl Thin {
         };
         let name = format!("product.{dtype}.{name}");
         let spread = Spread { name, rows: self.rows(), cols, threads: THREADS, shared };
-        super::kernel(kind, spread, |f| match self.way {
+        super::kernel(kind, spread, after, |f| match self.way {
             Way::Lines { lanes, rows } => by_lines(f, cols, lanes, rows),
             Way::Columns => by_columns(f, cols),
         })
@@ -108,7 +110,7 @@ fn lines(g: &Gemm) -> Way {
 }
 
 impl Lower<'_> {
-    pub(super) fn launch_thin(&mut self, t: &Thin) {
+    pub(super) fn launch_thin(&mut self, t: &Thin, fused: Option<&Fused<'_>>) {
         let g = &t.gemm;
         let up = self.host.add(g.m, Operand::i64(t.rows() - 1));
         let mut steps = self.host.div(up, Operand::i64(t.rows()));
@@ -116,10 +118,10 @@ impl Lower<'_> {
             steps = self.host.mul(steps, *extent);
         }
         let parts = steps.as_i64().map_or(ONE, |n| self.parts(g, n, t.limits()));
-        let whole = |l: &mut Self| l.launch_steps(g, t.kernel(g.dtype), steps);
-        self.whole_or_parts(g, parts, steps, whole, &|l, part, range, out| {
+        let whole = |l: &mut Self| l.launch_steps(g, steps, fused, |after| t.kernel(g.dtype, after));
+        self.whole_or_parts(g, (parts, steps), fused, whole, &|l, part, range, out| {
             let part = Thin { gemm: part.clone(), ..*t };
-            l.launch_steps(&part.gemm, part.kernel(out), range);
+            l.launch_steps(&part.gemm, range, None, |after| part.kernel(out, after));
         });
     }
 }
