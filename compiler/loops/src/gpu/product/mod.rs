@@ -307,10 +307,7 @@ fn kernel(
     }
     let [a, b, out] = <[View; 3]>::try_from(views).unwrap_or_else(|_| unreachable!("three matrices"));
     let (m, n, k) = (m.into(), n.into(), k.into());
-    let after: Option<&mut dyn Epilogue> = match after {
-        Some(after) => Some(after),
-        None => None,
-    };
+    let after = after.map(|a| a as &mut dyn Epilogue);
     body(&mut Frame { c: &mut c, after, kind, a, b, out, m, n, k, row0, col0, thread, shared: arrays });
     let body = c.end();
     c.push(Stmt::For(super::serial(step, block, range.into(), blocks, body)));
