@@ -21,6 +21,9 @@ fn main() {
         Trial::test("tests_and_properties", tests_and_properties),
         Trial::test("benchmarks", benchmarks),
         Trial::test("out_of_memory", out_of_memory),
+        Trial::test("out_of_memory_names_what_holds_it", out_of_memory_names_what_holds_it),
+        Trial::test("freed_memory_is_given_back_before_it_is_out", freed_memory_is_given_back_before_it_is_out),
+        Trial::test("copies_larger_than_a_place_for_them", copies_larger_than_a_place_for_them),
         Trial::test("no_driver", no_driver),
         Trial::test("what_is_asked_of_a_driver", what_is_asked_of_a_driver),
         Trial::test("one_of_several_devices", one_of_several_devices),
@@ -189,27 +192,83 @@ fn one_of_several_devices() -> Result<(), Failed> {
     {
         let out = on_device(dir.path(), device, fails, &[]);
         expect(out.status.success() == runs, format!("{device}: {}{}", stdout(&out), stderr(&out)))?;
-        let message = "error[E0604]: cannot run on a GPU: the GPU's driver says: no device\n";
+        let message = "error[E0604]: cannot run on a GPU: ";
         expect(runs || stderr(&out).starts_with(message), stderr(&out))?;
     }
-    Ok(())
+    let text = stderr(&on_device(dir.path(), "cuda:2", "", &[]));
+    expect(text.starts_with("error[E0604]: cannot run on a GPU: there is no device `cuda:2`\n"), &text)?;
+    expect(text.contains("there is `cuda:0` (Fake 0), `cuda:1` (Fake 1)"), &text)?;
+    let text = stderr(&on_device(dir.path(), "cuda:0", "none", &[]));
+    expect(text.starts_with("error[E0604]: cannot run on a GPU: the driver has no device\n"), &text)
 }
 
 fn a_driver_that_fails() -> Result<(), Failed> {
     let dir = with_driver()?;
     for (fails, message) in [
         ("init", "error[E0604]: cannot run on a GPU: the GPU's driver says: no device\n"),
+        ("version:11080", "error[E0606]: cannot run on a GPU: its driver is of CUDA 11.8, and 12.0 is the oldest that will do\n"),
+        ("stream", "error[E0604]: cannot run on a GPU: the GPU's driver says: the launch failed\n"),
         ("old", "error[E0604]: cannot run on this GPU: its instructions are of version 6.0\n"),
         ("memory", "error[E0705]: out of memory: a tensor of 12 bytes was asked for\n"),
         ("module", "error[E0709]: the GPU's driver says: another error\n"),
         ("later", "error[E0709]: the GPU's driver says: the launch failed\n"),
+        ("lost:0", "error[E0710]: the GPU was lost: the GPU's driver says: an error of its memory\n"),
         ("launch", "error[E0709]: kernel map.convert_mul.k0: the GPU's driver says: the launch failed\n"),
     ] {
         let out = on_driver(dir.path(), fails, &[]);
         let text = stderr(&out).replace("1 blocks of 256 threads, 3 steps\n", "");
         expect(out.status.code() == Some(1) && text.starts_with(message), format!("{fails}: {text}"))?;
+        expect(!text.contains(" left\n"), format!("{fails}: {text}"))?;
+    }
+    let out = on_driver(dir.path(), "no-pools", &[]);
+    expect(out.status.success() && stdout(&out) == "[0. 2. 4.] : f32[3]\n", stderr(&out))
+}
+
+/// A program of several kernels on the driver whose kernels do nothing, and how it ends.
+fn idle(text: &str, fails: &str) -> Result<Output, Failed> {
+    let dir = with_driver()?;
+    std::fs::write(dir.path().join("a.tdl"), text)?;
+    Ok(on_driver(dir.path(), &format!("idle,{fails}"), &[]))
+}
+
+fn out_of_memory_names_what_holds_it() -> Result<(), Failed> {
+    let program = "fn main(n: i64 = 100_000) {\n  let a = f32(arange(i64[n]))\n  let b = f64(arange(i64[n]))\n  \
+                   let c = a.reshape([n, 1]) * f32(b)\n  print(c[0, 0], a[0], b[1], sum(c))\n}\n";
+    let out = idle(program, "limit:4000000")?;
+    let text = stderr(&out);
+    expect(out.status.code() == Some(1) && out.stdout.is_empty(), format!("{}{text}", stdout(&out)))?;
+    expect(text.starts_with("error[E0705]: out of memory: a tensor of 37 GiB was asked for\n"), &text)?;
+    expect(text.contains("[a.tdl:4:11]"), &text)?;
+    let notes: Vec<&str> = text.lines().filter_map(|l| l.split_once("note: ").map(|(_, n)| n)).collect();
+    let wanted = [
+        "one tensor holds 781 KiB: `f64(arange(i64[n]))` (a.tdl:3:11)",
+        "one tensor holds 390 KiB: `f32(arange(i64[n]))` (a.tdl:2:11)",
+    ];
+    expect(notes == wanted, &text)
+}
+
+fn freed_memory_is_given_back_before_it_is_out() -> Result<(), Failed> {
+    let program = "fn main(n: i64 = 1000) {\n  for i in range(4) {\n    let a = f32(arange(i64[n << (2 * i)]))\n    \
+                   print(a[0])\n  }\n}\n";
+    for (fails, done) in [("limit:300000", true), ("limit:100000", false)] {
+        let out = idle(program, fails)?;
+        expect(out.status.success() == done, format!("{fails}: {}{}", stdout(&out), stderr(&out)))?;
     }
     Ok(())
+}
+
+fn copies_larger_than_a_place_for_them() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    let write = "fn main() { write_npy(\"x.npy\", arange(i64[700_001])) }\n";
+    std::fs::write(dir.path().join("w.tdl"), write)?;
+    let out = output(&mut tdl(&["run", "w.tdl"], dir.path()));
+    expect(out.status.success(), stderr(&out))?;
+    let program = "fn main() {\n  let x = read_npy(\"x.npy\") as some n. i64[n]\n  write_npy(\"y.npy\", x)\n}\n";
+    std::fs::write(dir.path().join("a.tdl"), program)?;
+    let out = on_driver(dir.path(), "idle", &[]);
+    expect(out.status.success() && stderr(&out).is_empty(), stderr(&out))?;
+    let [x, y] = ["x.npy", "y.npy"].map(|f| std::fs::read(dir.path().join(f)));
+    expect(x? == y?, "the copies differ")
 }
 
 fn tests_and_properties() -> Result<(), Failed> {

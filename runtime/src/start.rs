@@ -138,27 +138,27 @@ unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
         _ => {}
     }
     // SAFETY: by contract of `run`
-    let site = unsafe { failure.site.and_then(|i| slice(program.sites, program.n_sites).get(i as usize)) };
-    // SAFETY: by contract of `run`
-    complain(format_args!("{}", unsafe { message(&failure, site, options.form) }));
+    complain(format_args!("{}", unsafe { message(&failure, slice(program.sites, program.n_sites), options.form) }));
     1
 }
 
-/// A failure in the form of the compiler's errors.
+/// A failure in the form of the compiler's errors; its places are among `sites`.
 ///
 /// # Safety
-/// The site's texts are alive.
-pub unsafe fn message(failure: &Failure, site: Option<&Site>, form: Form) -> String {
+/// The sites' texts are alive.
+pub unsafe fn message(failure: &Failure, sites: &[Site], form: Form) -> String {
     let code = failure.kind.code();
     let color = match form {
         // SAFETY: by contract
-        Form::Json => return unsafe { json(failure, site) },
+        Form::Json => return unsafe { json(failure, sites) },
         Form::Text { color } => color,
     };
     let (red, bold, off) = if color { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     let mut out = format!("{red}error[{code}]{off}{bold}: {}{off}\n", failure.message);
     // SAFETY: by contract
-    let Some((site, file)) = site.map(|s| (s, unsafe { s.file.as_str() })).filter(|(_, f)| !f.is_empty()) else {
+    let (place, notes) = unsafe { (place(failure.site, sites), notes(failure, sites)) };
+    let Some((site, file)) = place else {
+        out.extend(notes.iter().map(|n| format!("note: {n}\n")));
         return out;
     };
     // SAFETY: by contract
@@ -173,34 +173,58 @@ pub unsafe fn message(failure: &Failure, site: Option<&Site>, form: Form) -> Str
     let marks = "─".repeat(site.width.clamp(1, 200) as usize);
     out.push_str(&format!("{gutter}  ╭─[{file}:{line}:{}]\n", site.column));
     out.push_str(&format!(" {line} │ {source}\n{gutter}  │ {indent}{marks}\n"));
-    // SAFETY: by contract
-    let inside = unsafe { site.inside.as_str() };
-    if !inside.is_empty() {
-        out.push_str(&format!("{gutter}  │ note: it happened in {inside}\n"));
-    }
+    out.extend(notes.iter().map(|n| format!("{gutter}  │ note: {n}\n")));
     out
 }
 
-/// A failure as the compiler's `--json` writes errors, without byte offsets, which a program does not carry.
-unsafe fn json(failure: &Failure, site: Option<&Site>) -> String {
-    let (code, message) = (failure.kind.code(), quoted(&failure.message));
-    let (mut primary, mut notes) = ("null".to_owned(), String::new());
+/// A site that has a place in the source, and its file.
+unsafe fn place(site: Option<u32>, sites: &[Site]) -> Option<(&Site, &str)> {
     // SAFETY: by contract of `message`
-    if let Some((site, file)) = site.map(|s| (s, unsafe { s.file.as_str() })).filter(|(_, f)| !f.is_empty()) {
+    let file = |s: &Site| unsafe { s.file.as_str() };
+    site.and_then(|i| sites.get(i as usize)).map(|s| (s, file(s))).filter(|(_, file)| !file.is_empty())
+}
+
+/// What is said below a failure.
+unsafe fn notes(failure: &Failure, sites: &[Site]) -> Vec<String> {
+    // SAFETY: by contract of `message`
+    let place = |site| unsafe { place(site, sites) };
+    let mut notes = Vec::new();
+    // SAFETY: by contract of `message`
+    let inside = place(failure.site).map_or("", |(site, _)| unsafe { site.inside.as_str() });
+    if !inside.is_empty() {
+        notes.push(format!("it happened in {inside}"));
+    }
+    for note in &failure.notes {
+        notes.push(match place(note.site) {
+            Some((site, file)) => {
+                // SAFETY: by contract of `message`
+                let source = unsafe { site.source.as_str() }.chars().skip(site.column.saturating_sub(1) as usize);
+                let code: String = source.take(site.width as usize).collect();
+                format!("{}: `{code}` ({file}:{}:{})", note.text, site.line, site.column)
+            }
+            None => note.text.clone(),
+        });
+    }
+    notes
+}
+
+/// A failure as the compiler's `--json` writes errors, without byte offsets, which a program does not carry.
+unsafe fn json(failure: &Failure, sites: &[Site]) -> String {
+    let (code, message) = (failure.kind.code(), quoted(&failure.message));
+    // SAFETY: by contract of `message`
+    let (place, notes) = unsafe { (place(failure.site, sites), notes(failure, sites)) };
+    let primary = place.map_or("null".to_owned(), |(site, file)| {
         let Site { line, column, width, .. } = *site;
-        primary = format!(
+        format!(
             r#"{{"file":{},"line":{line},"column":{column},"end_line":{line},"end_column":{},"text":""}}"#,
             quoted(file),
             column + width
-        );
-        // SAFETY: by contract of `message`
-        let inside = unsafe { site.inside.as_str() };
-        if !inside.is_empty() {
-            notes = quoted(&format!("it happened in {inside}"));
-        }
-    }
+        )
+    });
+    let notes: Vec<String> = notes.iter().map(|n| quoted(n)).collect();
     format!(
-        "{{\"severity\":\"error\",\"code\":\"{code}\",\"message\":{message},\"primary\":{primary},\"secondary\":[],\"notes\":[{notes}],\"help\":[]}}\n"
+        "{{\"severity\":\"error\",\"code\":\"{code}\",\"message\":{message},\"primary\":{primary},\"secondary\":[],\"notes\":[{}],\"help\":[]}}\n",
+        notes.join(",")
     )
 }
 
@@ -223,9 +247,9 @@ fn quoted(text: &str) -> String {
 /// The failure of a program whose output could not be written.
 pub fn unwritten(e: &std::io::Error, form: Form) -> String {
     let message = format!("cannot write to standard output: {e}");
-    let failure = Failure { kind: FailureKind::Io, message, site: None };
+    let failure = Failure::new(FailureKind::Io, message);
     // SAFETY: there is no site
-    unsafe { self::message(&failure, None, form) }
+    unsafe { self::message(&failure, &[], form) }
 }
 
 pub(crate) unsafe fn slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
@@ -573,20 +597,20 @@ mod tests {
             source: text("let x[i] = 3"),
             inside: text(""),
         };
-        let failure = Failure { kind: FailureKind::Index, message: "index 7 is out of range".into(), site: Some(0) };
+        let failure = Failure::new(FailureKind::Index, "index 7 is out of range").at(0);
         // SAFETY: the texts are static
-        let out = unsafe { message(&failure, Some(&site), Form::Text { color: false }) };
+        let out = unsafe { message(&failure, std::slice::from_ref(&site), Form::Text { color: false }) };
         assert_eq!(
             out,
             "error[E0702]: index 7 is out of range\n    ╭─[a.tdl:12:5]\n 12 │ let x[i] = 3\n    │     ────\n"
         );
         let site = Site { inside: text("<std>/data.tdl:3:1"), ..site };
         // SAFETY: the texts are static
-        let out = unsafe { message(&failure, Some(&site), Form::Text { color: false }) };
+        let out = unsafe { message(&failure, std::slice::from_ref(&site), Form::Text { color: false }) };
         assert!(out.ends_with("│ note: it happened in <std>/data.tdl:3:1\n"), "{out}");
         let failure = Failure { message: "a \"b\"\n\u{1}".into(), ..failure };
         // SAFETY: the texts are static
-        let out = unsafe { message(&failure, Some(&site), Form::Json) };
+        let out = unsafe { message(&failure, std::slice::from_ref(&site), Form::Json) };
         assert_eq!(
             out,
             r#"{"severity":"error","code":"E0702","message":"a \"b\"\n\u0001","primary":{"file":"a.tdl","line":12,"column":5,"end_line":12,"end_column":9,"text":""},"secondary":[],"notes":["it happened in <std>/data.tdl:3:1"],"help":[]}"#

@@ -1,9 +1,9 @@
 //! The GPU that a session's programs run on.
 
 use tdl_llvm::Gpu;
-use tdl_runtime::cuda::{Cuda, Missing};
+use tdl_runtime::cuda::{self, Cuda, Missing};
 use tdl_runtime::sim::Sim;
-use tdl_source::{Diagnostic, Span, code};
+use tdl_source::{Code, Diagnostic, Span, code};
 
 use crate::{Device, Failure, Session};
 
@@ -16,14 +16,14 @@ impl Session {
         Ok(match self.options.device {
             Device::Cpu | Device::Interp => None,
             Device::Sim => Some(Box::new(Sim::default())),
-            Device::Cuda(number) => Some(Box::new(self.open_gpu(number)?)),
+            Device::Cuda(number) => Some(Box::new(Cuda::open(number).map_err(|why| self.missing(why))?)),
         })
     }
 
     /// What kernels are compiled for.
     pub(crate) fn gpu(&self) -> Result<Gpu, Failure> {
         let Device::Cuda(number) = self.options.device else { return Ok(Gpu::Simulated) };
-        let capability = self.open_gpu(number)?.capability();
+        let capability = cuda::find(number).map_err(|why| self.missing(why))?.capability;
         match architecture(capability) {
             Some(name) => Ok(Gpu::Cuda(name.to_owned())),
             None => {
@@ -34,23 +34,36 @@ impl Session {
         }
     }
 
-    fn open_gpu(&self, number: u32) -> Result<Cuda, Failure> {
-        Cuda::open(number).map_err(|why| match why {
+    fn missing(&self, why: Missing) -> Failure {
+        let message = format!("cannot run on a GPU: {why}");
+        match why {
             Missing::Driver => self.no_gpu(
-                "cannot run on a GPU: there is no NVIDIA driver (no library `libcuda.so`)".into(),
+                message,
                 "install the driver of your GPU, or leave `--device cuda` out; `--device sim` simulates a GPU",
             ),
-            Missing::Device(text) => self.no_gpu(
-                format!("cannot run on a GPU: {text}"),
-                "see what `nvidia-smi` says of the device, or leave `--device cuda` out",
+            Missing::Old { .. } => self.at_program(
+                code::E0606,
+                message,
+                "install a newer driver of your GPU, or leave `--device cuda` out",
             ),
-        })
+            Missing::Number { names, .. } if !names.is_empty() => {
+                let list: Vec<String> = names.iter().enumerate().map(|(i, n)| format!("`cuda:{i}` ({n})")).collect();
+                self.no_gpu(message, &format!("there is {}", list.join(", ")))
+            }
+            Missing::Number { .. } | Missing::Device(_) => {
+                self.no_gpu(message, "see what `nvidia-smi` says of the device, or leave `--device cuda` out")
+            }
+        }
     }
 
     fn no_gpu(&self, message: String, help: &str) -> Failure {
+        self.at_program(code::E0604, message, help)
+    }
+
+    fn at_program(&self, code: Code, message: String, help: &str) -> Failure {
         let files = self.sources.files();
         let span = files.first().map(|(_, id)| Span::new(*id, 0, 0)).unwrap_or_default();
-        Failure::Program(vec![Diagnostic::error(code::E0604, message, span, "this program").help(help)])
+        Failure::Program(vec![Diagnostic::error(code, message, span, "this program").help(help)])
     }
 }
 

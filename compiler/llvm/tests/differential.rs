@@ -53,7 +53,7 @@ fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<V
             }
             Value::Tensor(t) => {
                 let data = match &mut ctx.device {
-                    Some(d) => d.give(&t.data)?.ok_or("out of memory")?,
+                    Some(d) => d.give(&t.data).map_err(|e| e.to_string())?,
                     None => t.data.as_ptr().cast_mut(),
                 };
                 slots.push(data as u64);
@@ -78,7 +78,7 @@ fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<V
         let data = if shape.is_empty() {
             out[at].to_le_bytes()[..bytes].to_vec()
         } else if let Some(d) = &mut ctx.device {
-            d.fetch(out[at] as *const u8, bytes)?
+            d.fetch(out[at] as *const u8, bytes).map_err(|e| e.to_string())?
         } else {
             // SAFETY: the function gave this many bytes out
             unsafe { std::slice::from_raw_parts(out[at] as *const u8, bytes) }.to_vec()

@@ -11,8 +11,12 @@ type Body = unsafe fn(&Thread, *mut u8);
 
 /// A kernel whose only argument is a buffer of 64 bytes, and 1024 bytes of shared memory.
 fn run(code: Code, threads: u32, together: bool, range: i64) -> Result<Vec<u8>> {
+    launched(code, threads, together, range).map_err(|e| e.to_string())
+}
+
+fn launched(code: Code, threads: u32, together: bool, range: i64) -> device::Result<Vec<u8>> {
     let mut sim = Sim::default();
-    let buffer = sim.alloc(64).ok_or("memory")?;
+    let buffer = sim.alloc(64)?;
     sim.zero(buffer, 64)?;
     let name = "test";
     let text = Text { ptr: name.as_ptr(), len: name.len() as u64 };
