@@ -206,7 +206,10 @@ fn a_driver_that_fails() -> Result<(), Failed> {
     let dir = with_driver()?;
     for (fails, message) in [
         ("init", "error[E0604]: cannot run on a GPU: the GPU's driver says: no device\n"),
-        ("version:11080", "error[E0606]: cannot run on a GPU: its driver is of CUDA 11.8, and 12.0 is the oldest that will do\n"),
+        (
+            "version:11080",
+            "error[E0606]: cannot run on a GPU: its driver is of CUDA 11.8, and 12.0 is the oldest that will do\n",
+        ),
         ("stream", "error[E0604]: cannot run on a GPU: the GPU's driver says: the launch failed\n"),
         ("old", "error[E0604]: cannot run on this GPU: its instructions are of version 6.0\n"),
         ("memory", "error[E0705]: out of memory: a tensor of 12 bytes was asked for\n"),
@@ -292,7 +295,8 @@ fn benchmarks() -> Result<(), Failed> {
 }
 
 fn out_of_memory() -> Result<(), Failed> {
-    let dir = with("fn main(n: i64 = 1_000_000_000_000_000) {\n  print(n > 5)\n  let x = ones(f32[n])\n  print(x)\n}\n")?;
+    let dir =
+        with("fn main(n: i64 = 1_000_000_000_000_000) {\n  print(n > 5)\n  let x = ones(f32[n])\n  print(x)\n}\n")?;
     for device in ["sim", "cpu"] {
         let out = output(&mut tdl(&["run", "--device", device, "a.tdl"], dir.path()));
         let text = stderr(&out);

@@ -138,11 +138,8 @@ impl Session {
         if matches!(failure.kind, FailureKind::Interrupted | FailureKind::BrokenPipe) {
             return Outcome::Interrupted;
         }
-        let places: Vec<Place> = loops
-            .sites
-            .iter()
-            .map(|s| site_text(&self.sources.map, s.span).unwrap_or_default())
-            .collect();
+        let places: Vec<Place> =
+            loops.sites.iter().map(|s| site_text(&self.sources.map, s.span).unwrap_or_default()).collect();
         let sites: Vec<_> = places.iter().map(Place::site).collect();
         // SAFETY: the texts of `places` are alive
         let text = unsafe { message(&failure, &sites, self.text_form()) };

@@ -17,8 +17,8 @@ use cudarc::driver::sys;
 use crate::abi::Kernel;
 use crate::device::{Device, Error, Result};
 use crate::memory::{Counters, class_bytes, class_of};
-pub use open::{Found, Missing, OLDEST, find};
 use open::{Context, Stream, text};
+pub use open::{Found, Missing, OLDEST, find};
 use staging::Staging;
 
 /// Blocks for each multiprocessor, at most: enough to hide latencies, few enough that each has several steps.

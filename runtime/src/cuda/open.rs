@@ -22,7 +22,11 @@ impl std::fmt::Display for Missing {
         match self {
             Missing::Driver => f.write_str("there is no NVIDIA driver (no library `libcuda.so`)"),
             Missing::Old { major, minor } => {
-                write!(f, "its driver is of CUDA {major}.{minor}, and {}.{} is the oldest that will do", OLDEST.0, OLDEST.1)
+                write!(
+                    f,
+                    "its driver is of CUDA {major}.{minor}, and {}.{} is the oldest that will do",
+                    OLDEST.0, OLDEST.1
+                )
             }
             Missing::Number { names, .. } if names.is_empty() => f.write_str("the driver has no device"),
             Missing::Number { number, .. } => write!(f, "there is no device `cuda:{number}`"),

@@ -82,7 +82,8 @@ impl Staging {
             let place = &mut self.places[at];
             place.bytes(part.len())?.copy_from_slice(part);
             // SAFETY: the caller has as much memory at `to`; the place is not touched before the event
-            unsafe { sys::cuMemcpyHtoDAsync_v2(to + (i * SIZE) as u64, place.memory, part.len(), stream.0) }.result()?;
+            unsafe { sys::cuMemcpyHtoDAsync_v2(to + (i * SIZE) as u64, place.memory, part.len(), stream.0) }
+                .result()?;
             place.record(stream)?;
         }
         Ok(())
@@ -96,7 +97,8 @@ impl Staging {
             let place = &mut self.places[at];
             place.bytes(0)?;
             // SAFETY: the caller has as much memory at `from`; the place is not touched before the event
-            unsafe { sys::cuMemcpyDtoHAsync_v2(place.memory, from + (i * SIZE) as u64, part.len(), stream.0) }.result()?;
+            unsafe { sys::cuMemcpyDtoHAsync_v2(place.memory, from + (i * SIZE) as u64, part.len(), stream.0) }
+                .result()?;
             place.record(stream)?;
             if let Some((at, part)) = begun.replace((at, part)) {
                 part.copy_from_slice(self.places[at].bytes(part.len())?);
