@@ -23,6 +23,7 @@ fn main() {
         Trial::test("out_of_memory", out_of_memory),
         Trial::test("out_of_memory_names_what_holds_it", out_of_memory_names_what_holds_it),
         Trial::test("freed_memory_is_given_back_before_it_is_out", freed_memory_is_given_back_before_it_is_out),
+        Trial::test("binaries_for_a_gpu", binaries_for_a_gpu),
         Trial::test("copies_larger_than_a_place_for_them", copies_larger_than_a_place_for_them),
         Trial::test("no_driver", no_driver),
         Trial::test("what_is_asked_of_a_driver", what_is_asked_of_a_driver),
@@ -109,9 +110,92 @@ fn with(text: &str) -> Result<tempfile::TempDir, Failed> {
 
 fn a_binary_has_no_simulated_gpu() -> Result<(), Failed> {
     let dir = with("fn main() { print(1) }\n")?;
-    let out = output(&mut tdl(&["build", "--device", "sim", "a.tdl"], dir.path()));
-    expect(out.status.code() == Some(1) && stderr(&out).starts_with("error[E0605]"), stderr(&out))?;
-    expect(!dir.path().join("a").exists(), "a binary was written")
+    for (flags, message) in [
+        (["--device=sim"].as_slice(), "error[E0605]: cannot build: no binary runs on the simulated GPU\n"),
+        (&["--device=cuda", "--profile"], "error[E0605]: cannot build: a binary for a GPU has no profile\n"),
+    ] {
+        let out = output(&mut tdl(&[&["build"], flags, &["a.tdl"]].concat(), dir.path()));
+        expect(out.status.code() == Some(1) && stderr(&out).starts_with(message), stderr(&out))?;
+        expect(!dir.path().join("a").exists(), "a binary was written")?;
+    }
+    Ok(())
+}
+
+fn binaries_for_a_gpu() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    let none = tempfile::tempdir()?;
+    let mut assemblers = vec![(none.path().join("ptxas"), "assembly\n")];
+    assemblers.extend(ptxas().map(|p| (p, "machine code\n")));
+    for (assembler, image) in assemblers {
+        let mut build = tdl(&["build", "--device", "cuda", "a.tdl"], dir.path());
+        let out = output(build.env("TDL_PTXAS", assembler));
+        expect(out.status.success() && stderr(&out).is_empty(), stderr(&out))?;
+        let run = |driver: &Path, fails: &str, args: &[&str]| {
+            let mut binary = Command::new(dir.path().join("a"));
+            output(binary.args(args).env("LD_LIBRARY_PATH", driver).env("FAKE_CUDA", fails))
+        };
+        // a real driver finds no kernel in its own way: only the other one is asked then
+        let real = Path::new("/usr/lib/x86_64-linux-gnu/libcuda.so.1").exists();
+        let steps = "1 blocks of 256 threads, 3 steps\n";
+        let missing = "there is no NVIDIA driver (no library `libcuda.so`)";
+        let fake = dir.path();
+        for (driver, fails, args, code, printed, said) in [
+            (fake, "", vec![], 0, "[0. 2. 4.] : f32[3]\n", steps.to_owned()),
+            (fake, "images", vec![], 0, "[0. 2. 4.] : f32[3]\n", format!("{image}{steps}")),
+            (fake, "", vec!["--device", "cuda:1"], 0, "[0. 2. 4.] : f32[3]\n", steps.to_owned()),
+            (fake, "", vec!["--device=cpu"], 0, "[0. 2. 4.] : f32[3]\n", String::new()),
+            (
+                fake,
+                "none",
+                vec![],
+                0,
+                "[0. 2. 4.] : f32[3]\n",
+                "note: the program runs on the processor: the driver has no device\n".into(),
+            ),
+            (
+                none.path(),
+                "",
+                vec!["--n", "2"],
+                0,
+                "[0. 2.] : f32[2]\n",
+                format!("note: the program runs on the processor: {missing}\n"),
+            ),
+            (
+                none.path(),
+                "",
+                vec!["--device", "cuda"],
+                1,
+                "",
+                format!(
+                    "error[E0604]: cannot run on a GPU: {missing}\nhelp: `--device cpu` runs the program on the processor\n"
+                ),
+            ),
+            (
+                fake,
+                "",
+                vec!["--device", "cuda:7"],
+                1,
+                "",
+                "error[E0604]: cannot run on a GPU: there is no device `cuda:7`\nhelp: there is `cuda:0` (Fake 0), `cuda:1` (Fake 1)\nhelp: `--device cpu` runs the program on the processor\n".into(),
+            ),
+        ] {
+            if real && driver == none.path() {
+                continue;
+            }
+            let out = run(driver, fails, &args);
+            let all = format!("{fails} {args:?}: {}{}", stdout(&out), stderr(&out));
+            expect(out.status.code() == Some(code) && stdout(&out) == printed && stderr(&out) == said, all)?;
+        }
+        let out = run(fake, "images,no-machine", &[]);
+        expect(out.status.success() && stderr(&out).ends_with(&format!("assembly\n{steps}")), stderr(&out))?;
+        let out = run(fake, "memory", &[]);
+        let text = stderr(&out);
+        expect(text.starts_with("error[E0705]: out of memory: a tensor of 12 bytes was asked for\n"), &text)?;
+        expect(text.contains("[a.tdl:2:"), &text)?;
+        let help = run(none.path(), "", &["--help"]);
+        expect(help.status.success() && stdout(&help).contains("--device <name>"), stdout(&help))?;
+    }
+    Ok(())
 }
 
 fn ptx_of_an_unknown_gpu() -> Result<(), Failed> {
@@ -211,7 +295,10 @@ fn a_driver_that_fails() -> Result<(), Failed> {
             "error[E0606]: cannot run on a GPU: its driver is of CUDA 11.8, and 12.0 is the oldest that will do\n",
         ),
         ("stream", "error[E0604]: cannot run on a GPU: the GPU's driver says: the launch failed\n"),
-        ("old", "error[E0604]: cannot run on this GPU: its instructions are of version 6.0\n"),
+        (
+            "old",
+            "error[E0604]: cannot run on a GPU: its instructions are of version 6.0, and 7.5 is the oldest that will do\n",
+        ),
         ("memory", "error[E0705]: out of memory: a tensor of 12 bytes was asked for\n"),
         ("module", "error[E0709]: the GPU's driver says: another error\n"),
         ("later", "error[E0709]: the GPU's driver says: the launch failed\n"),

@@ -271,18 +271,58 @@ pub struct Kernel {
     pub together: u32,
     /// Bytes that the threads of a block share, on the simulated GPU.
     pub shared: u64,
-    /// For a real one: the assembly of all kernels of the program.
-    pub ptx: Text,
+    /// For real ones: all kernels of the program, for several GPUs.
+    pub images: *const Image,
+    pub n_images: u64,
+}
+
+/// The kernels of a program as a GPU's driver takes them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Image {
+    /// Version of the instructions: 80 is 8.0.
+    pub capability: u32,
+    /// An [`ImageKind`].
+    pub kind: u32,
+    /// 1: for GPUs of this very version alone.
+    pub exact: u32,
+    pub _pad: u32,
+    /// Assembly, with a zero behind it, or machine code.
+    pub data: Text,
+}
+
+/// What an [`Image`] is.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// PTX, which the driver compiles.
+    Assembly = 0,
+    /// A cubin, which runs as it is.
+    Machine = 1,
+}
+
+impl Image {
+    /// Whether a GPU of this version runs it: assembly runs on all that are newer, machine code on those of the same generation.
+    pub fn runs_on(&self, capability: u32) -> bool {
+        match (self.exact != 0, self.kind == ImageKind::Machine as u32) {
+            (true, _) => self.capability == capability,
+            (false, true) => self.capability / 10 == capability / 10 && self.capability <= capability,
+            (false, false) => self.capability <= capability,
+        }
+    }
 }
 
 /// Set in addresses of the simulated GPU, so that the host can't mistake them for its own.
 pub const DEVICE_BIT: u64 = 1 << 62;
 
 /// Layout version of [`Program`].
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The symbol of the [`Program`] table.
 pub const PROGRAM: &str = "tdl_program";
+
+/// The symbol of the [`Program`] table that a binary for a GPU has for machines without one.
+pub const FALLBACK: &str = "tdl_program_cpu";
 
 /// The symbol of the [`Profile`] table.
 pub const PROFILE: &str = "tdl_profile";

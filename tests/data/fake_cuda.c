@@ -204,7 +204,10 @@ int cuMemsetD8Async(uint64_t to, unsigned char x, size_t n, void *stream) {
 
 int cuModuleLoadData(void **module, const void *image) {
   const char *text = image;
-  int good = strstr(text, ".target sm_80") && strstr(text, ".entry k0") && !fails("module");
+  int machine = memcmp(text, "\x7f" "ELF", 4) == 0;
+  if (fails("images")) fprintf(stderr, "%s\n", machine ? "machine code" : "assembly");
+  if (machine && fails("no-machine")) return NO_BINARY;
+  int good = machine || strstr(text, ".target sm_80") && strstr(text, ".entry k0") && !fails("module");
   if (!good) return INVALID_PTX;
   *module = add(MODULE, 1);
   return OK;

@@ -49,7 +49,7 @@ impl Session {
         let given = match Flags::parse(&flags, args) {
             Ok(Parsed::Help) => {
                 let shown: Vec<Option<String>> = defaults.iter().map(|d| d.as_ref().map(|v| show(v, ""))).collect();
-                return Ok(put(&help("", &path.to_string_lossy(), &flags, &shown)));
+                return Ok(put(&help("", &path.to_string_lossy(), &flags, &shown, false)));
             }
             Ok(Parsed::Flags(flags)) => flags.values,
             Err(e) => return Err(Failure::Usage(format!("{e}\nFor what there is, try '--help'."))),

@@ -32,7 +32,7 @@ fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<V
     let program = tdl_loops::lower(module, &lowering).map_err(|e| e.to_string())?;
     tdl_loops::verify(&program).map_err(|e| e.to_string())?;
     let info = ProgramInfo { sites: vec![None; program.sites.len()], ..ProgramInfo::default() };
-    let object = tdl_llvm::compile(&program, &info, &options(), false)
+    let object = tdl_llvm::compile(&program, &info, &options(), tdl_llvm::Role::Loaded)
         .map_err(|e| format!("{e}\n{}", e.ir.as_deref().unwrap_or("")))?;
     let jit = Jit::load(&object).map_err(|e| e.to_string())?;
     let func = module.func(id);

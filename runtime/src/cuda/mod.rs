@@ -5,6 +5,7 @@
 //! and finds its buffers at the same addresses.
 
 mod open;
+mod program;
 mod staging;
 
 use std::collections::HashMap;
@@ -14,11 +15,12 @@ use std::ffi::{CString, c_void};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
-use crate::abi::Kernel;
+use crate::abi::{Image, Kernel};
 use crate::device::{Device, Error, Result};
 use crate::memory::{Counters, class_bytes, class_of};
+use crate::start::slice;
 use open::{Context, Stream, text};
-pub use open::{Found, Missing, OLDEST, find};
+pub use open::{Found, Missing, find};
 use staging::Staging;
 
 /// Blocks for each multiprocessor, at most: enough to hide latencies, few enough that each has several steps.
@@ -28,7 +30,7 @@ const BLOCKS_EACH: i64 = 32;
 pub struct Cuda {
     found: Found,
     staging: Staging,
-    /// Assembly that was loaded, by its address, and its kernels by number.
+    /// Images that were loaded, by the address of their table, and their kernels by number.
     modules: HashMap<usize, (sys::CUmodule, HashMap<u32, sys::CUfunction>)>,
     free: HashMap<usize, Vec<u64>>,
     /// Classes of blocks in use.
@@ -117,17 +119,11 @@ impl Cuda {
     }
 
     fn function(&mut self, kernel: &Kernel) -> Result<sys::CUfunction> {
-        // SAFETY: the table's texts live as long as the program
-        let (ptx, name) = unsafe { (kernel.ptx.as_str(), kernel.name.as_str()) };
-        let key = ptx.as_ptr() as usize;
-        let (module, functions) = match self.modules.entry(key) {
+        // SAFETY: the table's texts and images live as long as the program
+        let (images, name) = unsafe { (slice(kernel.images, kernel.n_images), kernel.name.as_str()) };
+        let (module, functions) = match self.modules.entry(kernel.images as usize) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let image = CString::new(ptx).map_err(|_| "the program's assembly has a zero byte".to_owned())?;
-                // SAFETY: the image is text that ends with a zero
-                let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(error)?;
-                new.insert((module, HashMap::new()))
-            }
+            Entry::Vacant(new) => new.insert((load(images, self.found.capability)?, HashMap::new())),
         };
         if let Some(f) = functions.get(&kernel.id) {
             return Ok(*f);
@@ -139,6 +135,24 @@ impl Cuda {
         functions.insert(kernel.id, f);
         Ok(f)
     }
+}
+
+/// Loads the best of the images that the driver takes: made for the newest GPU, and machine code before assembly.
+fn load(images: &[Image], capability: i32) -> Result<sys::CUmodule> {
+    let mut fit: Vec<&Image> = images.iter().filter(|i| i.runs_on(capability as u32)).collect();
+    fit.sort_by_key(|i| std::cmp::Reverse((i.capability, i.exact, i.kind)));
+    let mut refused = None;
+    for image in fit {
+        // SAFETY: an image is a whole one, and assembly has a zero behind it
+        match unsafe { result::module::load_data(image.data.ptr.cast()) } {
+            Ok(module) => return Ok(module),
+            Err(e) => refused = refused.or(Some(error(e))),
+        }
+    }
+    Err(refused.unwrap_or_else(|| {
+        let version = format!("{}.{}", capability / 10, capability % 10);
+        Error::Refused(format!("the program has no kernels for GPUs whose instructions are of version {version}"))
+    }))
 }
 
 impl Device for Cuda {

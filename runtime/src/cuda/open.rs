@@ -13,6 +13,8 @@ pub enum Missing {
     Old { major: i32, minor: i32 },
     /// There is none of this number: the names of those that there are.
     Number { number: u32, names: Vec<String> },
+    /// Its instructions are of this version, for which there is no code.
+    Instructions(i32),
     /// What the driver says.
     Device(String),
 }
@@ -30,13 +32,33 @@ impl std::fmt::Display for Missing {
             }
             Missing::Number { names, .. } if names.is_empty() => f.write_str("the driver has no device"),
             Missing::Number { number, .. } => write!(f, "there is no device `cuda:{number}`"),
+            Missing::Instructions(v) => write!(
+                f,
+                "its instructions are of version {}.{}, and {}.{} is the oldest that will do",
+                v / 10,
+                v % 10,
+                CAPABILITY / 10,
+                CAPABILITY % 10
+            ),
             Missing::Device(text) => f.write_str(text),
         }
     }
 }
 
+impl Missing {
+    /// The devices that there are, if another was asked for.
+    pub fn others(&self) -> Option<String> {
+        let Missing::Number { names, .. } = self else { return None };
+        let list: Vec<String> = names.iter().enumerate().map(|(i, n)| format!("`cuda:{i}` ({n})")).collect();
+        (!list.is_empty()).then(|| format!("there is {}", list.join(", ")))
+    }
+}
+
 /// The oldest driver: the first that knows all instructions that programs are compiled to (PTX 8.0).
-pub const OLDEST: (i32, i32) = (12, 0);
+const OLDEST: (i32, i32) = (12, 0);
+
+/// The oldest instructions that there is code for: those of Turing.
+const CAPABILITY: i32 = 75;
 
 /// A GPU that is there.
 #[derive(Clone, Debug)]
@@ -92,7 +114,8 @@ pub fn find(number: u32) -> Result<Found, Missing> {
             pools: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? != 0,
         })
     };
-    found().map_err(driver)
+    let found: Found = found().map_err(driver)?;
+    if found.capability < CAPABILITY { Err(Missing::Instructions(found.capability)) } else { Ok(found) }
 }
 
 /// The device's own context, which is current on this thread.

@@ -20,7 +20,6 @@ fn launched(code: Code, threads: u32, together: bool, range: i64) -> device::Res
     sim.zero(buffer, 64)?;
     let name = "test";
     let text = Text { ptr: name.as_ptr(), len: name.len() as u64 };
-    let none = Text { ptr: std::ptr::null(), len: 0 };
     let kernel = Kernel {
         name: text,
         code: Some(code),
@@ -29,7 +28,8 @@ fn launched(code: Code, threads: u32, together: bool, range: i64) -> device::Res
         threads,
         together: u32::from(together),
         shared: 1024,
-        ptx: none,
+        images: std::ptr::null(),
+        n_images: 0,
     };
     let args = [buffer as u64];
     // SAFETY: the argument is the kernel's
