@@ -374,3 +374,26 @@ symbols!(
 );
 
 pub mod calls;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_run_where_their_kind_does() {
+        let image = |capability, kind: ImageKind, exact| Image {
+            capability,
+            kind: kind as u32,
+            exact,
+            _pad: 0,
+            data: Text { ptr: std::ptr::null(), len: 0 },
+        };
+        let on = |i: Image| [75, 80, 86, 90, 100].map(|gpu| i.runs_on(gpu));
+        assert_eq!(on(image(75, ImageKind::Assembly, 0)), [true; 5]);
+        assert_eq!(on(image(80, ImageKind::Assembly, 0)), [false, true, true, true, true]);
+        assert_eq!(on(image(80, ImageKind::Machine, 0)), [false, true, true, false, false]);
+        assert_eq!(on(image(86, ImageKind::Machine, 0)), [false, false, true, false, false]);
+        assert_eq!(on(image(90, ImageKind::Assembly, 1)), [false, false, false, true, false]);
+        assert_eq!(on(image(90, ImageKind::Machine, 1)), [false, false, false, true, false]);
+    }
+}

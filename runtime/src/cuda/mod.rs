@@ -244,6 +244,8 @@ impl Drop for Cuda {
     fn drop(&mut self) {
         // whoever drops it may be another thread; of a device that failed nothing can be asked
         let _ = self.context.make_current();
+        // nothing may be given back that a copy or a kernel still uses
+        let _ = self.stream.synchronize();
         self.free_all();
         let _ = self.trim();
         for (module, _) in self.modules.values() {
