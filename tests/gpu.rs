@@ -21,6 +21,10 @@ fn main() {
         Trial::test("tests_and_properties", tests_and_properties),
         Trial::test("benchmarks", benchmarks),
         Trial::test("out_of_memory", out_of_memory),
+        Trial::test("out_of_memory_names_what_holds_it", out_of_memory_names_what_holds_it),
+        Trial::test("freed_memory_is_given_back_before_it_is_out", freed_memory_is_given_back_before_it_is_out),
+        Trial::test("binaries_for_a_gpu", binaries_for_a_gpu),
+        Trial::test("copies_larger_than_a_place_for_them", copies_larger_than_a_place_for_them),
         Trial::test("no_driver", no_driver),
         Trial::test("what_is_asked_of_a_driver", what_is_asked_of_a_driver),
         Trial::test("one_of_several_devices", one_of_several_devices),
@@ -106,9 +110,92 @@ fn with(text: &str) -> Result<tempfile::TempDir, Failed> {
 
 fn a_binary_has_no_simulated_gpu() -> Result<(), Failed> {
     let dir = with("fn main() { print(1) }\n")?;
-    let out = output(&mut tdl(&["build", "--device", "sim", "a.tdl"], dir.path()));
-    expect(out.status.code() == Some(1) && stderr(&out).starts_with("error[E0605]"), stderr(&out))?;
-    expect(!dir.path().join("a").exists(), "a binary was written")
+    for (flags, message) in [
+        (["--device=sim"].as_slice(), "error[E0605]: cannot build: no binary runs on the simulated GPU\n"),
+        (&["--device=cuda", "--profile"], "error[E0605]: cannot build: a binary for a GPU has no profile\n"),
+    ] {
+        let out = output(&mut tdl(&[&["build"], flags, &["a.tdl"]].concat(), dir.path()));
+        expect(out.status.code() == Some(1) && stderr(&out).starts_with(message), stderr(&out))?;
+        expect(!dir.path().join("a").exists(), "a binary was written")?;
+    }
+    Ok(())
+}
+
+fn binaries_for_a_gpu() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    let none = tempfile::tempdir()?;
+    let mut assemblers = vec![(none.path().join("ptxas"), "assembly\n")];
+    assemblers.extend(ptxas().map(|p| (p, "machine code\n")));
+    for (assembler, image) in assemblers {
+        let mut build = tdl(&["build", "--device", "cuda", "a.tdl"], dir.path());
+        let out = output(build.env("TDL_PTXAS", assembler));
+        expect(out.status.success() && stderr(&out).is_empty(), stderr(&out))?;
+        let run = |driver: &Path, fails: &str, args: &[&str]| {
+            let mut binary = Command::new(dir.path().join("a"));
+            output(binary.args(args).env("LD_LIBRARY_PATH", driver).env("FAKE_CUDA", fails))
+        };
+        // a real driver finds no kernel in its own way: only the other one is asked then
+        let real = Path::new("/usr/lib/x86_64-linux-gnu/libcuda.so.1").exists();
+        let steps = "1 blocks of 256 threads, 3 steps\n";
+        let missing = "there is no NVIDIA driver (no library `libcuda.so`)";
+        let fake = dir.path();
+        for (driver, fails, args, code, printed, said) in [
+            (fake, "", vec![], 0, "[0. 2. 4.] : f32[3]\n", steps.to_owned()),
+            (fake, "images", vec![], 0, "[0. 2. 4.] : f32[3]\n", format!("{image}{steps}")),
+            (fake, "", vec!["--device", "cuda:1"], 0, "[0. 2. 4.] : f32[3]\n", steps.to_owned()),
+            (fake, "", vec!["--device=cpu"], 0, "[0. 2. 4.] : f32[3]\n", String::new()),
+            (
+                fake,
+                "none",
+                vec![],
+                0,
+                "[0. 2. 4.] : f32[3]\n",
+                "note: the program runs on the processor: the driver has no device\n".into(),
+            ),
+            (
+                none.path(),
+                "",
+                vec!["--n", "2"],
+                0,
+                "[0. 2.] : f32[2]\n",
+                format!("note: the program runs on the processor: {missing}\n"),
+            ),
+            (
+                none.path(),
+                "",
+                vec!["--device", "cuda"],
+                1,
+                "",
+                format!(
+                    "error[E0604]: cannot run on a GPU: {missing}\nhelp: `--device cpu` runs the program on the processor\n"
+                ),
+            ),
+            (
+                fake,
+                "",
+                vec!["--device", "cuda:7"],
+                1,
+                "",
+                "error[E0604]: cannot run on a GPU: there is no device `cuda:7`\nhelp: there is `cuda:0` (Fake 0), `cuda:1` (Fake 1)\nhelp: `--device cpu` runs the program on the processor\n".into(),
+            ),
+        ] {
+            if real && driver == none.path() {
+                continue;
+            }
+            let out = run(driver, fails, &args);
+            let all = format!("{fails} {args:?}: {}{}", stdout(&out), stderr(&out));
+            expect(out.status.code() == Some(code) && stdout(&out) == printed && stderr(&out) == said, all)?;
+        }
+        let out = run(fake, "images,no-machine", &[]);
+        expect(out.status.success() && stderr(&out).ends_with(&format!("assembly\n{steps}")), stderr(&out))?;
+        let out = run(fake, "memory", &[]);
+        let text = stderr(&out);
+        expect(text.starts_with("error[E0705]: out of memory: a tensor of 12 bytes was asked for\n"), &text)?;
+        expect(text.contains("[a.tdl:2:"), &text)?;
+        let help = run(none.path(), "", &["--help"]);
+        expect(help.status.success() && stdout(&help).contains("--device <name>"), stdout(&help))?;
+    }
+    Ok(())
 }
 
 fn ptx_of_an_unknown_gpu() -> Result<(), Failed> {
@@ -189,27 +276,91 @@ fn one_of_several_devices() -> Result<(), Failed> {
     {
         let out = on_device(dir.path(), device, fails, &[]);
         expect(out.status.success() == runs, format!("{device}: {}{}", stdout(&out), stderr(&out)))?;
-        let message = "error[E0604]: cannot run on a GPU: the GPU's driver says: no device\n";
+        let message = "error[E0604]: cannot run on a GPU: ";
         expect(runs || stderr(&out).starts_with(message), stderr(&out))?;
     }
-    Ok(())
+    let text = stderr(&on_device(dir.path(), "cuda:2", "", &[]));
+    expect(text.starts_with("error[E0604]: cannot run on a GPU: there is no device `cuda:2`\n"), &text)?;
+    expect(text.contains("there is `cuda:0` (Fake 0), `cuda:1` (Fake 1)"), &text)?;
+    let text = stderr(&on_device(dir.path(), "cuda:0", "none", &[]));
+    expect(text.starts_with("error[E0604]: cannot run on a GPU: the driver has no device\n"), &text)
 }
 
 fn a_driver_that_fails() -> Result<(), Failed> {
     let dir = with_driver()?;
     for (fails, message) in [
         ("init", "error[E0604]: cannot run on a GPU: the GPU's driver says: no device\n"),
-        ("old", "error[E0604]: cannot run on this GPU: its instructions are of version 6.0\n"),
+        (
+            "version:11080",
+            "error[E0606]: cannot run on a GPU: its driver is of CUDA 11.8, and 12.0 is the oldest that will do\n",
+        ),
+        ("stream", "error[E0604]: cannot run on a GPU: the GPU's driver says: the launch failed\n"),
+        (
+            "old",
+            "error[E0604]: cannot run on a GPU: its instructions are of version 6.0, and 7.5 is the oldest that will do\n",
+        ),
         ("memory", "error[E0705]: out of memory: a tensor of 12 bytes was asked for\n"),
         ("module", "error[E0709]: the GPU's driver says: another error\n"),
         ("later", "error[E0709]: the GPU's driver says: the launch failed\n"),
+        ("lost:0", "error[E0710]: the GPU was lost: the GPU's driver says: an error of its memory\n"),
         ("launch", "error[E0709]: kernel map.convert_mul.k0: the GPU's driver says: the launch failed\n"),
     ] {
         let out = on_driver(dir.path(), fails, &[]);
         let text = stderr(&out).replace("1 blocks of 256 threads, 3 steps\n", "");
         expect(out.status.code() == Some(1) && text.starts_with(message), format!("{fails}: {text}"))?;
+        expect(!text.contains(" left\n"), format!("{fails}: {text}"))?;
+    }
+    let out = on_driver(dir.path(), "no-pools", &[]);
+    expect(out.status.success() && stdout(&out) == "[0. 2. 4.] : f32[3]\n", stderr(&out))
+}
+
+/// A program of several kernels on the driver whose kernels do nothing, and how it ends.
+fn idle(text: &str, fails: &str) -> Result<Output, Failed> {
+    let dir = with_driver()?;
+    std::fs::write(dir.path().join("a.tdl"), text)?;
+    Ok(on_driver(dir.path(), &format!("idle,{fails}"), &[]))
+}
+
+fn out_of_memory_names_what_holds_it() -> Result<(), Failed> {
+    let program = "fn main(n: i64 = 100_000) {\n  let a = f32(arange(i64[n]))\n  let b = f64(arange(i64[n]))\n  \
+                   print(a, b)\n  let c = reshape(a, [n, 1]) @ reshape(f32(b), [1, n])\n  print(c, a, b)\n}\n";
+    let out = idle(program, "limit:4000000")?;
+    let text = stderr(&out);
+    expect(out.status.code() == Some(1), format!("{}{text}", stdout(&out)))?;
+    expect(text.starts_with("error[E0705]: out of memory: a tensor of 37 GiB was asked for\n"), &text)?;
+    expect(text.contains("[a.tdl:5:11]"), &text)?;
+    let notes: Vec<&str> = text.lines().filter_map(|l| l.split_once("note: ").map(|(_, n)| n)).collect();
+    let wanted = [
+        "one tensor holds 781 KiB: `f64(arange(i64[n]))` (a.tdl:3:11)",
+        "one tensor holds 390 KiB: `f32(arange(i64[n]))` (a.tdl:2:11)",
+    ];
+    expect(notes == wanted, &text)
+}
+
+fn freed_memory_is_given_back_before_it_is_out() -> Result<(), Failed> {
+    let program = "fn main(n: i64 = 1000) {\n  for i in 0..4 {\n    let m = n * 4 ^ i\n    \
+                   let a = f32(arange(i64[m]))\n    print(a[0], a)\n  }\n}\n";
+    for (fails, done) in [("limit:300000", true), ("limit:100000", false)] {
+        let out = idle(program, fails)?;
+        let text = stderr(&out);
+        expect(out.status.success() == done, format!("{fails}: {text}"))?;
+        expect(done || text.contains("out of memory: a tensor of 250 KiB was asked for"), text)?;
     }
     Ok(())
+}
+
+fn copies_larger_than_a_place_for_them() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    let write = "fn main() { write_npy(\"x.npy\", arange(i64[700_001])) }\n";
+    std::fs::write(dir.path().join("w.tdl"), write)?;
+    let out = output(&mut tdl(&["run", "w.tdl"], dir.path()));
+    expect(out.status.success(), stderr(&out))?;
+    let program = "fn main() {\n  let x = read_npy(\"x.npy\") as some n. i64[n]\n  write_npy(\"y.npy\", x)\n}\n";
+    std::fs::write(dir.path().join("a.tdl"), program)?;
+    let out = on_driver(dir.path(), "idle", &[]);
+    expect(out.status.success() && stderr(&out).is_empty(), stderr(&out))?;
+    let [x, y] = ["x.npy", "y.npy"].map(|f| std::fs::read(dir.path().join(f)));
+    expect(x? == y?, "the copies differ")
 }
 
 fn tests_and_properties() -> Result<(), Failed> {
@@ -231,8 +382,13 @@ fn benchmarks() -> Result<(), Failed> {
 }
 
 fn out_of_memory() -> Result<(), Failed> {
-    let dir = with("fn main() {\n  let n = 1 << 50\n  print(sum(ones(f32[n])) > 0.0)\n  print(ones(f32[n])[0])\n}\n")?;
-    let out = output(&mut tdl(&["run", "--device", "sim", "a.tdl"], dir.path()));
-    let cpu = output(&mut tdl(&["run", "a.tdl"], dir.path()));
-    expect(out.status.code() == cpu.status.code(), format!("{}\n{}", stderr(&out), stderr(&cpu)))
+    let dir =
+        with("fn main(n: i64 = 1_000_000_000_000_000) {\n  print(n > 5)\n  let x = ones(f32[n])\n  print(x)\n}\n")?;
+    for device in ["sim", "cpu"] {
+        let out = output(&mut tdl(&["run", "--device", device, "a.tdl"], dir.path()));
+        let text = stderr(&out);
+        expect(out.status.code() == Some(1) && stdout(&out) == "true\n", format!("{device}: {}{text}", stdout(&out)))?;
+        expect(text.starts_with("error[E0705]: out of memory: ") && text.contains("[a.tdl:3:11]"), text)?;
+    }
+    Ok(())
 }

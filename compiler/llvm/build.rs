@@ -20,6 +20,8 @@ fn main() {
     cargo
         .current_dir(&root)
         .args(["rustc", "--package", "tdl-runtime", "--lib", "--profile", "runtime", "--crate-type", "staticlib"])
+        // binaries that were not built for a GPU have none of it: the linker leaves it out
+        .args(["--features", "cuda"])
         .args(["--locked", "--quiet", "--target-dir"])
         .arg(&target);
     // settings of the outer build are not for this one

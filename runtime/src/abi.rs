@@ -271,18 +271,58 @@ pub struct Kernel {
     pub together: u32,
     /// Bytes that the threads of a block share, on the simulated GPU.
     pub shared: u64,
-    /// For a real one: the assembly of all kernels of the program.
-    pub ptx: Text,
+    /// For real ones: all kernels of the program, for several GPUs.
+    pub images: *const Image,
+    pub n_images: u64,
+}
+
+/// The kernels of a program as a GPU's driver takes them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Image {
+    /// Version of the instructions: 80 is 8.0.
+    pub capability: u32,
+    /// An [`ImageKind`].
+    pub kind: u32,
+    /// 1: for GPUs of this very version alone.
+    pub exact: u32,
+    pub _pad: u32,
+    /// Assembly, with a zero behind it, or machine code.
+    pub data: Text,
+}
+
+/// What an [`Image`] is.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// PTX, which the driver compiles.
+    Assembly = 0,
+    /// A cubin, which runs as it is.
+    Machine = 1,
+}
+
+impl Image {
+    /// Whether a GPU of this version runs it: assembly runs on all that are newer, machine code on those of the same generation.
+    pub fn runs_on(&self, capability: u32) -> bool {
+        match (self.exact != 0, self.kind == ImageKind::Machine as u32) {
+            (true, _) => self.capability == capability,
+            (false, true) => self.capability / 10 == capability / 10 && self.capability <= capability,
+            (false, false) => self.capability <= capability,
+        }
+    }
 }
 
 /// Set in addresses of the simulated GPU, so that the host can't mistake them for its own.
 pub const DEVICE_BIT: u64 = 1 << 62;
 
 /// Layout version of [`Program`].
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The symbol of the [`Program`] table.
 pub const PROGRAM: &str = "tdl_program";
+
+/// The symbol of the [`Program`] table that a binary for a GPU has for machines without one.
+pub const FALLBACK: &str = "tdl_program_cpu";
 
 /// The symbol of the [`Profile`] table.
 pub const PROFILE: &str = "tdl_profile";
@@ -334,3 +374,26 @@ symbols!(
 );
 
 pub mod calls;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_run_where_their_kind_does() {
+        let image = |capability, kind: ImageKind, exact| Image {
+            capability,
+            kind: kind as u32,
+            exact,
+            _pad: 0,
+            data: Text { ptr: std::ptr::null(), len: 0 },
+        };
+        let on = |i: Image| [75, 80, 86, 90, 100].map(|gpu| i.runs_on(gpu));
+        assert_eq!(on(image(75, ImageKind::Assembly, 0)), [true; 5]);
+        assert_eq!(on(image(80, ImageKind::Assembly, 0)), [false, true, true, true, true]);
+        assert_eq!(on(image(80, ImageKind::Machine, 0)), [false, true, true, false, false]);
+        assert_eq!(on(image(86, ImageKind::Machine, 0)), [false, false, true, false, false]);
+        assert_eq!(on(image(90, ImageKind::Assembly, 1)), [false, false, false, true, false]);
+        assert_eq!(on(image(90, ImageKind::Machine, 1)), [false, false, false, true, false]);
+    }
+}

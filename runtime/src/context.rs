@@ -38,6 +38,26 @@ pub struct Failure {
     pub message: String,
     /// Index into the program's sites.
     pub site: Option<u32>,
+    pub notes: Vec<Note>,
+}
+
+/// What is said below a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub text: String,
+    /// The place that it speaks of.
+    pub site: Option<u32>,
+}
+
+impl Failure {
+    /// One without a place.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure { kind, message: message.into(), site: None, notes: Vec::new() }
+    }
+
+    pub fn at(self, site: u32) -> Failure {
+        Failure { site: Some(site), ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +74,8 @@ pub enum FailureKind {
     Interrupted,
     /// A GPU that fails.
     Device,
+    /// A GPU that is no more there.
+    Lost,
     /// The reader of standard output went away: no message.
     BrokenPipe,
 }
@@ -83,6 +105,7 @@ impl FailureKind {
             FailureKind::Interrupted | FailureKind::BrokenPipe => "E0707",
             FailureKind::Nan => "E0708",
             FailureKind::Device => "E0709",
+            FailureKind::Lost => "E0710",
         }
     }
 }
@@ -109,15 +132,15 @@ impl Ctx {
         self.device = Some(Attached::new(device));
     }
 
-    /// Copies bytes to where tensors are; `None` when memory is out.
-    pub fn give(&mut self, bytes: &[u8]) -> device::Result<Option<*mut u8>> {
+    /// Copies bytes to where tensors are.
+    pub fn give(&mut self, bytes: &[u8]) -> device::Result<*mut u8> {
         if let Some(d) = &mut self.device {
             return d.give(bytes);
         }
-        let Some(p) = self.memory.alloc(bytes.len()) else { return Ok(None) };
+        let p = self.memory.alloc(bytes.len()).ok_or(device::Error::Memory(bytes.len()))?;
         // SAFETY: `p` has room for `bytes`
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), p.as_ptr(), bytes.len()) };
-        Ok(Some(p.as_ptr()))
+        Ok(p.as_ptr())
     }
 
     /// How much memory tensors take.
@@ -136,11 +159,20 @@ impl Ctx {
     pub fn finish(&mut self) -> bool {
         match self.device.as_mut().map_or(Ok(()), |d| d.device.finish()) {
             Ok(()) => true,
-            Err(message) => {
-                self.fail(Failure { kind: FailureKind::Device, message, site: None });
+            Err(e) => {
+                self.refuse(&e, None);
                 false
             }
         }
+    }
+
+    /// Records a failure of the device, or of memory.
+    pub fn refuse(&mut self, error: &device::Error, site: Option<u32>) {
+        let failure = match &self.device {
+            Some(d) => d.failure(error, site),
+            None => Failure { site, ..Failure::new(error.kind(), error.to_string()) },
+        };
+        self.fail(failure);
     }
 
     /// Frees all tensors.

@@ -3,10 +3,11 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::abi::{Dtype, OK, Param, Profile, Program, Site, TEXT, VERSION};
+use crate::abi::{Dtype, OK, Param, Profile, Program, TEXT, VERSION};
 use crate::context::{Ctx, Failure, FailureKind, Output};
 use crate::output::{complain, put};
 use crate::profile::{self, Recorder, Task};
+pub use crate::report::message;
 
 /// What a start needs besides the program.
 pub struct Options {
@@ -15,6 +16,8 @@ pub struct Options {
     /// Threads; all cores if none is given.
     pub threads: Option<usize>,
     pub form: Form,
+    /// Whether the program has a flag `--device`.
+    pub devices: bool,
 }
 
 /// How a failure is written.
@@ -138,94 +141,16 @@ unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
         _ => {}
     }
     // SAFETY: by contract of `run`
-    let site = unsafe { failure.site.and_then(|i| slice(program.sites, program.n_sites).get(i as usize)) };
-    // SAFETY: by contract of `run`
-    complain(format_args!("{}", unsafe { message(&failure, site, options.form) }));
+    complain(format_args!("{}", unsafe { message(&failure, slice(program.sites, program.n_sites), options.form) }));
     1
-}
-
-/// A failure in the form of the compiler's errors.
-///
-/// # Safety
-/// The site's texts are alive.
-pub unsafe fn message(failure: &Failure, site: Option<&Site>, form: Form) -> String {
-    let code = failure.kind.code();
-    let color = match form {
-        // SAFETY: by contract
-        Form::Json => return unsafe { json(failure, site) },
-        Form::Text { color } => color,
-    };
-    let (red, bold, off) = if color { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
-    let mut out = format!("{red}error[{code}]{off}{bold}: {}{off}\n", failure.message);
-    // SAFETY: by contract
-    let Some((site, file)) = site.map(|s| (s, unsafe { s.file.as_str() })).filter(|(_, f)| !f.is_empty()) else {
-        return out;
-    };
-    // SAFETY: by contract
-    let source = unsafe { site.source.as_str() };
-    let line = site.line.to_string();
-    let gutter = " ".repeat(line.len());
-    let indent: String = source
-        .chars()
-        .take(site.column.saturating_sub(1) as usize)
-        .map(|c| if c == '\t' { '\t' } else { ' ' })
-        .collect();
-    let marks = "─".repeat(site.width.clamp(1, 200) as usize);
-    out.push_str(&format!("{gutter}  ╭─[{file}:{line}:{}]\n", site.column));
-    out.push_str(&format!(" {line} │ {source}\n{gutter}  │ {indent}{marks}\n"));
-    // SAFETY: by contract
-    let inside = unsafe { site.inside.as_str() };
-    if !inside.is_empty() {
-        out.push_str(&format!("{gutter}  │ note: it happened in {inside}\n"));
-    }
-    out
-}
-
-/// A failure as the compiler's `--json` writes errors, without byte offsets, which a program does not carry.
-unsafe fn json(failure: &Failure, site: Option<&Site>) -> String {
-    let (code, message) = (failure.kind.code(), quoted(&failure.message));
-    let (mut primary, mut notes) = ("null".to_owned(), String::new());
-    // SAFETY: by contract of `message`
-    if let Some((site, file)) = site.map(|s| (s, unsafe { s.file.as_str() })).filter(|(_, f)| !f.is_empty()) {
-        let Site { line, column, width, .. } = *site;
-        primary = format!(
-            r#"{{"file":{},"line":{line},"column":{column},"end_line":{line},"end_column":{},"text":""}}"#,
-            quoted(file),
-            column + width
-        );
-        // SAFETY: by contract of `message`
-        let inside = unsafe { site.inside.as_str() };
-        if !inside.is_empty() {
-            notes = quoted(&format!("it happened in {inside}"));
-        }
-    }
-    format!(
-        "{{\"severity\":\"error\",\"code\":\"{code}\",\"message\":{message},\"primary\":{primary},\"secondary\":[],\"notes\":[{notes}],\"help\":[]}}\n"
-    )
-}
-
-/// A text as JSON (RFC 8259, section 7).
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// The failure of a program whose output could not be written.
 pub fn unwritten(e: &std::io::Error, form: Form) -> String {
     let message = format!("cannot write to standard output: {e}");
-    let failure = Failure { kind: FailureKind::Io, message, site: None };
+    let failure = Failure::new(FailureKind::Io, message);
     // SAFETY: there is no site
-    unsafe { self::message(&failure, None, form) }
+    unsafe { self::message(&failure, &[], form) }
 }
 
 pub(crate) unsafe fn slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
@@ -305,6 +230,44 @@ fn int_range(dtype: Dtype) -> (i128, i128) {
         Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64 => (64, true),
     };
     if signed { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) }
+}
+
+/// Where a binary for a GPU is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Nothing was said.
+    Any,
+    Cpu,
+    Gpu(u32),
+    /// Nowhere: the flags are listed.
+    Help,
+}
+
+impl Choice {
+    /// Takes `--device` out of a command line.
+    pub fn take(args: &mut Vec<String>) -> Result<Choice, String> {
+        if args.iter().any(|a| a == "--help" || a == "-h") {
+            return Ok(Choice::Help);
+        }
+        let Some(at) = args.iter().position(|a| a == "--device" || a.starts_with("--device=")) else {
+            return Ok(Choice::Any);
+        };
+        let flag = args.remove(at);
+        let value = match flag.split_once('=') {
+            Some((_, value)) => value.to_owned(),
+            None if at < args.len() => args.remove(at),
+            None => return Err("`--device` needs a value".into()),
+        };
+        let number = value.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+        match (value.as_str(), number) {
+            ("cpu", _) => Ok(Choice::Cpu),
+            ("cuda", _) => Ok(Choice::Gpu(0)),
+            (_, Some(number)) => Ok(Choice::Gpu(number)),
+            _ => {
+                Err(format!("`--device`: there is no `{value}`; there are `cuda`, `cuda:1` (the second GPU) and `cpu`"))
+            }
+        }
+    }
 }
 
 /// What the command line asks for.
@@ -404,11 +367,11 @@ unsafe fn program_help(program: &Program, params: &[Param], flags: &[Flag<'_>], 
         });
     }
     // SAFETY: by contract of `run`
-    help(unsafe { program.doc.as_str() }, &options.name, flags, &defaults)
+    help(unsafe { program.doc.as_str() }, &options.name, flags, &defaults, options.devices)
 }
 
-/// The text of `--help`; a flag without a default must be given.
-pub fn help(doc: &str, name: &str, flags: &[Flag<'_>], defaults: &[Option<String>]) -> String {
+/// The text of `--help`; a flag without a default must be given. `devices`: there is a flag `--device`.
+pub fn help(doc: &str, name: &str, flags: &[Flag<'_>], defaults: &[Option<String>], devices: bool) -> String {
     let mut out = String::new();
     if !doc.is_empty() {
         out.push_str(&format!("{doc}\n\n"));
@@ -421,6 +384,9 @@ pub fn help(doc: &str, name: &str, flags: &[Flag<'_>], defaults: &[Option<String
         rows.push((format!("--{} <{kind}>", flag.name.replace('_', "-")), default));
     }
     rows.push(("--threads <n>".into(), "[default: all cores]".into()));
+    if devices {
+        rows.push(("--device <name>".into(), "cuda, cuda:1, cpu [default: a GPU if there is one]".into()));
+    }
     rows.push(("--help".into(), "print this".into()));
     let width = rows.iter().map(|(l, _)| l.len()).max().unwrap_or(0);
     for (left, right) in rows {
@@ -501,20 +467,19 @@ pub unsafe extern "C" fn tdl_main_profiled(
 }
 
 /// How a binary was called, and its arguments.
-unsafe fn command_line(argc: i32, argv: *const *const c_char) -> (Options, Vec<String>) {
+pub(crate) unsafe fn command_line(argc: i32, argv: *const *const c_char) -> (Options, Vec<String>) {
     let mut args = (0..argc.max(0) as usize)
         // SAFETY: `argv` holds `argc` C strings
         .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }.to_string_lossy().into_owned());
     let name = args.next().unwrap_or_else(|| "program".into());
     let color = std::io::IsTerminal::is_terminal(&std::io::stderr())
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    (Options { name, threads: None, form: Form::Text { color } }, args.collect())
+    (Options { name, threads: None, form: Form::Text { color }, devices: false }, args.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::Text;
 
     fn parse(args: &[&str]) -> Result<Vec<Option<Value>>, String> {
         let flag = |name, dtype| Flag { name, dtype };
@@ -562,36 +527,17 @@ mod tests {
     }
 
     #[test]
-    fn failures_show_their_line() {
-        let text = |s: &'static str| Text { ptr: s.as_ptr(), len: s.len() as u64 };
-        let site = Site {
-            file: text("a.tdl"),
-            line: 12,
-            column: 5,
-            width: 4,
-            _pad: 0,
-            source: text("let x[i] = 3"),
-            inside: text(""),
+    fn a_device_is_taken_out_of_the_flags() {
+        let take = |args: &[&str]| {
+            let mut args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
+            Choice::take(&mut args).map(|c| (c, args.join(" ")))
         };
-        let failure = Failure { kind: FailureKind::Index, message: "index 7 is out of range".into(), site: Some(0) };
-        // SAFETY: the texts are static
-        let out = unsafe { message(&failure, Some(&site), Form::Text { color: false }) };
-        assert_eq!(
-            out,
-            "error[E0702]: index 7 is out of range\n    ╭─[a.tdl:12:5]\n 12 │ let x[i] = 3\n    │     ────\n"
-        );
-        let site = Site { inside: text("<std>/data.tdl:3:1"), ..site };
-        // SAFETY: the texts are static
-        let out = unsafe { message(&failure, Some(&site), Form::Text { color: false }) };
-        assert!(out.ends_with("│ note: it happened in <std>/data.tdl:3:1\n"), "{out}");
-        let failure = Failure { message: "a \"b\"\n\u{1}".into(), ..failure };
-        // SAFETY: the texts are static
-        let out = unsafe { message(&failure, Some(&site), Form::Json) };
-        assert_eq!(
-            out,
-            r#"{"severity":"error","code":"E0702","message":"a \"b\"\n\u0001","primary":{"file":"a.tdl","line":12,"column":5,"end_line":12,"end_column":9,"text":""},"secondary":[],"notes":["it happened in <std>/data.tdl:3:1"],"help":[]}"#
-                .to_owned()
-                + "\n"
-        );
+        assert_eq!(take(&["--n", "3"]), Ok((Choice::Any, "--n 3".into())));
+        assert_eq!(take(&["--device", "cpu", "--n", "3"]), Ok((Choice::Cpu, "--n 3".into())));
+        assert_eq!(take(&["--n", "3", "--device=cuda:2"]), Ok((Choice::Gpu(2), "--n 3".into())));
+        assert_eq!(take(&["--device", "cuda"]), Ok((Choice::Gpu(0), String::new())));
+        assert_eq!(take(&["--help", "--device", "x"]), Ok((Choice::Help, "--help --device x".into())));
+        assert!(take(&["--device"]).is_err_and(|e| e.contains("needs a value")));
+        assert!(take(&["--device", "gpu"]).is_err_and(|e| e.contains("there is no `gpu`")));
     }
 }

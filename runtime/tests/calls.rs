@@ -213,7 +213,12 @@ fn exit_code(args: &[&str], default: bool, version: u32) -> i32 {
         features: text(""),
     };
     let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
-    let options = Options { name: "a".into(), threads: Some(1), form: tdl_runtime::start::Form::Text { color: false } };
+    let options = Options {
+        name: "a".into(),
+        threads: Some(1),
+        form: tdl_runtime::start::Form::Text { color: false },
+        devices: false,
+    };
     // SAFETY: the tables are alive
     unsafe { run(&program, &args, &options, |_| {}, |_| {}) }
 }

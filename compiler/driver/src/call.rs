@@ -11,7 +11,7 @@ use tdl_runtime::start::message;
 use tdl_runtime::{Ctx, FailureKind, Output};
 
 use crate::host::RealHost;
-use crate::interpret::{run_error, site_text};
+use crate::interpret::{Place, run_error, site_text};
 use crate::native::{function, watch, watch_nothing};
 use crate::{Device, Failure, Session};
 
@@ -138,11 +138,11 @@ impl Session {
         if matches!(failure.kind, FailureKind::Interrupted | FailureKind::BrokenPipe) {
             return Outcome::Interrupted;
         }
-        let place = failure.site.and_then(|s| loops.sites.get(s as usize));
-        let place = place.and_then(|s| site_text(&self.sources.map, s.span));
-        let site = place.as_ref().map(crate::interpret::Place::site);
-        // SAFETY: the texts of `place` are alive
-        let text = unsafe { message(&failure, site.as_ref(), self.text_form()) };
+        let places: Vec<Place> =
+            loops.sites.iter().map(|s| site_text(&self.sources.map, s.span).unwrap_or_default()).collect();
+        let sites: Vec<_> = places.iter().map(Place::site).collect();
+        // SAFETY: the texts of `places` are alive
+        let text = unsafe { message(&failure, &sites, self.text_form()) };
         Outcome::Failed { code: failure.kind.code(), text }
     }
 
@@ -208,10 +208,7 @@ fn slots(ctx: &mut Ctx, args: &[Value]) -> Result<Vec<u64>, Failure> {
             Value::Tensor(t) if t.shape.is_empty() => slots.push(scalar_slot(t)),
             Value::Tensor(t) => {
                 let data = match &mut ctx.device {
-                    Some(d) => d
-                        .give(&t.data)
-                        .map_err(Failure::Usage)?
-                        .ok_or_else(|| Failure::Usage("out of memory".into()))?,
+                    Some(d) => d.give(&t.data).map_err(|e| Failure::Usage(e.to_string()))?,
                     None => t.data.as_ptr().cast_mut(),
                 };
                 slots.push(data as u64);
@@ -254,7 +251,7 @@ fn values(ctx: &mut Ctx, func: &Function, slots: &[u64]) -> Result<Vec<Value>, F
         } else if bytes == 0 {
             Vec::new()
         } else if let Some(d) = &mut ctx.device {
-            d.fetch(slots[at] as *const u8, bytes).map_err(Failure::Usage)?
+            d.fetch(slots[at] as *const u8, bytes).map_err(|e| Failure::Usage(e.to_string()))?
         } else {
             // SAFETY: the function handed out a tensor of this size
             unsafe { std::slice::from_raw_parts(slots[at] as *const u8, bytes) }.to_vec()

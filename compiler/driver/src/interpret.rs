@@ -49,7 +49,7 @@ impl Session {
         let given = match Flags::parse(&flags, args) {
             Ok(Parsed::Help) => {
                 let shown: Vec<Option<String>> = defaults.iter().map(|d| d.as_ref().map(|v| show(v, ""))).collect();
-                return Ok(put(&help("", &path.to_string_lossy(), &flags, &shown)));
+                return Ok(put(&help("", &path.to_string_lossy(), &flags, &shown, false)));
             }
             Ok(Parsed::Flags(flags)) => flags.values,
             Err(e) => return Err(Failure::Usage(format!("{e}\nFor what there is, try '--help'."))),
@@ -130,11 +130,11 @@ pub(crate) fn run_error(e: &RunError, map: &SourceMap, form: Form) -> Result<Str
             ir: None,
         }));
     };
-    let failure = RunFailure { kind, message: e.message.clone(), site: None };
+    let failure = RunFailure::new(kind, e.message.clone()).at(0);
     let place = site_text(map, e.span);
     let site = place.as_ref().map(Place::site);
     // SAFETY: the texts live to the end of this function
-    Ok(unsafe { message(&failure, site.as_ref(), form) })
+    Ok(unsafe { message(&failure, site.as_slice(), form) })
 }
 
 /// The runtime's name of a failure; none for a bug of the compiler.
@@ -153,7 +153,8 @@ pub(crate) fn failure_kind(kind: RunErrorKind) -> Option<FailureKind> {
     })
 }
 
-/// A place in the source, as programs carry it.
+/// A place in the source, as programs carry it; the default is none.
+#[derive(Default)]
 pub struct Place {
     pub file: String,
     pub line: u32,

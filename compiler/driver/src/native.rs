@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tdl_elaborate::{Elaborated, Roots};
 use tdl_ir::Module;
-use tdl_llvm::{Jit, LinkError, ProgramInfo, ProgramParam, SiteText};
+use tdl_llvm::{Gpu, Jit, LinkError, ProgramInfo, ProgramParam, Role, SiteText};
 use tdl_loops::Program;
 use tdl_runtime::Ctx;
 use tdl_runtime::abi;
@@ -43,7 +43,7 @@ impl Session {
             return Ok(objects);
         }
         let program = self.typed_from(main, path)?;
-        let objects = self.compile_main(&program, path, false)?;
+        let objects = self.compile_main(&program, path, Role::Loaded)?;
         let imports: Vec<_> =
             self.sources.files()[1..].iter().map(|(p, id)| (p.clone(), &*self.sources.map.file(*id).text)).collect();
         self.cache.put(&key, &imports, &objects);
@@ -62,15 +62,20 @@ impl Session {
     }
 
     fn llvm_options(&self) -> Result<tdl_llvm::Options, Failure> {
-        let gpu = self.gpu()?;
-        Ok(tdl_llvm::Options { opt_level: self.options.opt_level, cpu: self.options.cpu.clone(), gpu })
+        Ok(tdl_llvm::Options { gpu: self.gpu()?, ..self.host_options() })
+    }
+
+    /// What does not depend on a GPU.
+    fn host_options(&self) -> tdl_llvm::Options {
+        let (opt_level, cpu) = (self.options.opt_level, self.options.cpu.clone());
+        tdl_llvm::Options { opt_level, cpu, gpu: Gpu::Simulated }
     }
 
     fn compile_main(
         &mut self,
         program: &tdl_types::thir::Program,
         path: &Path,
-        with_main: bool,
+        role: Role,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let elaborated = self.elaborate(program, &Roots::Main)?;
         if elaborated.main.is_none() {
@@ -80,11 +85,15 @@ impl Session {
         let loops = loops(self, &module)?;
         let mut info = self.info(&loops);
         describe(&mut info, &elaborated);
-        let options = self.llvm_options()?;
-        if with_main {
+        let options = match role {
+            Role::Gpu => tdl_llvm::Options { gpu: Gpu::Images(self.images(&loops)?), ..self.host_options() },
+            Role::Binary | Role::Fallback => self.host_options(),
+            Role::Loaded => self.llvm_options()?,
+        };
+        if role != Role::Loaded {
             info.features = tdl_llvm::required_features(&options);
         }
-        Ok(self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, with_main))?)
+        Ok(self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, role))?)
     }
 
     /// The places of run-time errors.
@@ -113,7 +122,7 @@ impl Session {
         let loops = loops(self, module)?;
         let info = self.info(&loops);
         let options = self.llvm_options()?;
-        let objects = self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, false))?;
+        let objects = self.timings.time("llvm", || tdl_llvm::compile(&loops, &info, &options, Role::Loaded))?;
         let jit = self.timings.time("jit", || Jit::load(&objects))?;
         Ok((jit, loops))
     }
@@ -140,6 +149,7 @@ impl Session {
             name: path.to_string_lossy().into_owned(),
             threads: self.options.threads,
             form: self.form(),
+            devices: false,
         };
         catch_interrupts(Second::Ends);
         let begin = Instant::now();
@@ -174,19 +184,31 @@ impl Session {
         Ok(code)
     }
 
-    /// Compiles a program to a native binary.
+    /// Compiles a program to a native binary. One for a GPU has the program a second time, for machines without a GPU.
     pub fn build(&mut self, path: &Path, output: &Path) -> Result<(), Failure> {
-        if self.options.device.target() == tdl_loops::Target::Gpu {
+        let on_gpu = matches!(self.options.device, Device::Cuda(_));
+        let refusal = match self.options.device {
+            Device::Sim => Some(("no binary runs on the simulated GPU", "leave `--device` out, or use `tdl run`")),
+            Device::Cuda(_) if self.options.profile => {
+                Some(("a binary for a GPU has no profile", "use `tdl run --device cuda --profile`"))
+            }
+            Device::Cpu | Device::Interp | Device::Cuda(_) => None,
+        };
+        if let Some((message, help)) = refusal {
             self.sources.read(path)?;
-            return Err(link_failure(
-                self,
-                tdl_source::code::E0605,
-                "cannot build: binaries run on the CPU alone".into(),
-                "leave `--device` out, or use `tdl run`",
-            ));
+            return Err(link_failure(self, tdl_source::code::E0605, format!("cannot build: {message}"), help));
         }
         let program = self.typed(path)?;
-        let objects = self.compile_main(&program, path, true)?;
+        let objects = if on_gpu {
+            let mut objects = self.compile_main(&program, path, Role::Gpu)?;
+            let device = std::mem::replace(&mut self.options.device, Device::Cpu);
+            let fallback = self.compile_main(&program, path, Role::Fallback);
+            self.options.device = device;
+            objects.extend(fallback?);
+            objects
+        } else {
+            self.compile_main(&program, path, Role::Binary)?
+        };
         let debug = self.options.debug;
         let result = self.timings.time("link", || tdl_llvm::link(&objects, output, debug));
         result.map_err(|e| match e {

@@ -58,9 +58,9 @@ impl Drop for Trace {
 
 fn unwritable(path: &Path, why: &str, color: bool) -> Failure {
     let message = format!("cannot write the trace `{}`: {why}", path.display());
-    let failure = tdl_runtime::Failure { kind: FailureKind::Io, message, site: None };
+    let failure = tdl_runtime::Failure::new(FailureKind::Io, message);
     // SAFETY: there is no site
-    Failure::Run(unsafe { tdl_runtime::start::message(&failure, None, tdl_runtime::start::Form::Text { color }) })
+    Failure::Run(unsafe { tdl_runtime::start::message(&failure, &[], tdl_runtime::start::Form::Text { color }) })
 }
 
 /// What a profiled run needs.

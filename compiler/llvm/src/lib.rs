@@ -40,6 +40,37 @@ pub enum Gpu {
     Simulated,
     /// NVIDIA's, of an architecture among [`GPUS`].
     Cuda(String),
+    /// Several of NVIDIA's: their kernels are compiled already.
+    Images(Vec<Image>),
+}
+
+/// The kernels of a program for one architecture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Among [`GPUS`].
+    pub arch: String,
+    pub code: ImageCode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageCode {
+    /// PTX.
+    Assembly(String),
+    /// What `ptxas` made of it.
+    Machine(Vec<u8>),
+}
+
+/// What objects are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To be loaded into this process.
+    Loaded,
+    /// To be a binary.
+    Binary,
+    /// To be a binary for a GPU, together with a [`Role::Fallback`].
+    Gpu,
+    /// What such a binary runs on a machine without a GPU.
+    Fallback,
 }
 
 /// Architectures that there is PTX for, with the version of the PTX language that knows them.
@@ -57,15 +88,15 @@ pub fn required_features(options: &Options) -> Vec<String> {
     target::checked_features(options)
 }
 
-/// Object files that belong together, the same ones on any machine. `with_main` makes them a program's own.
+/// Object files that belong together, the same ones on any machine.
 pub fn compile(
     program: &Program,
     info: &ProgramInfo,
     options: &Options,
-    with_main: bool,
+    role: Role,
 ) -> Result<Vec<Vec<u8>>, InternalError> {
-    let ptx = ptx(program, options)?;
-    let modules = text::modules(program, info, with_main, ptx.as_deref());
+    let images = images(program, options)?;
+    let modules = text::modules(program, info, role, images.as_deref());
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(modules.len());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -73,7 +104,7 @@ pub fn compile(
         loop {
             let k = next.fetch_add(1, Ordering::Relaxed);
             match modules.get(k) {
-                Some(part) => done.push((k, object(part, options))),
+                Some(part) => done.push((k, object(part, options, role))),
                 None => return done,
             }
         }
@@ -94,7 +125,7 @@ pub fn compile(
 }
 
 /// The object of a module.
-fn object(part: &text::Part, options: &Options) -> Result<Vec<u8>, InternalError> {
+fn object(part: &text::Part, options: &Options, role: Role) -> Result<Vec<u8>, InternalError> {
     let mut options = options.clone();
     if part.long {
         options.opt_level = 0;
@@ -103,6 +134,9 @@ fn object(part: &text::Part, options: &Options) -> Result<Vec<u8>, InternalError
     let (cpu, features) = target::cpu(&options);
     let source = format!("{}{}", part.text, target::attributes(&cpu, &features));
     passes(&source, &machine, options.opt_level, |_, machine, module| {
+        if role == Role::Gpu {
+            hide(module);
+        }
         let buffer = machine
             .write_to_memory_buffer(module, FileType::Object)
             .map_err(|e| error("object", e.to_str().unwrap_or("?"), None))?;
@@ -129,24 +163,38 @@ fn optimized<T>(
 ) -> Result<T, InternalError> {
     let machine = target::machine(options).map_err(|e| error("target", &e, None))?;
     let (cpu, features) = target::cpu(options);
-    let mut source = text::module(program, info, false, ptx(program, options)?.as_deref());
+    let mut source = text::module(program, info, Role::Loaded, images(program, options)?.as_deref());
     source.push_str(&target::attributes(&cpu, &features));
     passes(&source, &machine, options.opt_level, f)
 }
 
-/// The kernels' assembly, if a GPU runs them.
-fn ptx(program: &Program, options: &Options) -> Result<Option<String>, InternalError> {
-    match (&options.gpu, program.target) {
-        (Gpu::Cuda(arch), Target::Gpu) => emit_ptx(program, arch, options.opt_level).map(Some),
-        (Gpu::Cuda(_) | Gpu::Simulated, Target::Gpu | Target::Cpu) => Ok(None),
+/// Keeps the names of functions within the object, which is all there is of a program for a GPU: the fallback's are the same.
+fn hide(module: &Module<'_>) {
+    for f in module.get_functions() {
+        if f.count_basic_blocks() > 0 && f.get_name().to_bytes() != b"main" {
+            f.set_linkage(inkwell::module::Linkage::Internal);
+        }
     }
+}
+
+/// The kernels, if a GPU runs them.
+fn images(program: &Program, options: &Options) -> Result<Option<Vec<Image>>, InternalError> {
+    Ok(match (&options.gpu, program.target) {
+        (Gpu::Cuda(arch), Target::Gpu) => {
+            let code = ImageCode::Assembly(emit_ptx(program, arch, options.opt_level)?);
+            Some(vec![Image { arch: arch.clone(), code }])
+        }
+        (Gpu::Images(images), Target::Gpu) => Some(images.clone()),
+        (Gpu::Simulated, Target::Gpu) | (_, Target::Cpu) => None,
+    })
 }
 
 /// The kernels of a program for a GPU as PTX, for an architecture among [`GPUS`].
 pub fn emit_ptx(program: &Program, arch: &str, opt_level: u8) -> Result<String, InternalError> {
     let machine = target::gpu(arch).map_err(|e| error("target", &e, None))?;
-    let number = arch.trim_start_matches("sm_").trim_end_matches('a').parse().unwrap_or(0);
-    passes(&text::kernels(program, number), &machine, opt_level.max(1), |_, machine, module| assembly(machine, module))
+    passes(&text::kernels(program, text::arch(arch)), &machine, opt_level.max(1), |_, machine, module| {
+        assembly(machine, module)
+    })
 }
 
 fn assembly(machine: &TargetMachine, module: &Module<'_>) -> Result<String, InternalError> {

@@ -32,7 +32,7 @@ fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<V
     let program = tdl_loops::lower(module, &lowering).map_err(|e| e.to_string())?;
     tdl_loops::verify(&program).map_err(|e| e.to_string())?;
     let info = ProgramInfo { sites: vec![None; program.sites.len()], ..ProgramInfo::default() };
-    let object = tdl_llvm::compile(&program, &info, &options(), false)
+    let object = tdl_llvm::compile(&program, &info, &options(), tdl_llvm::Role::Loaded)
         .map_err(|e| format!("{e}\n{}", e.ir.as_deref().unwrap_or("")))?;
     let jit = Jit::load(&object).map_err(|e| e.to_string())?;
     let func = module.func(id);
@@ -53,7 +53,7 @@ fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<V
             }
             Value::Tensor(t) => {
                 let data = match &mut ctx.device {
-                    Some(d) => d.give(&t.data)?.ok_or("out of memory")?,
+                    Some(d) => d.give(&t.data).map_err(|e| e.to_string())?,
                     None => t.data.as_ptr().cast_mut(),
                 };
                 slots.push(data as u64);
@@ -78,7 +78,7 @@ fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<V
         let data = if shape.is_empty() {
             out[at].to_le_bytes()[..bytes].to_vec()
         } else if let Some(d) = &mut ctx.device {
-            d.fetch(out[at] as *const u8, bytes)?
+            d.fetch(out[at] as *const u8, bytes).map_err(|e| e.to_string())?
         } else {
             // SAFETY: the function gave this many bytes out
             unsafe { std::slice::from_raw_parts(out[at] as *const u8, bytes) }.to_vec()

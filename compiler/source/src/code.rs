@@ -82,6 +82,7 @@ codes! {
     E0603 = 603, "a program that is too large";
     E0604 = 604, "no GPU to run on";
     E0605 = 605, "no binary for this device";
+    E0606 = 606, "a GPU driver that is too old";
     E0701 = 701, "an assertion failed";
     E0702 = 702, "an index out of range";
     E0703 = 703, "a size that does not fit";
@@ -91,4 +92,5 @@ codes! {
     E0707 = 707, "the program was interrupted";
     E0708 = 708, "a NaN, under `--trap-nan`";
     E0709 = 709, "the GPU failed";
+    E0710 = 710, "the GPU was lost";
 }

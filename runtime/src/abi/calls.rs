@@ -10,6 +10,7 @@ use std::ffi::c_void;
 
 use super::{Arg, Dtype, Entry, FAILED, Gemm, OK, Text, Windows};
 use crate::context::{Ctx, Failure, FailureKind};
+use crate::device::Error;
 use crate::draw::Dist;
 use crate::files;
 use crate::fmt::{self, Piece};
@@ -45,7 +46,7 @@ unsafe fn guard(ctx: *mut Ctx, site: u32, kind: FailureKind, f: impl FnOnce(&mut
     match f(ctx) {
         Ok(()) => OK,
         Err(message) => {
-            ctx.fail(Failure { kind, message, site: Some(site) });
+            ctx.fail(Failure::new(kind, message).at(site));
             FAILED
         }
     }
@@ -67,7 +68,7 @@ pub unsafe extern "C" fn tdl_alloc(ctx: *mut Ctx, bytes: i64, site: u32) -> *mut
 
 fn out_of_memory(bytes: i64, site: u32) -> Failure {
     let message = format!("out of memory: a tensor of {} was asked for", fmt::bytes(bytes));
-    Failure { kind: FailureKind::Memory, message, site: Some(site) }
+    Failure::new(FailureKind::Memory, message).at(site)
 }
 
 #[unsafe(no_mangle)]
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn tdl_windows_f64(ctx: *mut Ctx, w: *const Windows) {
 /// The user asked to stop.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_interrupted(ctx: *mut Ctx) {
-    (*ctx).fail(Failure { kind: FailureKind::Interrupted, message: "interrupted".into(), site: None });
+    (*ctx).fail(Failure::new(FailureKind::Interrupted, "interrupted"));
 }
 
 /// Records a failure; `kind` is the index of the compiler's `AssertKind`.
@@ -138,7 +139,7 @@ pub unsafe extern "C" fn tdl_fail(
 ) {
     let message = formatted(&mut *ctx, pieces, pieces_len, args, n_args);
     let kind = FailureKind::from_assert(kind);
-    (*ctx).fail(Failure { kind, message, site: Some(site) });
+    (*ctx).fail(Failure::new(kind, message).at(site));
 }
 
 /// Pieces are a sequence of: kind (0 text, 1 value), length as 4 little-endian bytes, the text or format.
@@ -178,7 +179,7 @@ unsafe fn tensor<'a>(ctx: &mut Ctx, arg: &'a Arg) -> Result<Option<Tensor<'a>>> 
     let n: usize = shape.iter().product();
     let bytes = n * dtype.size();
     let data = match &mut ctx.device {
-        Some(d) => Cow::Owned(d.fetch(arg.value as *const u8, bytes)?),
+        Some(d) => Cow::Owned(d.fetch(arg.value as *const u8, bytes).map_err(|e| refused(ctx, &e))?),
         None => Cow::Borrowed(slice(arg.value as *const u8, bytes as u64)),
     };
     Ok(Some((dtype, shape, data)))
@@ -191,10 +192,8 @@ unsafe fn value(ctx: &mut Ctx, arg: &Arg, spec: &str) -> String {
     match tensor(ctx, arg) {
         Ok(Some((dtype, shape, bytes))) => fmt::tensor(dtype, &shape, &bytes, spec),
         Ok(None) => "?".into(),
-        Err(message) => {
-            ctx.fail(Failure { kind: FailureKind::Device, message, site: None });
-            "?".into()
-        }
+        // the failure is recorded
+        Err(_) => "?".into(),
     }
 }
 
@@ -227,7 +226,7 @@ pub unsafe extern "C" fn tdl_print(
                 std::io::ErrorKind::Interrupted => FailureKind::Interrupted,
                 _ => FailureKind::Io,
             };
-            ctx.fail(Failure { kind, message: format!("cannot write to standard output: {e}"), site: None });
+            ctx.fail(Failure::new(kind, format!("cannot write to standard output: {e}")));
             FAILED
         }
     }
@@ -323,21 +322,13 @@ pub unsafe extern "C" fn tdl_stack_grow(ctx: *mut Ctx, stack: *mut c_void, bytes
     let ctx = &mut *ctx;
     let stack = stack as *mut crate::memory::Stack;
     let grown = match &mut ctx.device {
-        Some(d) => d.stack_grow(stack, bytes as usize),
-        None => Ok(ctx.memory.stack_grow(stack, bytes as usize).map(std::ptr::NonNull::as_ptr)),
+        Some(d) => d.stack_grow(stack, bytes as usize, site),
+        None => ctx.memory.stack_grow(stack, bytes as usize).map(|p| p.as_ptr()).ok_or(Error::Memory(bytes as usize)),
     };
-    match grown {
-        Ok(Some(p)) => p,
-        Err(message) => {
-            ctx.fail(Failure { kind: FailureKind::Device, message, site: Some(site) });
-            std::ptr::null_mut()
-        }
-        Ok(None) => {
-            let message = format!("out of memory: the gradient of a loop keeps {} more", fmt::bytes(bytes));
-            ctx.fail(Failure { kind: FailureKind::Memory, message, site: Some(site) });
-            std::ptr::null_mut()
-        }
-    }
+    grown.unwrap_or_else(|e| {
+        ctx.refuse(&e, Some(site));
+        std::ptr::null_mut()
+    })
 }
 
 /// Address and length in bytes of the contents.
@@ -359,7 +350,13 @@ pub unsafe extern "C" fn tdl_stack_free(ctx: *mut Ctx, stack: *mut c_void) {
 
 /// Copies bytes into memory of the program's own.
 fn give(ctx: &mut Ctx, bytes: &[u8]) -> Result<*mut u8> {
-    ctx.give(bytes)?.ok_or_else(|| "out of memory".to_owned())
+    ctx.give(bytes).map_err(|e| refused(ctx, &e))
+}
+
+/// Records an error of the device as what it is, before the caller makes one of its own of the text: the first one counts.
+fn refused(ctx: &mut Ctx, error: &Error) -> String {
+    ctx.refuse(error, None);
+    error.to_string()
 }
 
 #[unsafe(no_mangle)]
@@ -406,7 +403,7 @@ pub unsafe extern "C" fn tdl_load(
         for (e, bytes) in entries.iter().zip(loaded) {
             let to = e.value.value as *mut u8;
             match &mut ctx.device {
-                Some(d) => d.device.write(to, &bytes)?,
+                Some(d) => d.device.write(to, &bytes).map_err(|e| refused(ctx, &e))?,
                 None => std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()),
             }
         }

@@ -18,7 +18,7 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::abi::{DEVICE_BIT, Kernel};
-use crate::device::{Device, Result};
+use crate::device::{self, Device, Error};
 use crate::memory::{Counters, Memory};
 use race::{Shadow, Who};
 use warp::{Together, WARP};
@@ -43,6 +43,9 @@ pub fn symbols() -> Vec<(&'static str, usize)> {
         ("tdl_sim_wait", warp::tdl_sim_wait as *const () as usize),
     ]
 }
+
+/// Why a thread or a copy is wrong.
+type Result<T> = std::result::Result<T, String>;
 
 #[derive(Default)]
 pub struct Sim {
@@ -129,12 +132,12 @@ impl Sim {
 }
 
 impl Device for Sim {
-    fn alloc(&mut self, bytes: usize) -> Option<*mut u8> {
-        let p = self.memory.alloc(bytes)?;
+    fn alloc(&mut self, bytes: usize) -> device::Result<*mut u8> {
+        let p = self.memory.alloc(bytes).ok_or(Error::Memory(bytes))?;
         // SAFETY: the block holds as many bytes
         unsafe { p.as_ptr().write_bytes(GARBAGE, bytes) };
         self.live.insert(p.as_ptr() as usize, bytes);
-        Some(tagged(p.as_ptr()))
+        Ok(tagged(p.as_ptr()))
     }
 
     fn free(&mut self, ptr: *mut u8) {
@@ -154,42 +157,42 @@ impl Device for Sim {
         self.memory.counters()
     }
 
-    fn read(&mut self, to: &mut [u8], from: *const u8) -> Result<()> {
+    fn read(&mut self, to: &mut [u8], from: *const u8) -> device::Result<()> {
         let from = self.range(from, to.len())?;
         // SAFETY: the range is in use
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
         Ok(())
     }
 
-    fn write(&mut self, to: *mut u8, from: &[u8]) -> Result<()> {
+    fn write(&mut self, to: *mut u8, from: &[u8]) -> device::Result<()> {
         let to = self.range(to, from.len())?;
         // SAFETY: the range is in use
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to as *mut u8, from.len()) };
         Ok(())
     }
 
-    fn copy(&mut self, to: *mut u8, from: *const u8, bytes: usize) -> Result<()> {
+    fn copy(&mut self, to: *mut u8, from: *const u8, bytes: usize) -> device::Result<()> {
         let (to, from) = (self.range(to, bytes)?, self.range(from, bytes)?);
         if from < to + bytes && to < from + bytes && from != to {
-            return Err("the host copies between places that overlap".into());
+            return Err("the host copies between places that overlap".to_owned().into());
         }
         // SAFETY: both ranges are in use
         unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
         Ok(())
     }
 
-    fn zero(&mut self, to: *mut u8, bytes: usize) -> Result<()> {
+    fn zero(&mut self, to: *mut u8, bytes: usize) -> device::Result<()> {
         let to = self.range(to, bytes)?;
         // SAFETY: the range is in use
         unsafe { (to as *mut u8).write_bytes(0, bytes) };
         Ok(())
     }
 
-    unsafe fn launch(&mut self, kernel: &Kernel, args: *const u64, range: i64) -> Result<()> {
+    unsafe fn launch(&mut self, kernel: &Kernel, args: *const u64, range: i64) -> device::Result<()> {
         // SAFETY: by contract
         let name = unsafe { kernel.name.as_str() };
         let Some(code) = kernel.code else {
-            return Err(format!("kernel {name} was not compiled for the simulated GPU"));
+            return Err(format!("kernel {name} was not compiled for the simulated GPU").into());
         };
         let threads = i64::from(kernel.threads);
         let wanted = if kernel.together != 0 { range } else { (range + threads - 1) / threads };
@@ -227,13 +230,13 @@ impl Device for Sim {
             };
             let error = launch.error.take().or(result.err());
             if let Some(e) = error {
-                return Err(format!("kernel {name}: {e}"));
+                return Err(format!("kernel {name}: {e}").into());
             }
         }
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self) -> device::Result<()> {
         Ok(())
     }
 }

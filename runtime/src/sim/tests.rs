@@ -11,12 +11,15 @@ type Body = unsafe fn(&Thread, *mut u8);
 
 /// A kernel whose only argument is a buffer of 64 bytes, and 1024 bytes of shared memory.
 fn run(code: Code, threads: u32, together: bool, range: i64) -> Result<Vec<u8>> {
+    launched(code, threads, together, range).map_err(|e| e.to_string())
+}
+
+fn launched(code: Code, threads: u32, together: bool, range: i64) -> device::Result<Vec<u8>> {
     let mut sim = Sim::default();
-    let buffer = sim.alloc(64).ok_or("memory")?;
+    let buffer = sim.alloc(64)?;
     sim.zero(buffer, 64)?;
     let name = "test";
     let text = Text { ptr: name.as_ptr(), len: name.len() as u64 };
-    let none = Text { ptr: std::ptr::null(), len: 0 };
     let kernel = Kernel {
         name: text,
         code: Some(code),
@@ -25,7 +28,8 @@ fn run(code: Code, threads: u32, together: bool, range: i64) -> Result<Vec<u8>> 
         threads,
         together: u32::from(together),
         shared: 1024,
-        ptx: none,
+        images: std::ptr::null(),
+        n_images: 0,
     };
     let args = [buffer as u64];
     // SAFETY: the argument is the kernel's

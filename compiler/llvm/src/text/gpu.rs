@@ -8,6 +8,8 @@ use tdl_loops::ir::{Access, DataId, Kernel, KernelId, Operand, Per, Place, Progr
 
 use super::func::{Emit, reg_ty};
 use super::{Globals, device, llty, math, memty, scalar};
+use crate::{Image, ImageCode};
+use tdl_runtime::abi::ImageKind;
 
 /// What runs a piece of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,8 @@ pub(crate) enum Machine {
 pub(crate) type Arch = u32;
 
 /// Declarations that the host code of a GPU program needs.
-pub(super) const HOST_PRELUDE: &str = "%Kernel = type { %Text, ptr, i32, i32, i32, i32, i64, %Text }
+pub(super) const HOST_PRELUDE: &str = "%Kernel = type { %Text, ptr, i32, i32, i32, i32, i64, ptr, i64 }
+%Image = type { i32, i32, i32, i32, %Text }
 declare ptr @tdl_device_alloc(ptr, i64, i32)
 declare void @tdl_device_free(ptr, ptr)
 declare ptr @tdl_device_data(ptr, ptr, i64)
@@ -73,13 +76,15 @@ fn gamma(body: &mut String, g: &mut Globals, program: &Program) {
     }
 }
 
-/// Kernels of the simulated device, if it is that one, and what the host launches them by. `ptx` is the assembly for a
-/// real one.
-pub(super) fn kernels(body: &mut String, g: &mut Globals, program: &Program, ptx: Option<&str>) {
-    let text = g.text_value(ptx.unwrap_or(""));
+/// Kernels of the simulated device, if it is that one, and what the host launches them by. `images` are the kernels for real
+/// ones.
+pub(super) fn kernels(body: &mut String, g: &mut Globals, program: &Program, images: Option<&[Image]>) {
+    let table = images.unwrap_or(&[]).iter().map(|i| image(g, i)).collect::<Vec<_>>();
+    let n = table.len();
+    let _ = writeln!(g.text, "@images = private constant [{n} x %Image] [{}]", table.join(", "));
     for (i, k) in program.kernels.iter().enumerate() {
         let mut shared = 0;
-        let code = if ptx.is_none() {
+        let code = if images.is_none() {
             shared = kernel(body, g, program, i, k, Machine::Simulated);
             format!("@k{i}")
         } else {
@@ -89,12 +94,34 @@ pub(super) fn kernels(body: &mut String, g: &mut Globals, program: &Program, ptx
         let name = g.text_value(&k.name);
         let _ = writeln!(
             g.text,
-            "@kernel{i} = private constant %Kernel {{ %Text {name}, ptr {code}, i32 {i}, i32 {}, i32 {threads}, i32 {}, i64 {shared}, %Text {text} }}",
+            "@kernel{i} = private constant %Kernel {{ %Text {name}, ptr {code}, i32 {i}, i32 {}, i32 {threads}, i32 {}, i64 {shared}, ptr @images, i64 {n} }}",
             k.params.len(),
             u32::from(together)
         );
     }
     gamma(body, g, program);
+}
+
+fn image(g: &mut Globals, image: &Image) -> String {
+    let kind = match &image.code {
+        ImageCode::Assembly(_) => ImageKind::Assembly,
+        ImageCode::Machine(_) => ImageKind::Machine,
+    };
+    let mut data = match &image.code {
+        ImageCode::Assembly(text) => text.clone().into_bytes(),
+        ImageCode::Machine(bytes) => bytes.clone(),
+    };
+    let len = data.len();
+    // the driver looks for the end of assembly
+    data.push(0);
+    let at = g.constant(&data);
+    let (capability, exact) = (arch(&image.arch), u32::from(image.arch.ends_with('a')));
+    format!("%Image {{ i32 {capability}, i32 {}, i32 {exact}, i32 0, %Text {{ ptr {at}, i64 {len} }} }}", kind as u32)
+}
+
+/// `sm_90a` has the instructions 90.
+pub(crate) fn arch(name: &str) -> Arch {
+    name.trim_start_matches("sm_").trim_end_matches('a').parse().unwrap_or(0)
 }
 
 /// One kernel; gives the bytes that a block shares.

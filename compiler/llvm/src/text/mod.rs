@@ -20,6 +20,8 @@ use std::fmt::Write;
 use tdl_ir::{Dtype, HostFn, Scalar};
 use tdl_loops::ir::{Func, KernelId, Program, Target};
 
+use crate::{Image, Role};
+pub(crate) use gpu::arch;
 use kernel::KernelText;
 
 pub use table::{ProgramInfo, ProgramParam, SiteText};
@@ -35,13 +37,13 @@ pub fn kernels(program: &Program, arch: u32) -> String {
     gpu::ptx(program, arch)
 }
 
-/// The whole program as one module; `with_main` adds the C `main` of a binary. `ptx` is the assembly of the kernels, if a GPU runs
-/// them; without it, a program for a GPU runs on the simulated one.
-pub fn module(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Option<&str>) -> String {
+/// The whole program as one module, for `role`. `images` are the kernels, if a GPU runs them; without them, a program for a GPU
+/// runs on the simulated one.
+pub fn module(program: &Program, info: &ProgramInfo, role: Role, images: Option<&[Image]>) -> String {
     let mut g = Globals::default();
     let kernels = cpu_kernels(&mut g, program);
     let funcs: Vec<&Func> = program.funcs.iter().collect();
-    host(g, program, info, with_main, ptx, (&funcs, &[]), |out| kernels.iter().for_each(|k| k.define(out, "internal")))
+    host(g, program, info, role, images, (&funcs, &[]), |out| kernels.iter().for_each(|k| k.define(out, "internal")))
 }
 
 /// A module that is compiled on its own.
@@ -53,10 +55,10 @@ pub struct Part {
 
 /// The same as modules that are compiled side by side: that of the host, those of kernels, those of long functions. What goes where
 /// depends on the program alone.
-pub fn modules(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Option<&str>) -> Vec<Part> {
+pub fn modules(program: &Program, info: &ProgramInfo, role: Role, images: Option<&[Image]>) -> Vec<Part> {
     let part = |text| Part { text, long: false };
     if info.debug || program.target == Target::Gpu {
-        return vec![part(module(program, info, with_main, ptx))];
+        return vec![part(module(program, info, role, images))];
     }
     let mut g = Globals::default();
     let kernels = cpu_kernels(&mut g, program);
@@ -67,7 +69,7 @@ pub fn modules(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Opti
     let count = (len / SHARE).clamp(usize::from(!long.is_empty()), SHARES);
     if count == 0 {
         let define = |out: &mut String| kernels.iter().for_each(|k| k.define(out, "internal"));
-        return vec![part(host(g, program, info, with_main, ptx, (&short, &[]), define))];
+        return vec![part(host(g, program, info, role, images, (&short, &[]), define))];
     }
     // the longest first, each to whom has the least
     go.sort_by_key(|k| std::cmp::Reverse(k.len()));
@@ -98,7 +100,7 @@ pub fn modules(program: &Program, info: &ProgramInfo, with_main: bool, ptx: Opti
         all.push(Part { text: around(&g.text, &text, &g.metadata), long: true });
     }
     g.elsewhere = elsewhere;
-    let first = host(g, program, info, with_main, ptx, (&short, &long), |out| {
+    let first = host(g, program, info, role, images, (&short, &long), |out| {
         stay.iter().for_each(|k| k.define(out, "internal"));
         go.iter().for_each(|k| k.declare(out));
     });
@@ -125,8 +127,8 @@ fn host(
     mut g: Globals,
     program: &Program,
     info: &ProgramInfo,
-    with_main: bool,
-    ptx: Option<&str>,
+    role: Role,
+    images: Option<&[Image]>,
     (funcs, elsewhere): (&[&Func], &[&Func]),
     kernels: impl FnOnce(&mut String),
 ) -> String {
@@ -140,7 +142,7 @@ fn host(
             kernels(&mut body);
             body.push_str(scalar::STREAM);
         }
-        Target::Gpu => gpu::kernels(&mut body, &mut g, program, ptx),
+        Target::Gpu => gpu::kernels(&mut body, &mut g, program, images),
     }
     for f in funcs {
         func::host(&mut body, &mut g, program, f);
@@ -148,7 +150,7 @@ fn host(
     for f in elsewhere {
         let _ = writeln!(body, "declare i32 @{}(ptr, ptr, ptr) #0", symbol(&f.name));
     }
-    table::emit(&mut body, &mut g, program, info, with_main);
+    table::emit(&mut body, &mut g, program, info, role);
     for (i, data) in program.data.iter().enumerate() {
         let linkage = if elsewhere.is_empty() { "private unnamed_addr" } else { "hidden" };
         let _ = writeln!(g.text, "@data{i} = {linkage} constant {}, align 64", bytes(data));

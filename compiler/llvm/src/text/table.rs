@@ -6,6 +6,7 @@ use tdl_ir::Dtype;
 use tdl_loops::ir::{Program, Task};
 
 use super::{Globals, code, symbol};
+use crate::Role;
 
 /// What the driver knows of a program besides its code.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +66,7 @@ fn profile(out: &mut String, g: &mut Globals, tasks: &[Task]) {
     let _ = writeln!(out, "@{} = constant %Profile {{ i64 {n}, ptr @tasks }}", tdl_runtime::abi::PROFILE);
 }
 
-pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &ProgramInfo, with_main: bool) {
+pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &ProgramInfo, role: Role) {
     let mut params = Vec::new();
     for p in &info.params {
         let name = g.text_value(&p.name);
@@ -90,7 +91,8 @@ pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &
     let (doc, features) = (g.text_value(&info.doc), g.text_value(&info.features.join(",")));
     let _ = writeln!(
         out,
-        "@tdl_program = constant %Program {{ i32 {}, i32 {}, ptr @params, ptr {entry}, ptr @sites, i64 {}, %Text {doc}, %Text {features} }}",
+        "@{} = constant %Program {{ i32 {}, i32 {}, ptr @params, ptr {entry}, ptr @sites, i64 {}, %Text {doc}, %Text {features} }}",
+        if role == Role::Fallback { tdl_runtime::abi::FALLBACK } else { tdl_runtime::abi::PROGRAM },
         tdl_runtime::abi::VERSION,
         params.len(),
         sites.len()
@@ -98,24 +100,23 @@ pub(super) fn emit(out: &mut String, g: &mut Globals, program: &Program, info: &
     if let Some(tasks) = &program.tasks {
         profile(out, g, tasks);
     }
-    if with_main && program.tasks.is_some() {
-        let _ = writeln!(
-            out,
-            "declare i32 @tdl_main_profiled(i32, ptr, ptr, ptr)
+    let (name, tables) = match role {
+        Role::Loaded | Role::Fallback => return,
+        Role::Binary if program.tasks.is_some() => ("tdl_main_profiled", vec![tdl_runtime::abi::PROFILE]),
+        Role::Binary => ("tdl_main", Vec::new()),
+        Role::Gpu => {
+            let _ = writeln!(out, "@{} = external constant %Program", tdl_runtime::abi::FALLBACK);
+            ("tdl_main_gpu", vec![tdl_runtime::abi::FALLBACK])
+        }
+    };
+    let more: String = tables.iter().map(|t| format!(", ptr @{t}")).collect();
+    let _ = writeln!(
+        out,
+        "declare i32 @{name}(i32, ptr, ptr{})
 define i32 @main(i32 %argc, ptr %argv) #0 {{
-  %status = call i32 @tdl_main_profiled(i32 %argc, ptr %argv, ptr @tdl_program, ptr @{})
+  %status = call i32 @{name}(i32 %argc, ptr %argv, ptr @tdl_program{more})
   ret i32 %status
 }}",
-            tdl_runtime::abi::PROFILE
-        );
-    } else if with_main {
-        out.push_str(
-            "declare i32 @tdl_main(i32, ptr, ptr)
-define i32 @main(i32 %argc, ptr %argv) #0 {
-  %status = call i32 @tdl_main(i32 %argc, ptr %argv, ptr @tdl_program)
-  ret i32 %status
-}
-",
-        );
-    }
+        ", ptr".repeat(tables.len()),
+    );
 }
