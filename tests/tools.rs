@@ -378,6 +378,49 @@ prop \"small\" (x: f32[n]) where 3 <= n { n < 5 }
 }
 
 #[test]
+fn few_cases_are_not_passed_over() {
+    // section 5: with one case the only sizes are 0, which neither clause takes
+    let (dir, file) =
+        with("prop \"five\" (x: f32[n]) where 5 <= n { n < 5 }\nprop \"never\" (x: f32[n]) where 100 <= n { true }\n");
+    let out = run(&["test", "--cases", "1", &file], dir.path());
+    assert_eq!(code(&out), 1);
+    has(&stdout(&out), &["`five` does not hold", "no sizes up to 9 are as `never` asks for", "0 passed, 2 failed"]);
+}
+
+#[test]
+fn usage_errors_as_json() {
+    // section 10
+    let (dir, file) = with("fn main(n: i64) { print(n) }\n");
+    let cases: [(&[&str], &str); 9] = [
+        (&["run", "--json", "--nope", &file], "unexpected argument '--nope'"),
+        (&["check", "--json"], "required arguments"),
+        (&["emit", "--json", "--stage", "bad", &file], "invalid value 'bad'"),
+        (&["check", "--json", "absent.tdl"], "cannot read `absent.tdl`"),
+        (&["bench", "--json", "--baseline", "absent.json", &file], "cannot read `absent.json`"),
+        (&["run", "--json", &file], "the flag `--n` is missing"),
+        (&["run", "--json", "--device", "interp", &file], "the flag `--n` is missing"),
+        (&["run", "--json", &file, "--", "--q", "\"3\""], "--q"),
+        (&["run", "--json", "--device", "interp", &file, "--", "--q", "3"], "--q"),
+    ];
+    for (args, text) in cases {
+        let out = run(args, dir.path());
+        assert_eq!(code(&out), 2, "{args:?}");
+        assert_eq!(stdout(&out), "", "{args:?}");
+        let lines = json(&stderr(&out));
+        assert_eq!(lines.len(), 1, "{args:?}");
+        assert_eq!(lines[0]["severity"], "error");
+        assert!(lines[0]["code"].is_null() && lines[0]["primary"].is_null(), "{args:?}");
+        let message = lines[0]["message"].as_str().unwrap_or("");
+        assert!(message.contains(text) && !message.starts_with("error"), "{message}");
+    }
+    // an argument of the program is none of the command's
+    let out = run(&["run", &file, "--", "--json"], dir.path());
+    assert_eq!(code(&out), 2);
+    has(&stderr(&out), &["error: "]);
+    assert_eq!(code(&run(&["check", "--json", "--help"], dir.path())), 0);
+}
+
+#[test]
 fn a_program_from_standard_input() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("beside.tdl"), "fn two() -> i64 = 2\n").expect("writable");

@@ -91,7 +91,7 @@ unsafe fn json(failure: &Failure, sites: &[Site]) -> String {
 }
 
 /// A text as JSON (RFC 8259, section 7).
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

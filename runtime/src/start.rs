@@ -70,13 +70,11 @@ pub unsafe fn run(
         }
         Ok(Parsed::Flags(flags)) => flags,
         Err(message) => {
-            complain(format_args!("error: {message}\nFor what there is, try '--help'.\n"));
-            return 2;
+            return refuse(options, &format!("{message}\nFor what there is, try '--help'."));
         }
     };
     let Some(entry) = program.entry else {
-        complain(format_args!("error: the program has no `main`\n"));
-        return 2;
+        return refuse(options, "the program has no `main`");
     };
     let threads = flags.threads.or(options.threads).unwrap_or_else(cores);
     let mut ctx = Ctx::new(threads, Output::stdout());
@@ -95,12 +93,9 @@ pub unsafe fn run(
                 slots.push(slot);
             }
             (None, None) => {
-                complain(format_args!(
-                    "error: the flag `--{}` is missing\nFor what there is, try '--help'.\n",
-                    // SAFETY: by contract
-                    unsafe { param.name.as_str() }
-                ));
-                return 2;
+                // SAFETY: by contract
+                let name = unsafe { param.name.as_str() };
+                return refuse(options, &format!("the flag `--{name}` is missing\nFor what there is, try '--help'."));
             }
         }
     }
@@ -143,6 +138,18 @@ unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
     // SAFETY: by contract of `run`
     complain(format_args!("{}", unsafe { message(&failure, slice(program.sites, program.n_sites), options.form) }));
     1
+}
+
+/// Says why the program was not started; the exit code of that.
+fn refuse(options: &Options, message: &str) -> i32 {
+    match options.form {
+        Form::Text { .. } => complain(format_args!("error: {message}\n")),
+        Form::Json => complain(format_args!(
+            "{{\"severity\":\"error\",\"code\":null,\"message\":{},\"primary\":null,\"secondary\":[],\"notes\":[],\"help\":[]}}\n",
+            crate::report::quoted(message)
+        )),
+    }
+    2
 }
 
 /// The failure of a program whose output could not be written.

@@ -169,7 +169,11 @@ fn test(test: Test) -> i32 {
 fn bench(bench: Bench) -> i32 {
     tdl_driver::catch_interrupts(tdl_driver::Second::Ends);
     let usage = |message: String| {
-        complainln!("error: {message}");
+        if bench.common.json {
+            complain!("{}", tdl_source::usage_json(&message));
+        } else {
+            complainln!("error: {message}");
+        }
         2
     };
     let baseline: Option<Vec<Measure>> = match &bench.baseline {

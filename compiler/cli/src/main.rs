@@ -16,7 +16,7 @@ use clap::Parser;
 
 fn main() {
     install_panic_message();
-    let cli = args::Cli::parse();
+    let cli = args::Cli::try_parse().unwrap_or_else(|e| refuse(&e));
     // deep but legal programs need more stack than the main thread has
     let worker = std::thread::Builder::new().stack_size(256 << 20).spawn(move || commands::dispatch(cli.command));
     let code = match worker.map(|w| w.join()) {
@@ -28,6 +28,18 @@ fn main() {
         }
     };
     std::process::exit(code);
+}
+
+/// Ends the program with what is wrong with the command line, or with the help that was asked for.
+fn refuse(error: &clap::Error) -> ! {
+    let json = std::env::args_os().skip(1).take_while(|a| a != "--").any(|a| a == "--json");
+    if !json || !error.use_stderr() {
+        error.exit()
+    }
+    let text = error.to_string();
+    // as in the driver's messages, the word `error` is in the severity
+    complain!("{}", tdl_source::usage_json(text.trim_end().trim_start_matches("error: ")));
+    std::process::exit(error.exit_code())
 }
 
 /// A panic is a bug of ours: it says so, and what to report.

@@ -34,6 +34,7 @@ impl Failure {
             Failure::Program(d) => tdl_source::render(d, map, style),
             Failure::Run(text) => text.clone(),
             Failure::Interrupted => String::new(),
+            Failure::Usage(message) if json => tdl_source::usage_json(message),
             Failure::Usage(message) => format!("error: {message}\n"),
             Failure::Internal(e) => format!(
                 "{e}\nThis is a bug in tdl, not in your program. Please report it with the program and this text:\n\

@@ -37,7 +37,8 @@ pub struct Elab<'p> {
 #[derive(Default)]
 struct Scope {
     sizes: Vec<(SizeExpr, Vec<(SizeVar, RDim)>, Dim)>,
-    nonzero: Vec<ValueId>,
+    /// What has been compared with zero.
+    guarded: Vec<(ValueId, CompareOp)>,
     /// Texts by their numbers, where the number has been made from the text.
     texts: FxHashMap<ValueId, ValueId>,
     marks: Vec<(usize, usize)>,
@@ -121,14 +122,14 @@ impl<'p> Elab<'p> {
     // --- regions
 
     pub fn open_region(&mut self) {
-        self.scope.marks.push((self.scope.sizes.len(), self.scope.nonzero.len()));
+        self.scope.marks.push((self.scope.sizes.len(), self.scope.guarded.len()));
         self.b.begin_region();
     }
 
     pub fn close_region(&mut self, results: Vec<ValueId>) -> Block {
-        if let Some((sizes, nonzero)) = self.scope.marks.pop() {
+        if let Some((sizes, guarded)) = self.scope.marks.pop() {
             self.scope.sizes.truncate(sizes);
-            self.scope.nonzero.truncate(nonzero);
+            self.scope.guarded.truncate(guarded);
         }
         self.b.end_region(results)
     }
@@ -404,19 +405,31 @@ impl<'p> Elab<'p> {
 
     /// Fails where an integer divisor is zero.
     pub fn guard_division(&mut self, divisor: ValueId) -> R<()> {
-        let known = match self.b.as_const(divisor) {
-            Some(Scalar::Int(c)) => c != 0,
+        self.guard(divisor, CompareOp::Ne, "division by zero")
+    }
+
+    /// Fails where an integer has a negative exponent: the power is no integer.
+    pub fn guard_power(&mut self, exponent: ValueId) -> R<()> {
+        self.guard(exponent, CompareOp::Ge, "an integer to a negative power; of floats it is `f64(x) ^ f64(y)`")
+    }
+
+    /// Fails unless all of an integer operand compares so with zero.
+    fn guard(&mut self, x: ValueId, op: CompareOp, text: &str) -> R<()> {
+        let dtype = self.b.dtype(x);
+        let known = match self.b.as_const(x) {
+            Some(c @ Scalar::Int(_)) => op.eval(c, Scalar::Int(0), dtype) == Some(true),
             Some(Scalar::Float(_) | Scalar::Bool(_)) | None => false,
         };
-        if known || self.scope.nonzero.contains(&divisor) {
+        let always = dtype.class() == tdl_ir::DtypeClass::Unsigned && op == CompareOp::Ge;
+        if known || always || self.scope.guarded.contains(&(x, op)) {
             return Ok(());
         }
-        let zero = self.b.full_like(0.0, divisor);
-        let ok = self.b.compare(CompareOp::Ne, divisor, zero);
+        let zero = self.b.full_like(0.0, x);
+        let ok = self.b.compare(op, x, zero);
         let axes = (0..self.b.rank(ok)).collect();
         let ok = self.b.reduce(ReduceOp::All, ok, axes);
-        self.assert(ok, AssertKind::Division, "division by zero", &[]);
-        self.scope.nonzero.push(divisor);
+        self.assert(ok, AssertKind::Division, text, &[]);
+        self.scope.guarded.push((x, op));
         Ok(())
     }
 

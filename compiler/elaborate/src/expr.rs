@@ -282,6 +282,9 @@ impl<'p> Elab<'p> {
         if dtype.is_int() && matches!(op, BinaryOp::FloorDiv | BinaryOp::Rem) {
             self.guard_division(y)?;
         }
+        if dtype.is_int() && op == BinaryOp::Pow {
+            self.guard_power(y)?;
+        }
         let scalars = self.b.rank(x) == 0 && self.b.rank(y) == 0;
         if dtype == Dtype::I64 && scalars {
             return Ok(self.b.size_binary(op, x, y));

@@ -30,8 +30,8 @@ pub fn write(out: &mut Vec<u8>, x: Scalar, dtype: Dtype) {
 /// Appends a float, rounded to the dtype.
 pub fn write_float(out: &mut Vec<u8>, x: f64, dtype: Dtype) {
     match dtype {
-        Dtype::F16 => out.extend(f16::from_f64(x).to_le_bytes()),
-        Dtype::Bf16 => out.extend(bf16::from_f64(x).to_le_bytes()),
+        Dtype::F16 => out.extend(f16::from_f64(round_float(x, dtype)).to_le_bytes()),
+        Dtype::Bf16 => out.extend(bf16::from_f64(round_float(x, dtype)).to_le_bytes()),
         Dtype::F32 => out.extend((x as f32).to_le_bytes()),
         Dtype::F64 => out.extend(x.to_le_bytes()),
         Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 | Dtype::U8 | Dtype::U32 | Dtype::U64 | Dtype::Bool => {

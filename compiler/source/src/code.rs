@@ -86,7 +86,7 @@ codes! {
     E0701 = 701, "an assertion failed";
     E0702 = 702, "an index out of range";
     E0703 = 703, "a size that does not fit";
-    E0704 = 704, "an integer division by zero";
+    E0704 = 704, "an integer division by zero, or a negative power";
     E0705 = 705, "out of memory";
     E0706 = 706, "a file that cannot be read or written";
     E0707 = 707, "the program was interrupted";

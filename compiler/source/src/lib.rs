@@ -11,4 +11,4 @@ mod render;
 pub use code::{CODES, Code, CodeDef};
 pub use diagnostic::{Diagnostic, Edit, Help, InternalError, Label, Severity};
 pub use map::{FileId, LineCol, SourceFile, SourceMap, Span};
-pub use render::{Style, render, to_json};
+pub use render::{Style, render, to_json, usage_json};

@@ -328,6 +328,22 @@ pub fn to_json(diagnostics: &[Diagnostic], map: &SourceMap) -> String {
     out
 }
 
+/// A command that could not be carried out: an object as of `to_json`, without a code and a place.
+pub fn usage_json(message: &str) -> String {
+    #[derive(Serialize)]
+    struct Usage<'a> {
+        severity: &'a str,
+        code: Option<&'a str>,
+        message: &'a str,
+        primary: Option<JsonLabel<'a>>,
+        secondary: [JsonLabel<'a>; 0],
+        notes: [&'a str; 0],
+        help: [JsonHelp<'a>; 0],
+    }
+    let json = Usage { severity: "error", code: None, message, primary: None, secondary: [], notes: [], help: [] };
+    serde_json::to_string(&json).unwrap_or_default() + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

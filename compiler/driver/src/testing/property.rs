@@ -107,7 +107,11 @@ impl Run<'_> {
     fn property(&self, name: &str, options: &TestOptions) -> Result<(Verdict, String), Failure> {
         let mut random = Random::new(options.seed, name);
         let mut tried = 0;
-        for i in 0..options.cases {
+        // few cases have small sizes, of which none may be as a clause asks for: then larger ones, until one is
+        for i in 0..options.cases.max(4 * LARGEST as u32 + 1) {
+            if i >= options.cases && tried > 0 {
+                break;
+            }
             let Some(case) = self.case(i, options, &mut random) else { continue };
             tried += 1;
             match self.trial(case)? {
@@ -120,7 +124,7 @@ impl Run<'_> {
                 }
             }
         }
-        if tried == 0 && options.cases > 2 {
+        if tried == 0 {
             let text = format!("no sizes up to {LARGEST} are as `{name}` asks for");
             let d = Diagnostic::error(code::E0701, text, self.def.name_span, "not tried with any values");
             let text = tdl_source::render(&[d], self.session.map(), self.session.style());

@@ -181,7 +181,7 @@ impl BinaryOp {
                     BinaryDef {
                         name: "pow",
                         symbol: Some("^"),
-                        doc: "a to the power of b; 1 where b is 0. Integers wrap, and a negative exponent truncates.",
+                        doc: "a to the power of b; 1 where b is 0. Integers wrap, and a negative exponent truncates here; programs assert before.",
                         dtype: DtypeRule::Num,
                         eval: BinaryEval::Num { float: f64::powf, int: int_pow, uint: uint_pow },
                         derivative: both(pow_by_base, pow_by_exponent),
@@ -338,12 +338,20 @@ fn float_rem(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The floor of the exact quotient.
+/// The floor of the exact quotient, as NumPy has it: -0 is below 0, and a finite number by infinity 0 or -1.
 fn float_floordiv(a: f64, b: f64) -> f64 {
-    if b == 0.0 || !a.is_finite() || !b.is_finite() {
-        return (a / b).floor();
+    if b == 0.0 {
+        return a / b;
     }
-    ((a - float_rem(a, b)) / b).round()
+    let rest = a % b;
+    let apart = rest != 0.0 && (rest < 0.0) != (b < 0.0);
+    let q = (a - rest) / b - if apart { 1.0 } else { 0.0 };
+    if q == 0.0 {
+        return 0f64.copysign(a / b);
+    }
+    // all but an integer already: what is off is rounding
+    let floor = q.floor();
+    if q - floor > 0.5 { floor + 1.0 } else { floor }
 }
 
 fn int_floordiv(a: i64, b: i64) -> i64 {

@@ -103,8 +103,8 @@ pub enum BinaryEval {
 /// `x` rounded to the precision of a float dtype (unchanged for others).
 pub fn round_float(x: f64, dtype: Dtype) -> f64 {
     match dtype {
-        Dtype::F16 => half::f16::from_f64(x).to_f64(),
-        Dtype::Bf16 => half::bf16::from_f64(x).to_f64(),
+        Dtype::F16 => half::f16::from_f32(towards_odd(x)).to_f64(),
+        Dtype::Bf16 => half::bf16::from_f32(towards_odd(x)).to_f64(),
         Dtype::F32 => f64::from(x as f32),
         Dtype::F64
         | Dtype::I8
@@ -116,6 +116,18 @@ pub fn round_float(x: f64, dtype: Dtype) -> f64 {
         | Dtype::U64
         | Dtype::Bool => x,
     }
+}
+
+/// An f32 that rounds to fewer digits as `x` does: where `x` lies between two, the odd one (S. Boldo and G. Melquiond, *When
+/// double rounding is odd*, 2005). `half` itself drops the last 32 bits of an f64.
+fn towards_odd(x: f64) -> f32 {
+    let near = x as f32;
+    if x.is_nan() || f64::from(near) == x {
+        return near;
+    }
+    let bits = near.to_bits();
+    let cut = if f64::from(near).abs() > x.abs() { bits - 1 } else { bits };
+    f32::from_bits(cut | 1)
 }
 
 /// `x` wrapped to the width of an integer dtype: sign- or zero-extended to 64 bits (unchanged for others).

@@ -162,6 +162,12 @@ fn floats_floor_propagate_nan_and_round_to_their_width() {
     assert_eq!(float(BinaryOp::Rem, -7.5, 2.0), 0.5);
     assert_eq!(float(BinaryOp::Rem, 7.5, -2.0), -0.5);
     assert_eq!(float(BinaryOp::FloorDiv, -7.5, 2.0), -4.0);
+    // the exact remainder, where the quotient has more digits than a float (CPython's `math.fmod`)
+    assert_eq!(float(BinaryOp::Rem, 1e30, 7.25), 1.25);
+    assert_eq!(float(BinaryOp::FloorDiv, 1e30, 7.25), 1.3793103448275862e29);
+    assert_eq!(float(BinaryOp::FloorDiv, 1.7e308, -1e308), -2.0);
+    assert_eq!(float(BinaryOp::FloorDiv, -5.0, f64::INFINITY), -1.0);
+    assert!(float(BinaryOp::FloorDiv, f64::INFINITY, 2.0).is_nan());
     assert_eq!(float(BinaryOp::FloorDiv, 1.0, 0.0), f64::INFINITY);
     assert!(float(BinaryOp::Max, f64::NAN, 1.0).is_nan());
     assert!(float(BinaryOp::Min, 1.0, f64::NAN).is_nan());
@@ -237,4 +243,19 @@ fn reduction_rules_agree_with_central_differences() {
 fn ties_in_a_reduction_share_equally() {
     assert_eq!(reduction(ReduceOp::Max, [1.0, 3.0, 3.0, 3.0]).0, [0.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
     assert_eq!(reduction(ReduceOp::Min, [1.0, 1.0, 3.0, 3.0]).0, [0.5, 0.5, 0.0, 0.0]);
+}
+
+#[test]
+fn what_lies_just_above_the_middle_rounds_up() {
+    // the digit that decides is among the last 32 bits of the f64
+    let x = f64::from(f32::from_bits(0x3f80_8001));
+    assert_eq!(round_float(x, Dtype::Bf16), 1.0078125);
+    assert_eq!(round_float(-x, Dtype::Bf16), -1.0078125);
+    assert_eq!(round_float(1.0 + 0.5f64.powi(11) + 0.5f64.powi(50), Dtype::F16), 1.0009765625);
+    assert_eq!(round_float(1.0 + 0.5f64.powi(11), Dtype::F16), 1.0);
+    assert_eq!(round_float(1.0 + 3.0 * 0.5f64.powi(11) - 0.5f64.powi(50), Dtype::F16), 1.0009765625);
+    assert_eq!(round_float(65519.99999999, Dtype::F16), 65504.0);
+    assert_eq!(round_float(65520.0, Dtype::F16), f64::INFINITY);
+    assert_eq!(round_float(1e300, Dtype::Bf16), f64::INFINITY);
+    assert!(round_float(f64::NAN, Dtype::F16).is_nan());
 }

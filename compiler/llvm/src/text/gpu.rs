@@ -63,6 +63,7 @@ pub(super) fn ptx(program: &Program, arch: Arch) -> String {
         body.push_str(&device::product_by_shuffles());
     }
     body.push_str(scalar::POWER);
+    body.push_str(math::FMOD);
     format!(
         "{}\n{body}\nattributes #0 = {{ nounwind }}\nattributes #1 = {{ convergent nounwind }}\nattributes #2 = {{ nounwind memory(inaccessiblemem: readwrite) }}\n{}",
         g.text, g.metadata

@@ -12,8 +12,10 @@ use super::{literal, llty};
 mod exponential;
 mod gamma;
 mod polygamma;
+mod remainder;
 
 pub(super) use gamma::functions as gamma_functions;
+pub(super) use remainder::FMOD;
 
 /// Straight-line arithmetic in one float type.
 pub(super) struct Fp<'e, 'a> {
@@ -383,38 +385,6 @@ impl<'e, 'a> Fp<'e, 'a> {
         let angle = self.call("copysign", &[&angle, y]);
         let angle = self.keep_nan(x, &angle);
         self.keep_nan(y, &angle)
-    }
-
-    /// `(floor(a / b), a - b floor(a / b))`; the remainder has the sign of `b`. Exact while the quotient is below 2^53 (2^24 in
-    /// f32).
-    pub fn floor_div(&mut self, a: &str, b: &str) -> (String, String) {
-        let q = self.div(a, b);
-        let q = self.call("floor", &[&q]);
-        let nq = self.neg(&q);
-        let r = self.fma(&nq, b, a);
-        // the quotient may have been rounded over an integer
-        let (rb, zero) = (self.mul(&r, b), self.num(0.0));
-        let wrong = self.cmp("olt", &rb, &zero);
-        let (q1, r1) = (self.plus(&q, -1.0), self.add(&r, b));
-        let (q, r) = (self.select(&wrong, &q1, &q), self.select(&wrong, &r1, &r));
-        let (ar, ab) = (self.call("fabs", &[&r]), self.call("fabs", &[b]));
-        let over = self.cmp("oge", &ar, &ab);
-        let (q2, r2) = (self.plus(&q, 1.0), self.sub(&r, b));
-        let (q, r) = (self.select(&over, &q2, &q), self.select(&over, &r2, &r));
-        // a finite number modulo infinity is itself, or infinity on the other side
-        let inf = self.num(f64::INFINITY);
-        let infinite = self.cmp("oeq", &ab, &inf);
-        let aa = self.call("fabs", &[a]);
-        let finite = self.cmp("olt", &aa, &inf);
-        let infinite = self.e.tmp("and i1 ", &format!("{infinite}, {finite}"));
-        let product = self.mul(a, b);
-        let apart = self.cmp("olt", &product, &zero);
-        let other = self.select(&apart, b, a);
-        let r = self.select(&infinite, &other, &r);
-        let zero_rest = self.cmp("oeq", &r, &zero);
-        let signed = self.call("copysign", &[&zero, b]);
-        let r = self.select(&zero_rest, &signed, &r);
-        (q, r)
     }
 
     pub fn pow(&mut self, a: &str, b: &str) -> String {

@@ -82,10 +82,11 @@ pub fn modules(program: &Program, info: &ProgramInfo, role: Role, images: Option
     let elsewhere: HashSet<KernelId> = go.iter().map(|k| k.id()).collect();
     let around = |constants: &str, text: &str, metadata: &str| {
         format!(
-            "{PRELUDE}{}{constants}\n{text}\n{}{}\n{metadata}",
+            "{PRELUDE}{}{constants}\n{text}\n{}{}{}\n{metadata}",
             host_prelude(program),
             scalar::STREAM,
-            scalar::POWER
+            scalar::POWER,
+            math::FMOD
         )
     };
     let mut all: Vec<Part> = shares.iter().map(|(_, text)| part(around(&g.text, text, &g.metadata))).collect();
@@ -156,7 +157,7 @@ fn host(
         let _ = writeln!(g.text, "@data{i} = {linkage} constant {}, align 64", bytes(data));
     }
     let host = host_prelude(program);
-    format!("{PRELUDE}{host}{}\n{body}\n{}\n{}", g.text, scalar::POWER, g.metadata)
+    format!("{PRELUDE}{host}{}\n{body}\n{}{}\n{}", g.text, scalar::POWER, math::FMOD, g.metadata)
 }
 
 /// What a module with functions of the host declares besides.

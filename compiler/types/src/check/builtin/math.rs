@@ -257,10 +257,10 @@ pub(super) fn sort(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let Some(x) = call.args[0].take() else { return error_expr(call.span) };
     let x = cx.arg_value(x, None);
     let t = cx.zonk(&x.ty);
-    // numbers, or text
+    // elements of any dtype, or text
     let (same, shape) = match texts(&t) {
         Some(shape) => (t.clone(), shape.to_vec()),
-        None => match cx.tensor_arg(&x, call.name, DtypeBound::Num) {
+        None => match cx.tensor_arg(&x, call.name, DtypeBound::Any) {
             Some((elem, shape)) => (Ty::Tensor(elem, shape.clone()), shape),
             None => return error_expr(call.span),
         },

@@ -69,8 +69,8 @@ fn literal(span: Span) -> Expr {
     mk(ExprKind::Text(Vec::<TextPiece>::new()), Ty::Str, span)
 }
 
-/// The element type of a vector of numbers or text, and its size.
-fn vector(cx: &mut Checker<'_>, a: ArgValue<'_>, name: &str) -> Option<(Expr, Ty, Dim)> {
+/// The element type of a vector of text, or of what `need` allows, and its size.
+fn vector(cx: &mut Checker<'_>, a: ArgValue<'_>, name: &str, need: DtypeBound) -> Option<(Expr, Ty, Dim)> {
     let e = cx.arg_value(a, None);
     let t = cx.zonk(&e.ty);
     if let Some([Dim::Size(n)]) = texts(&t) {
@@ -78,7 +78,7 @@ fn vector(cx: &mut Checker<'_>, a: ArgValue<'_>, name: &str) -> Option<(Expr, Ty
         return Some((e, Ty::Str, Dim::Size(n)));
     }
     if texts(&t).is_none() {
-        let (elem, shape) = cx.tensor_arg(&e, name, DtypeBound::Num)?;
+        let (elem, shape) = cx.tensor_arg(&e, name, need)?;
         if let [Dim::Size(n)] = shape.as_slice() {
             return Some((e, Ty::scalar(elem), Dim::Size(n.clone())));
         }
@@ -92,7 +92,7 @@ fn vector(cx: &mut Checker<'_>, a: ArgValue<'_>, name: &str) -> Option<(Expr, Ty
 
 pub(super) fn unique(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let Some(a) = call.args[0].take() else { return error_expr(call.span) };
-    let Some((x, elem, _)) = vector(cx, a, "unique") else { return error_expr(call.span) };
+    let Some((x, elem, _)) = vector(cx, a, "unique", DtypeBound::Any) else { return error_expr(call.span) };
     let ty = list(cx, elem);
     mk(ExprKind::Builtin { op: Builtin::Unique, args: vec![x] }, ty, call.span)
 }
@@ -100,7 +100,7 @@ pub(super) fn unique(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
 /// `searchsorted(sorted, x)`: how many of `sorted` stand before each of `x`.
 pub(super) fn search(cx: &mut Checker<'_>, mut call: Call<'_>) -> Expr {
     let (Some(a), Some(x)) = (call.args[0].take(), call.args[1].take()) else { return error_expr(call.span) };
-    let Some((sorted, elem, _)) = vector(cx, a, "searchsorted") else { return error_expr(call.span) };
+    let Some((sorted, elem, _)) = vector(cx, a, "searchsorted", DtypeBound::Num) else { return error_expr(call.span) };
     let right = cx.flag_arg(call.args[2].take(), "right");
     let x = cx.arg_value(x, Some(&elem));
     let t = cx.zonk(&x.ty);
