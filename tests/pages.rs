@@ -11,8 +11,18 @@ use tdl_source::{CODES, Code, CodeDef, code};
 
 /// Codes that no program gives by itself: they come from the machine around it. `tests/machine.rs` and
 /// `tests/gpu.rs` have those.
-const AROUND: &[Code] =
-    &[code::E0601, code::E0602, code::E0604, code::E0605, code::E0705, code::E0707, code::E0708, code::E0709];
+const AROUND: &[Code] = &[
+    code::E0601,
+    code::E0602,
+    code::E0604,
+    code::E0605,
+    code::E0606,
+    code::E0705,
+    code::E0707,
+    code::E0708,
+    code::E0709,
+    code::E0710,
+];
 
 fn main() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
