@@ -249,6 +249,9 @@ impl Checker<'_> {
                     if let Some(value) = self.builtin_value(other, hint, span) {
                         return value;
                     }
+                    if let Some(lambda) = super::builtin::as_lambda(other, span) {
+                        return self.lambda(&lambda, hint);
+                    }
                     if super::builtin::find(other).is_some() {
                         let text = format!("the built-in `{other}` is called, it is no value");
                         self.error(

@@ -85,14 +85,13 @@ impl Checker<'_> {
                 }
             },
             Base::Tree => {
+                let full = format!("tree.{}", name.name);
+                if let Some(lambda) = super::builtin::as_lambda(&full, span) {
+                    return self.lambda(&lambda, None);
+                }
                 self.error(
-                    Diagnostic::error(
-                        code::E0301,
-                        format!("`tree.{}` is called, not a value", name.name),
-                        span,
-                        "not a value",
-                    )
-                    .help("wrap it: `|t| tree.sum(t)`"),
+                    Diagnostic::error(code::E0308, format!("`{full}` is called, it is no value"), span, "without arguments")
+                        .help(format!("write a lambda: `|t| {full}(…)`")),
                 );
                 error_expr(span)
             }

@@ -149,7 +149,12 @@ impl Checker<'_> {
                 }
                 Later::Floats { ty, span, func, name } => {
                     let t = self.zonk(&ty);
-                    if matches!(t, Ty::Infer(_)) {
+                    // `grad(abs)` has a dtype once it is applied
+                    let open = match &t {
+                        Ty::Tensor(e @ Elem::Infer(_), _) => !last && !self.elem_within(*e, DtypeBound::Float),
+                        _ => false,
+                    };
+                    if matches!(t, Ty::Infer(_)) || open {
                         if !last {
                             self.body.later.push(Later::Floats { ty, span, func, name });
                         }

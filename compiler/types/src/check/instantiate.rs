@@ -208,8 +208,13 @@ impl Checker<'_> {
                         continue;
                     };
                     let inst = self.instantiate(func, Some(sargs));
+                    let ast = self.sigs[func.index()].ast;
+                    let more_have_defaults =
+                        ast.is_some_and(|f| f.params.iter().skip(m.params.len()).all(|p| p.default.is_some()));
                     // the method's own generics stay rigid
                     let fits = inst.params.len() >= m.params.len()
+                        && more_have_defaults
+                        && (m.io || !self.program.fns[func.index()].io)
                         && inst.params.iter().zip(&m.params).all(|(have, want)| {
                             have.mutable == want.mutable && self.unify(&want.ty.subst(&bindings), &have.ty).is_ok()
                         })

@@ -133,7 +133,9 @@ impl Checker<'_> {
         let mut locals = Vec::new();
         for (param, ty) in params.iter().zip(&p.params) {
             let ty = self.zonk(ty);
-            locals.push(self.bind_local(&param.name, ty, param.mutable));
+            // a generator that is passed is the lambda's own, so it draws from it
+            let mutable = param.mutable || ty == Ty::Rng;
+            locals.push(self.bind_local(&param.name, ty, mutable));
         }
         let result = self.zonk(&p.result);
         let value = self.with_temps(|cx| {

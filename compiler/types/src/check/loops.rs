@@ -165,7 +165,11 @@ impl Checker<'_> {
         let item_ty = self.zonk(&item.ty);
         let first = self.body.locals.len();
         let p = self.pattern(pattern, &item_ty, false, None);
-        self.body.loop_vars.extend((first..self.body.locals.len()).map(|i| LocalId(i as u32)));
+        for i in first..self.body.locals.len() {
+            // the round owns its generator, so it draws from it
+            self.body.locals[i].mutable |= self.body.locals[i].ty == Ty::Rng;
+            self.body.loop_vars.push(LocalId(i as u32));
+        }
         let mut body = self.loop_body(body);
         body.stmts.insert(0, Stmt { kind: StmtKind::Let { pattern: p, value: item }, span: pattern.span });
         self.pop_names();

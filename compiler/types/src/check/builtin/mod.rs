@@ -17,7 +17,7 @@ mod world;
 
 use tdl_ir::op::{BinaryOp, DtypeRule, UnaryOp};
 use tdl_source::{Diagnostic, Span, code};
-use tdl_syntax::ast::{self, ExprKind as A};
+use tdl_syntax::ast::{self, ExprKind as A, Ident};
 
 use super::Checker;
 use super::call::{ArgValue, Args};
@@ -459,7 +459,7 @@ impl Checker<'_> {
         axis
     }
 
-    /// A builtin as a function value.
+    /// An elementwise builtin as a function value; for others see [`as_lambda`].
     pub(super) fn builtin_value(&mut self, name: &str, hint: Option<&Ty>, span: Span) -> Option<Expr> {
         let row = find(name)?;
         let hint = hint.map(|t| self.zonk(t));
@@ -496,18 +496,40 @@ impl Checker<'_> {
                 };
                 (Builtin::Elementwise2(op), vec![param(t.clone()), param(t.clone())], t)
             }
-            Row::Named(row) => {
-                let op = math::reduction(row.name)?;
-                let t = of_hint(0)?;
-                let Ty::Tensor(elem, _) = &t else { return None };
-                let result = Ty::scalar(*elem);
-                (Builtin::Reduce { op, axes: None, keepdims: false }, vec![param(t)], result)
-            }
+            Row::Named(_) => return None,
         };
         let ty = Ty::Fn(FnTy { generics, params, result, io: false }.into());
         Some(mk(ExprKind::BuiltinFn(op), ty, span))
     }
 }
+
+/// The lambda that a builtin with a rule of its own is as a value: `sum` is `|x| sum(x)`. None for those that take more than
+/// values: a type, a function, a pattern, several parts.
+pub(super) fn as_lambda(name: &str, span: Span) -> Option<ast::Expr> {
+    let Row::Named(row) = find(name)? else { return None };
+    let names = &row.params[..row.required];
+    if names.is_empty() || row.rest || !names.iter().all(|p| VALUES.contains(p)) {
+        return None;
+    }
+    let ident = |p: &str| Ident { name: p.into(), span };
+    let value = |p: &str| ast::Expr { kind: A::Name(ident(p)), span };
+    // a parameter may not hide what is called
+    let names: Vec<&str> = names.iter().map(|p| if *p == "tree" { "t" } else { p }).collect();
+    let callee = match name.split_once('.') {
+        Some((base, field)) => {
+            ast::Expr { kind: A::Field { base: Box::new(value(base)), name: ident(field) }, span }
+        }
+        None => value(name),
+    };
+    let args = names.iter().map(|p| ast::Arg { label: None, value: value(p) }).collect();
+    let body = ast::Expr { kind: A::Call { callee: Box::new(callee), args, args_span: span }, span };
+    let param = |p: &&str| ast::Param { mutable: false, name: ident(p), ty: None, default: None, span };
+    let params = names.iter().map(param).collect();
+    Some(ast::Expr { kind: A::Lambda { params, result: None, body: Box::new(body) }, span })
+}
+
+/// Parameters of builtins that any value may stand for.
+const VALUES: &[&str] = &["x", "a", "b", "c", "tree", "text", "bytes", "sorted"];
 
 /// What a dtype rule asks of an unknown dtype.
 pub(super) fn bound_of(rule: DtypeRule) -> DtypeBound {
