@@ -146,7 +146,15 @@ fn slips(origin: Origin, text: &str, all: &[Tok], bytes: &mut [u8], p: &mut Prep
                     && at(i - 2).is_some_and(|t| t.1 == "[")
                     && matches!(at(i + 1), Some((Token::Number | Token::Word, _))) =>
             {
-                (1, "there is no `;` in tdl", "a tensor's type is its dtype with the sizes in brackets: `f32[3]`", b",")
+                let value = matches!(at(i - 1), Some((Token::Number, _)));
+                let help = match value {
+                    true => "one value everywhere is `full(f32[3], 0.5)`, or `zeros(f32[3])`",
+                    false => "a tensor's type is its dtype with the sizes in brackets: `f32[3]`",
+                };
+                if value {
+                    p.spoiled.push(all[i - 2].1.start);
+                }
+                (1, "there is no `;` in tdl", help, b",")
             }
             (Some((Token::Other, ";")), _) => {
                 (1, "there is no `;` in tdl", "a newline ends a statement: remove the `;`", b"\n")

@@ -90,8 +90,13 @@ impl Checker<'_> {
                     return self.lambda(&lambda, None);
                 }
                 self.error(
-                    Diagnostic::error(code::E0308, format!("`{full}` is called, it is no value"), span, "without arguments")
-                        .help(format!("write a lambda: `|t| {full}(…)`")),
+                    Diagnostic::error(
+                        code::E0308,
+                        format!("`{full}` is called, it is no value"),
+                        span,
+                        "without arguments",
+                    )
+                    .help(format!("write a lambda: `|t| {full}(…)`")),
                 );
                 error_expr(span)
             }

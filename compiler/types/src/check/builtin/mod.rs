@@ -516,9 +516,7 @@ pub(super) fn as_lambda(name: &str, span: Span) -> Option<ast::Expr> {
     // a parameter may not hide what is called
     let names: Vec<&str> = names.iter().map(|p| if *p == "tree" { "t" } else { p }).collect();
     let callee = match name.split_once('.') {
-        Some((base, field)) => {
-            ast::Expr { kind: A::Field { base: Box::new(value(base)), name: ident(field) }, span }
-        }
+        Some((base, field)) => ast::Expr { kind: A::Field { base: Box::new(value(base)), name: ident(field) }, span },
         None => value(name),
     };
     let args = names.iter().map(|p| ast::Arg { label: None, value: value(p) }).collect();
