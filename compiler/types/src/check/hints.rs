@@ -35,9 +35,94 @@ pub(super) fn name(name: &str) -> Option<&'static str> {
         "torch" | "np" | "numpy" | "jnp" | "jax" | "tf" | "F" | "math" => {
             "`zeros`, `sum`, `exp` and the like are known everywhere; layers and losses are in `nn`: `import nn.{relu}`"
         }
+        "size" | "shape" | "ndim" | "numel" => {
+            "sizes have names in types: `fn f[n, m](x: f32[n, m])`, then `n` is the number; or `len(x)`"
+        }
+        "squeeze" => "an axis of size 1 is indexed away: `x[:, 0]`",
+        "unsqueeze" | "expand_dims" => "a new axis is an index: `x[new, :]`, `x[:, new]`",
+        "flatten" | "ravel" | "view" => "write `reshape(x, [n])` with the sizes",
+        "expand" | "tile" => "write `broadcast_to(x, [n, m])`, or `repeat(x, \"a -> a 3\")`",
+        "swapaxes" | "moveaxis" => "write `permute(x, (1, 0, 2))`",
+        "rand" | "randn" | "normal" | "uniform" | "randint" | "permutation" | "shuffle" | "choice" | "seed" => {
+            "random numbers come from a generator: `let mut rng = Rng(42)`, then `rng.normal(f32[n])`"
+        }
+        "full_like" | "empty_like" => "write `full(f32[n], v)` with the type",
+        "absolute" | "fabs" => "write `abs(x)`",
+        "rint" => "write `round(x)`",
+        "logical_and" => "write `a and b`",
+        "logical_or" => "write `a or b`",
+        "logical_not" => "write `not a`",
+        "append" | "push" | "extend" => "write `concat((x, y), axis: 0)`",
+        "pad" => "write `concat` with `zeros`, or for images `conv.pad2d`",
+        "meshgrid" => "write a comprehension: `[f(x[i], y[j]) for i, j]`",
+        "amax" => "write `max(x, axis: 0)`",
+        "amin" => "write `min(x, axis: 0)`",
         "random" => "random numbers come from a generator: `let mut rng = Rng(42)`, then `rng.normal(f32[n])`",
         _ => return None,
     })
+}
+
+/// Layers, losses, optimizers and functions of other libraries: their names, and what to use here.
+const LIBRARY: &[(&str, &str)] = &[
+    ("CrossEntropyLoss", "nn.cross_entropy"),
+    ("cross_entropy_loss", "nn.cross_entropy"),
+    ("softmax_cross_entropy", "nn.cross_entropy"),
+    ("softmax_cross_entropy_with_integer_labels", "nn.cross_entropy"),
+    ("SparseCategoricalCrossentropy", "nn.cross_entropy"),
+    ("BCEWithLogitsLoss", "nn.bce_with_logits"),
+    ("sigmoid_binary_cross_entropy", "nn.bce_with_logits"),
+    ("binary_cross_entropy_with_logits", "nn.bce_with_logits"),
+    ("MSELoss", "nn.mse"),
+    ("mse_loss", "nn.mse"),
+    ("mean_squared_error", "nn.mse"),
+    ("L1Loss", "nn.mae"),
+    ("l1_loss", "nn.mae"),
+    ("HuberLoss", "nn.huber"),
+    ("smooth_l1_loss", "nn.huber"),
+    ("Dense", "nn.Linear"),
+    ("Dropout", "nn.dropout"),
+    ("ReLU", "nn.relu"),
+    ("GELU", "nn.gelu"),
+    ("SiLU", "nn.silu"),
+    ("swish", "nn.silu"),
+    ("ELU", "nn.elu"),
+    ("LeakyReLU", "nn.leaky_relu"),
+    ("BatchNorm1d", "nn.BatchNorm"),
+    ("BatchNorm2d", "nn.BatchNorm"),
+    ("BatchNormalization", "nn.BatchNorm"),
+    ("LayerNormalization", "nn.LayerNorm"),
+    ("RMSNorm", "nn.RmsNorm"),
+    ("MultiheadAttention", "nn.MultiHeadAttention"),
+    ("scaled_dot_product_attention", "nn.attention"),
+    ("dot_product_attention", "nn.attention"),
+    ("GRU", "nn.GruCell"),
+    ("GRUCell", "nn.GruCell"),
+    ("LSTM", "nn.LstmCell"),
+    ("LSTMCell", "nn.LstmCell"),
+    ("RNN", "nn.RnnCell"),
+    ("RNNCell", "nn.RnnCell"),
+    ("Conv1D", "conv.Conv1d"),
+    ("Conv2D", "conv.Conv2d"),
+    ("Conv3D", "conv.Conv3d"),
+    ("Conv", "conv.Conv2d"),
+    ("MaxPooling2D", "conv.MaxPool2d"),
+    ("AveragePooling2D", "conv.AvgPool2d"),
+    ("AdamW", "optim.adamw"),
+    ("RMSprop", "optim.RmsProp"),
+    ("clip_grad_norm_", "optim.clip_by_norm"),
+    ("clip_by_global_norm", "optim.clip_by_norm"),
+    ("CosineAnnealingLR", "optim.cosine"),
+    ("cosine_decay_schedule", "optim.cosine"),
+    ("StepLR", "optim.step_decay"),
+    ("DataLoader", "data.batches"),
+    ("random_split", "data.split"),
+    ("inverse", "linalg.inv"),
+    ("matrix_power", "linalg.power"),
+];
+
+/// What stands for a name of another library here: `(module, name)`.
+pub(super) fn library(name: &str) -> Option<(&'static str, &'static str)> {
+    LIBRARY.iter().find(|(theirs, _)| *theirs == name).and_then(|(_, ours)| ours.split_once('.'))
 }
 
 /// A type's name in another language.

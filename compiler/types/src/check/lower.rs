@@ -190,9 +190,11 @@ impl Checker<'_> {
             let text = format!("module `{}` has no `{}`", self.asts[module.index()].name, name.name);
             let mut d = Diagnostic::error(code::E0204, text, name.span, "not found");
             let known: Vec<Rc<str>> = self.scopes[module.index()].keys().cloned().collect();
-            if let Some(near) = super::names::nearest(&name.name, known.iter().map(|n| &**n)) {
+            if let Some(ours) = self.of_library(&name.name) {
+                d = d.help(ours);
+            } else if let Some(near) = super::names::nearest(&name.name, known.iter().map(|n| &**n)) {
                 d = d.fix(format!("did you mean `{near}`?"), name.span, near);
-            } else if let Some(help) = self.home(name) {
+            } else if let Some(help) = self.elsewhere(module, name) {
                 d = d.help(help);
             }
             self.errors.push(d);

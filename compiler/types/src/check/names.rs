@@ -69,6 +69,25 @@ impl Checker<'_> {
         Some(format!("`{}` is in `{}`: write `import {}.{{{}}}`", name.name, m.name, m.name, name.name))
     }
 
+    /// Where a name that `module` lacks is to be had.
+    pub(super) fn elsewhere(&self, module: ModuleId, name: &Ident) -> Option<String> {
+        let global = self.prelude().is_some_and(|p| self.scopes[p.index()].contains_key(&*name.name))
+            || super::builtin::find(&name.name).is_some();
+        if global {
+            return Some(format!("`{}` is known everywhere, without an import", name.name));
+        }
+        let wanted = self.asts[module.index()].name;
+        self.home(name)
+            .filter(|help| !help.contains(&format!("is in `{wanted}`")))
+            .or_else(|| super::hints::name(&name.name).map(str::to_owned))
+    }
+
+    /// What stands for a name of another library.
+    pub(super) fn of_library(&self, name: &str) -> Option<String> {
+        let (module, ours) = super::hints::library(name)?;
+        Some(format!("it is `{ours}` here: `import {module}.{{{ours}}}`"))
+    }
+
     /// "unknown name", with what was probably meant. Reported once for each body.
     pub(super) fn unknown_name(&mut self, name: &Ident, what: &str) {
         if self.broken.contains(&(self.module, name.name.as_ref().into())) {
@@ -89,7 +108,7 @@ impl Checker<'_> {
             (text, label) = (format!("`{}` is a type, not a value", name.name), "a value is needed here");
         }
         let mut d = Diagnostic::error(code::E0201, text, name.span, label);
-        if let Some(help) = self.home(name) {
+        if let Some(help) = self.home(name).or_else(|| self.of_library(&name.name)) {
             d = d.help(help);
         } else if Dtype::from_name(&name.name).is_some() {
             d = d.help(format!("a conversion is `{}(x)`", name.name));
