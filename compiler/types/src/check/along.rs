@@ -9,7 +9,7 @@ use super::errors::{error_expr, mk};
 use super::expr::quoted;
 use crate::size::SizeExpr;
 use crate::thir::{Axis, Builtin, Expr, ExprKind, FnId};
-use crate::ty::{Dim, Shape, Ty};
+use crate::ty::{Dim, DtypeBound, Shape, Ty};
 
 /// What the function makes of the axis.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,15 +18,18 @@ enum Shaped {
     Reduced,
 }
 
-/// Functions with an axis, and the one that works along the last axis.
-const ALONG: &[(&str, &str, Shaped)] = &[
-    ("softmax", "softmax", Shaped::Kept),
-    ("log_softmax", "log_softmax", Shaped::Kept),
-    ("logsumexp", "logsumexp", Shaped::Reduced),
-    ("norm", "norm_last", Shaped::Reduced),
-    ("var", "var_last", Shaped::Reduced),
-    ("std", "std_last", Shaped::Reduced),
-    ("median", "median_last", Shaped::Reduced),
+/// Functions with an axis, the one that works along the last axis, and the dtypes that they take.
+const ALONG: &[(&str, &str, Shaped, DtypeBound)] = &[
+    ("softmax", "softmax", Shaped::Kept, DtypeBound::Float),
+    ("log_softmax", "log_softmax", Shaped::Kept, DtypeBound::Float),
+    ("logsumexp", "logsumexp", Shaped::Reduced, DtypeBound::Float),
+    ("norm", "norm_last", Shaped::Reduced, DtypeBound::Float),
+    ("var", "var_last", Shaped::Reduced, DtypeBound::Float),
+    ("std", "std_last", Shaped::Reduced, DtypeBound::Float),
+    ("median", "median_last", Shaped::Reduced, DtypeBound::Float),
+    ("quantile", "quantile_last", Shaped::Reduced, DtypeBound::Float),
+    ("roll", "roll_last", Shaped::Kept, DtypeBound::Any),
+    ("diff", "diff_last", Shaped::Kept, DtypeBound::Num),
 ];
 
 impl Checker<'_> {
@@ -34,38 +37,43 @@ impl Checker<'_> {
     pub(super) fn along_axis(&mut self, id: FnId, args: &mut Args<'_>, span: Span, callee: Span) -> Option<Expr> {
         let def = &self.program.fns[id.index()];
         let prelude = self.prelude();
-        let (name, last, shaped) =
+        let (name, last, shaped, bound) =
             *ALONG.iter().find(|(name, ..)| *name == &*def.name && Some(def.module) == prelude)?;
         let labelled = |a: &CallArg<'_>| a.label.is_some_and(|l| matches!(&*l.name, "axis" | "keepdims"));
         if !args.iter().any(labelled) {
             return None;
         }
         let last = self.program.fns.iter().position(|f| &*f.name == last && Some(f.module) == prelude)?;
-        let params: &[&str] = if shaped == Shaped::Kept { &["x", "axis"] } else { &["x", "axis", "keepdims"] };
+        let last = FnId(last as u32);
+        // what the function takes beside the tensor goes on to it
+        let own = self.program.fns[last.index()].params.iter().map(|p| p.name.to_string());
+        let further = if shaped == Shaped::Kept { &["axis"][..] } else { &["axis", "keepdims"] };
+        let params: Vec<String> = own.chain(further.iter().map(|p| (*p).to_owned())).collect();
         let args = std::mem::take(args);
-        let mut slots: [Option<ArgValue<'_>>; 3] = [None, None, None];
+        let [mut x, mut axis, mut keepdims] = [None, None, None];
+        let mut rest: Args<'_> = Vec::new();
         for a in args {
-            let at = match a.label {
-                None if slots[0].is_none() => 0,
-                None => usize::MAX,
-                Some(l) => params.iter().position(|p| *p == &*l.name).unwrap_or(usize::MAX),
-            };
-            match slots.get_mut(at) {
-                Some(slot) if slot.is_none() => *slot = Some(a.value),
-                _ => {
-                    let text = match a.label {
-                        Some(l) => format!("`{name}` has no further parameter `{}`", l.name),
-                        None => format!("`{name}` takes one tensor"),
-                    };
+            let slot = match a.label {
+                None if x.is_none() => &mut x,
+                Some(l) if &*l.name == "x" && x.is_none() => &mut x,
+                Some(l) if &*l.name == "axis" && axis.is_none() => &mut axis,
+                Some(l) if &*l.name == "keepdims" && shaped == Shaped::Reduced && keepdims.is_none() => &mut keepdims,
+                Some(l) if !params.iter().any(|p| *p == *l.name) => {
+                    let text = format!("`{name}` has no further parameter `{}`", l.name);
+                    let names: Vec<&str> = params.iter().map(String::as_str).collect();
                     self.error(
                         Diagnostic::error(code::E0303, text, a.span(), "too much")
-                            .help(format!("its parameters are {}", quoted(params))),
+                            .help(format!("its parameters are {}", quoted(&names))),
                     );
                     return Some(error_expr(span));
                 }
-            }
+                Some(_) | None => {
+                    rest.push(a);
+                    continue;
+                }
+            };
+            *slot = Some(a.value);
         }
-        let [x, axis, keepdims] = slots;
         let Some(x) = x else {
             self.error(Diagnostic::error(
                 code::E0303,
@@ -77,7 +85,7 @@ impl Checker<'_> {
         };
         let x = self.arg_value(x, None);
         let keepdims = self.flag_arg(keepdims, "keepdims");
-        let Some((elem, dims)) = self.tensor_arg(&x, name, crate::ty::DtypeBound::Float) else {
+        let Some((elem, dims)) = self.tensor_arg(&x, name, bound) else {
             return Some(error_expr(span));
         };
         let axes = match axis {
@@ -125,18 +133,19 @@ impl Checker<'_> {
             flat.push(Dim::Size(sizes.fold(SizeExpr::constant(1), |p, e| p.mul(&e))));
             y = builtin(Builtin::Reshape, y, flat);
         }
-        let args = vec![CallArg { label: None, value: ArgValue::Ready(Box::new(y)) }];
-        let y = self.call_fn(FnId(last as u32), None, None, args, None, span, callee);
-        if y.ty.is_error() {
-            return Some(y);
-        }
+        let mut args = vec![CallArg { label: None, value: ArgValue::Ready(Box::new(y)) }];
+        args.append(&mut rest);
+        let y = self.call_fn(last, None, None, args, None, span, callee);
+        let Ty::Tensor(_, result) = self.zonk(&y.ty) else { return Some(y) };
         Some(match shaped {
             Shaped::Kept if !in_place => {
                 let mut back = vec![Axis::FromStart(0); perm.len()];
+                let mut shape = result.clone();
                 for (i, p) in perm.iter().enumerate() {
                     back[*p] = Axis::FromStart(i);
+                    shape[*p] = result[i].clone();
                 }
-                builtin(Builtin::Permute { perm: back }, y, dims.clone())
+                builtin(Builtin::Permute { perm: back }, y, shape)
             }
             Shaped::Reduced if keepdims => {
                 let one =

@@ -69,6 +69,7 @@ impl<'a> Checker<'a> {
         self.body.io = def.io;
         self.body.open = true;
         self.body.own = Some((def.name.clone(), def.name_span));
+        self.body.own_struct = def.self_struct.map(|s| (s, self.sigs[id.index()].self_args.clone()));
         for (i, p) in def.params.iter().enumerate() {
             let local = self.new_local(&p.name, p.ty.clone(), p.mutable, p.span);
             if self.sigs[id.index()].type_params.get(i).is_none_or(Option::is_none) {

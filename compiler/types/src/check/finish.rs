@@ -12,6 +12,8 @@ use crate::thir::*;
 struct Found {
     /// An expression whose type stayed open.
     open: Option<(Span, Ty)>,
+    /// The parameter in brackets that stayed open there, and of which function.
+    parameter: Option<(GenericId, FnId)>,
     error: bool,
     locals: Vec<LocalId>,
     /// Literals that their dtype cannot hold.
@@ -51,7 +53,9 @@ impl Checker<'_> {
             let mut inner = Found::default();
             self.zonk_expr(&mut lambda.body, &mut inner);
             found.error |= inner.error;
-            found.open = found.open.or(inner.open);
+            if found.open.is_none() {
+                (found.open, found.parameter) = (inner.open, inner.parameter);
+            }
             found.too_large.extend(inner.too_large);
             lambda.captures = inner.locals;
             lambdas.push(lambda);
@@ -95,7 +99,18 @@ impl Checker<'_> {
                 found.error = true;
             }
         }
-        if let (Some((span, ty)), false) = (&found.open, found.error) {
+        if let (Some((span, _)), Some((generic, func)), false) = (&found.open, found.parameter, found.error) {
+            let def = &self.program.fns[func.index()];
+            let (name, parameter) = (def.name.clone(), &self.program.generics[generic.index()].name);
+            let text = format!("`{parameter}` of `{name}` cannot be inferred from this call");
+            let of_struct = def.generics.iter().position(|g| *g == generic).is_some_and(|i| i < def.self_generics);
+            let help = match name.split_once('.').filter(|_| of_struct) {
+                Some((owner, method)) => format!("give it in brackets: `{owner}[{parameter}: …].{method}(…)`"),
+                None => "say the type of the result: `let x: T = …`".to_owned(),
+            };
+            self.error(Diagnostic::error(code::E0309, text, *span, "not known wholly").help(help));
+            found.error = true;
+        } else if let (Some((span, ty)), false) = (&found.open, found.error) {
             let text = format!("the type of this cannot be inferred: {}", self.show().ty(ty));
             self.error(
                 Diagnostic::error(code::E0309, text, *span, "not known wholly")
@@ -386,7 +401,22 @@ impl Checker<'_> {
                 if let Callee::Method(m) = callee {
                     m.receiver = self.zonk_final(&m.receiver, span, found);
                 }
-                self.zonk_args(generics, span, found);
+                if let Callee::Fn(func) = callee {
+                    for (i, arg) in generics.iter_mut().enumerate() {
+                        let mut own = Found::default();
+                        self.zonk_args(std::slice::from_mut(arg), span, &mut own);
+                        // the result's type may have been seen before
+                        let here = found.open.as_ref().is_none_or(|(at, _)| *at == span);
+                        if own.open.is_some() && here && found.parameter.is_none() {
+                            found.parameter = self.program.fns[func.index()].generics.get(i).map(|g| (*g, *func));
+                        }
+                        found.open = found.open.take().or(own.open);
+                        found.error |= own.error;
+                        found.locals.extend(own.locals);
+                    }
+                } else {
+                    self.zonk_args(generics, span, found);
+                }
                 args.iter_mut().for_each(|a| self.zonk_arg(a, found));
             }
             ExprKind::CallValue { callee, args } => {

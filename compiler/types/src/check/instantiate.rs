@@ -51,6 +51,11 @@ impl Checker<'_> {
                     self.body.store.defaults.push((own.clone(), d.subst(&as_struct)));
                 }
             }
+            // inside of the struct's own `impl`, what nothing else says is as in the `impl`
+            if let Some((_, here)) = self.body.own_struct.as_ref().filter(|(s, _)| *s == sid) {
+                let pairs: Vec<_> = args[..self_generics].iter().cloned().zip(here.iter().cloned()).collect();
+                self.body.store.defaults.extend(pairs);
+            }
             if let Some(given) = given {
                 for (own, known) in args[..self_generics].iter().zip(given) {
                     let _ = self.unify_arg(own, known);

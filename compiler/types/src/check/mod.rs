@@ -246,6 +246,8 @@ struct BodyCx {
     ends: Vec<(String, Span, String)>,
     /// The function being checked.
     own: Option<(Rc<str>, Span)>,
+    /// Its struct, with the arguments of the `impl`.
+    own_struct: Option<(StructId, Vec<GenericArg>)>,
     /// Inside of a body `_` is a type to be found out.
     open: bool,
     in_loop: bool,
