@@ -189,6 +189,21 @@ pub struct Window {
     pub padding: i64,
 }
 
+/// A step that goes band by band: a launch, a product, a convolution.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// Does bands `lo..hi` of `of`.
+    pub run: unsafe extern "C" fn(ctx: *mut Ctx, step: *const Step, lo: i64, hi: i64, of: i64),
+    /// The kernel, the [`Gemm`] or the [`Windows`].
+    pub what: *const c_void,
+    /// A kernel's arguments.
+    pub env: *mut c_void,
+    /// A kernel's range, and steps of it in a chunk.
+    pub range: i64,
+    pub grain: i64,
+}
+
 /// A place in the source; `file` is empty where there is none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -316,7 +331,7 @@ impl Image {
 pub const DEVICE_BIT: u64 = 1 << 62;
 
 /// Layout version of [`Program`].
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The symbol of the [`Program`] table.
 pub const PROGRAM: &str = "tdl_program";
@@ -333,6 +348,7 @@ macro_rules! symbols {
         pub fn symbols() -> Vec<(&'static str, usize)> {
             let mut all = vec![$((stringify!($name), calls::$name as *const () as usize)),*];
             all.extend(calls::host::symbols());
+            all.extend(calls::band_symbols());
             all.extend(calls::device_symbols());
             all
         }

@@ -8,6 +8,7 @@
 
 mod ahead;
 mod along;
+pub mod bands;
 mod buffers;
 mod code;
 mod cols;
@@ -54,8 +55,9 @@ pub struct Options {
     /// Functions that can be called from outside; none: the module's entry, or everything if it has none.
     pub roots: Vec<FuncId>,
     pub target: Target,
-    /// Let the program record what its kernels and calls take.
+    /// Let the program record what its kernels and calls take, each by itself.
     pub profile: bool,
+    pub bands: bands::Limits,
 }
 
 /// Lowers the roots of a module.
@@ -76,6 +78,8 @@ pub fn lower(module: &Module, options: &Options) -> Result<Program, InternalErro
     let mut program = shared.program;
     if options.target == Target::Gpu {
         gpu::map(&mut program);
+    } else if !options.profile {
+        bands::group(&mut program, options.bands);
     }
     program.entry = module.entry.and_then(|e| roots.iter().position(|r| *r == e));
     Ok(program)

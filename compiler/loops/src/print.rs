@@ -288,6 +288,12 @@ impl Printer<'_> {
                     self.o(*grain)
                 ));
             }
+            Stmt::Bands(b) => {
+                self.line(&format!("bands {} by {}", self.o(b.count), b.chunk));
+                self.depth += 1;
+                self.block(&b.steps);
+                self.depth -= 1;
+            }
             Stmt::CopyBytes { dst, src, bytes } => {
                 self.line(&format!("copy {} <- {}, {} bytes", self.r(*dst), self.r(*src), self.o(*bytes)));
             }

@@ -95,6 +95,7 @@ impl Lower<'_> {
             | Stmt::Shared { .. }
             | Stmt::Barrier(_)
             | Stmt::Device(_)
+            | Stmt::Bands(_)
             | Stmt::Assert { .. }
             | Stmt::Safepoint
             | Stmt::Tick { .. }

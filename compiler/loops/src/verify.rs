@@ -180,6 +180,7 @@ impl<'p> Checker<'p> {
                 self.statements(&w.body)?;
                 w.carried.iter().try_for_each(|c| self.visible(c.next))?;
             }
+            Stmt::Bands(b) => self.statements(&b.steps)?,
             _ => {}
         }
         self.seen = outer;
@@ -231,6 +232,18 @@ impl<'p> Checker<'p> {
                 i64(*range)?;
                 i64(*grain)?;
                 args.iter().zip(&k.params).try_for_each(|(a, p)| self.expect(*a, k.regs[p.reg.0 as usize].ty))
+            }
+            Stmt::Bands(b) => {
+                let step = |s: &Stmt| {
+                    matches!(
+                        s,
+                        Stmt::Launch { .. } | Stmt::Gemm(_) | Stmt::Runtime { call: RuntimeCall::Windows(_), .. }
+                    )
+                };
+                if b.chunk < 1 || !b.steps.iter().all(step) {
+                    return Err("bands of something else than launches, products and convolutions".into());
+                }
+                i64(b.count)
             }
             Stmt::Alloc { bytes, .. } => i64(*bytes),
             Stmt::CopyBytes { dst, src, bytes } => {

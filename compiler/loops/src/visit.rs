@@ -241,6 +241,7 @@ impl Stmt {
                 f(*range);
                 f(*grain);
             }
+            Stmt::Bands(b) => f(b.count),
             Stmt::CopyBytes { dst, src, bytes } => {
                 f((*dst).into());
                 f((*src).into());
@@ -288,6 +289,7 @@ impl Stmt {
             | Stmt::Alloc { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
+            | Stmt::Bands(_)
             | Stmt::CopyBytes { .. }
             | Stmt::ZeroBytes { .. }
             | Stmt::Gemm(_)
@@ -309,6 +311,7 @@ impl Stmt {
             Stmt::For(l) => vec![&l.body],
             Stmt::If(i) => vec![&i.then, &i.els],
             Stmt::While(w) => vec![&w.cond_body, &w.body],
+            Stmt::Bands(b) => vec![&b.steps],
             Stmt::Let { .. }
             | Stmt::Store { .. }
             | Stmt::Stream { .. }
@@ -355,6 +358,7 @@ impl Stmt {
             | Stmt::Barrier(_)
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
+            | Stmt::Bands(_)
             | Stmt::CopyBytes { .. }
             | Stmt::ZeroBytes { .. }
             | Stmt::Gemm(_)

@@ -18,6 +18,7 @@ use crate::product;
 use crate::sort;
 use crate::windows;
 
+pub mod bands;
 pub mod device;
 pub mod host;
 
@@ -36,6 +37,19 @@ pub fn device_symbols() -> Vec<(&'static str, usize)> {
     #[cfg(feature = "sim")]
     let all = [all, crate::sim::symbols()].concat();
     all
+}
+
+/// What the code of steps in bands calls.
+pub fn band_symbols() -> Vec<(&'static str, usize)> {
+    vec![
+        ("tdl_bands", bands::tdl_bands as *const () as usize),
+        ("tdl_step_kernel", bands::tdl_step_kernel as *const () as usize),
+        ("tdl_step_gemm_f32", bands::tdl_step_gemm_f32 as *const () as usize),
+        ("tdl_step_gemm_f64", bands::tdl_step_gemm_f64 as *const () as usize),
+        ("tdl_step_gemm_int", bands::tdl_step_gemm_int as *const () as usize),
+        ("tdl_step_windows_f32", bands::tdl_step_windows_f32 as *const () as usize),
+        ("tdl_step_windows_f64", bands::tdl_step_windows_f64 as *const () as usize),
+    ]
 }
 
 type Result<T> = std::result::Result<T, String>;

@@ -316,6 +316,7 @@ impl<'a> Emit<'a> {
                 self.launch_there(*kernel, args, *range);
             }
             Stmt::Launch { kernel, args, range, grain } => self.launch(*kernel, args, *range, *grain),
+            Stmt::Bands(b) => self.bands(b),
             Stmt::Debug { site, func, variable } => self.debug(*site, func, variable.as_ref()),
             Stmt::Alloc { .. }
             | Stmt::Free { .. }

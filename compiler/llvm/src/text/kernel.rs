@@ -79,6 +79,17 @@ fn thunk(id: usize, k: &Kernel) -> String {
 }
 
 impl Emit<'_> {
+    /// A kernel's arguments in 8-byte slots.
+    pub(super) fn env(&mut self, args: &[Operand]) -> String {
+        let typed: Vec<String> = args.iter().map(|a| format!("{} {}", self.op_ty(*a), self.op(*a))).collect();
+        let env = self.slot(&format!("[{} x i64]", args.len().max(1)));
+        for (i, text) in typed.iter().enumerate() {
+            let at = self.tmp("getelementptr i64, ptr ", &format!("{env}, i64 {i}"));
+            self.line(&format!("store {text}, ptr {at}"));
+        }
+        env
+    }
+
     pub(super) fn launch(&mut self, id: KernelId, args: &[Operand], range: Operand, grain: Operand) {
         let typed: Vec<String> = args.iter().map(|a| format!("{} {}", self.op_ty(*a), self.op(*a))).collect();
         let (range_text, grain_text) = (self.op(range), self.op(grain));
@@ -90,15 +101,7 @@ impl Emit<'_> {
                 e.line(&format!("call void @k{}({})", id.0, all.join(", ")));
             }
         };
-        let slots = |e: &mut Self| {
-            let env = e.slot(&format!("[{} x i64]", args.len().max(1)));
-            for (i, text) in typed.iter().enumerate() {
-                let at = e.tmp("getelementptr i64, ptr ", &format!("{env}, i64 {i}"));
-                e.line(&format!("store {text}, ptr {at}"));
-            }
-            env
-        };
-        let elsewhere = self.g.elsewhere.contains(&id).then(|| slots(self));
+        let elsewhere = self.g.elsewhere.contains(&id).then(|| self.env(args));
         if is_small(range, grain) {
             return direct(self, elsewhere.as_deref());
         }
@@ -109,7 +112,7 @@ impl Emit<'_> {
         direct(self, elsewhere.as_deref());
         self.line(&format!("br label %{done}"));
         self.start(&large);
-        let env = elsewhere.unwrap_or_else(|| slots(self));
+        let env = elsewhere.unwrap_or_else(|| self.env(args));
         self.line(&format!(
             "call void @tdl_parallel(ptr %ctx, ptr @k{}.part, ptr {env}, i64 {range_text}, i64 {grain_text})",
             id.0
@@ -129,6 +132,11 @@ fn is_small(range: Operand, grain: Operand) -> bool {
 pub fn small_kernels(program: &Program, long: &[&Func]) -> HashSet<KernelId> {
     fn launches(body: &[Stmt], long: bool, small: &mut HashSet<KernelId>) {
         for s in body {
+            if let Stmt::Bands(b) = s {
+                // the runtime calls them
+                launches(&b.steps, true, small);
+                continue;
+            }
             if let Stmt::Launch { kernel, range, grain, .. } = s
                 && (long || !is_small(*range, *grain))
             {

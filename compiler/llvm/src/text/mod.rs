@@ -3,6 +3,7 @@
 //!
 //! One function a kernel (`@k3`), one a host function (`@tdl_fn_main`), and the exported table `@tdl_program`.
 
+mod bands;
 mod debug;
 mod device;
 mod float;
@@ -184,6 +185,7 @@ const PRELUDE: &str = "%Arg = type { i32, i32, i64, ptr }
 %Site = type { %Text, i32, i32, i32, i32, %Text, %Text }
 %Param = type { %Text, i32, i32, ptr }
 %Program = type { i32, i32, ptr, ptr, ptr, i64, %Text, %Text }
+%Step = type { ptr, ptr, ptr, i64, i64 }
 %Windows = type { i32, i32, ptr, ptr, ptr, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }
 declare ptr @tdl_alloc(ptr, i64, i32)
 declare void @tdl_free(ptr, ptr)
@@ -193,6 +195,13 @@ declare void @tdl_gemm_f64(ptr, ptr)
 declare void @tdl_gemm_int(ptr, ptr)
 declare void @tdl_windows_f32(ptr, ptr)
 declare void @tdl_windows_f64(ptr, ptr)
+declare void @tdl_bands(ptr, ptr, i64, i64, i64)
+declare void @tdl_step_kernel(ptr, ptr, i64, i64, i64)
+declare void @tdl_step_gemm_f32(ptr, ptr, i64, i64, i64)
+declare void @tdl_step_gemm_f64(ptr, ptr, i64, i64, i64)
+declare void @tdl_step_gemm_int(ptr, ptr, i64, i64, i64)
+declare void @tdl_step_windows_f32(ptr, ptr, i64, i64, i64)
+declare void @tdl_step_windows_f64(ptr, ptr, i64, i64, i64)
 declare void @tdl_interrupted(ptr)
 declare void @tdl_fail(ptr, i32, i32, ptr, i64, ptr, i64)
 declare i32 @tdl_print(ptr, ptr, i64, ptr, i64, ptr, i64)

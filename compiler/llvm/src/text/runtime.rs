@@ -152,7 +152,7 @@ impl Emit<'_> {
         self.tmp(&format!("getelementptr {ty}, ptr {base}, i32 0, i32 "), &index.to_string())
     }
 
-    fn put(&mut self, base: &str, ty: &str, index: usize, value: &str) {
+    pub(super) fn put(&mut self, base: &str, ty: &str, index: usize, value: &str) {
         let at = self.field(base, ty, index);
         self.line(&format!("store {value}, ptr {at}"));
     }
@@ -204,6 +204,12 @@ impl Emit<'_> {
     }
 
     fn gemm(&mut self, g: &Gemm) {
+        let (slot, class) = self.gemm_slot(g);
+        self.line(&format!("call void @tdl_gemm_{class}(ptr %ctx, ptr {slot})"));
+    }
+
+    /// What the runtime is told of a product, and the class of its dtype.
+    pub(super) fn gemm_slot(&mut self, g: &Gemm) -> (String, &'static str) {
         let slot = self.slot("%Gemm");
         self.put(&slot, "%Gemm", 0, &format!("i32 {}", code(g.dtype)));
         self.put(&slot, "%Gemm", 1, &format!("i32 {}", u32::from(g.accumulate)));
@@ -227,10 +233,16 @@ impl Emit<'_> {
                 "int"
             }
         };
-        self.line(&format!("call void @tdl_gemm_{class}(ptr %ctx, ptr {slot})"));
+        (slot, class)
     }
 
     fn windows(&mut self, w: &Windows) {
+        let (slot, class) = self.windows_slot(w);
+        self.line(&format!("call void @tdl_windows_{class}(ptr %ctx, ptr {slot})"));
+    }
+
+    /// The same for a convolution.
+    pub(super) fn windows_slot(&mut self, w: &Windows) -> (String, &'static str) {
         let slot = self.slot("%Windows");
         self.put(&slot, "%Windows", 0, &format!("i32 {}", code(w.dtype)));
         let result = match w.result {
@@ -247,8 +259,7 @@ impl Emit<'_> {
             let v = format!("i64 {}", self.op(o));
             self.put(&slot, "%Windows", 5 + k, &v);
         }
-        let class = if w.dtype == Dtype::F64 { "f64" } else { "f32" };
-        self.line(&format!("call void @tdl_windows_{class}(ptr %ctx, ptr {slot})"));
+        (slot, if w.dtype == Dtype::F64 { "f64" } else { "f32" })
     }
 
     fn matrix(&mut self, at: &str, g: &Gemm, m: &Matrix) {

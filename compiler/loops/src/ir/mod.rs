@@ -316,6 +316,8 @@ pub enum Stmt {
         range: Operand,
         grain: Operand,
     },
+    /// Steps over the same bands of what they touch. On the host's processor alone.
+    Bands(Box<Bands>),
     /// `bytes` from `src` to `dst`, which are equal or do not overlap.
     CopyBytes {
         dst: Reg,
@@ -370,6 +372,16 @@ pub enum Stmt {
     Return {
         slots: Vec<Operand>,
     },
+}
+
+/// Launches, products and convolutions that are done one band after the other: for each chunk of `chunk` of `count` bands, the steps
+/// in order, each over that share of its range (of the outermost axis of its batch, of its images). Chunks are independent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bands {
+    /// Divides the range of each step.
+    pub count: Operand,
+    pub chunk: i64,
+    pub steps: Vec<Stmt>,
 }
 
 /// A value; operands of `Unary` … `Select` have the dtype named, and so has the result unless said otherwise.
