@@ -237,8 +237,12 @@ fn link_failure(session: &Session, code: tdl_source::Code, message: String, help
 /// Loop IR of all functions of a flat module.
 pub(crate) fn loops(session: &mut Session, module: &Module) -> Result<Program, Failure> {
     let all: Vec<_> = module.ids().collect();
-    let options =
-        tdl_loops::Options { roots: all, target: session.options.device.target(), profile: session.options.profile, ..Default::default() };
+    let options = tdl_loops::Options {
+        roots: all,
+        target: session.options.device.target(),
+        profile: session.options.profile,
+        ..Default::default()
+    };
     let program = session.timings.time("loops", || tdl_loops::lower(module, &options))?;
     if session.options.verify {
         tdl_loops::verify(&program)?;

@@ -32,6 +32,9 @@ impl Emit<'_> {
             self.put(&at, "%Step", 4, &format!("i64 {grain}"));
         }
         let (count, n) = (self.op(b.count), b.steps.len());
-        self.line(&format!("call void @tdl_bands(ptr %ctx, ptr {steps}, i64 {n}, i64 {count}, i64 {})", b.chunk));
+        self.line(&format!(
+            "call void @tdl_bands(ptr %ctx, ptr {steps}, i64 {n}, i64 {count}, i64 {}, i64 {})",
+            b.chunk, b.fewest
+        ));
     }
 }

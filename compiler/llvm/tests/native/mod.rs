@@ -51,13 +51,14 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// With two threads it is profiled, which changes nothing.
+    /// In bands wherever that can be. With two threads it is profiled, without bands, which changes nothing.
     pub fn new(module: &Module, id: FuncId, way: Way, opt_level: u8) -> Result<Compiled, String> {
         let (target, threads) = match way {
             Way::Threads(n) => (Target::Cpu, n),
             Way::Gpu => (Target::Gpu, 1),
         };
-        let lowering = tdl_loops::Options { roots: vec![id], target, profile: threads == 2 };
+        let bands = tdl_loops::bands::Limits { far: 0, chunk: 1, band: i64::MAX, chunks: 1 };
+        let lowering = tdl_loops::Options { roots: vec![id], target, profile: threads == 2, bands };
         let program = tdl_loops::lower(module, &lowering).map_err(|e| e.to_string())?;
         tdl_loops::verify(&program).map_err(|e| e.to_string())?;
         let info = ProgramInfo { sites: vec![None; program.sites.len()], ..ProgramInfo::default() };

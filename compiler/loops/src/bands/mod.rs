@@ -14,6 +14,7 @@
 mod reach;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use tdl_ir::{BinaryOp, Dtype};
 
 use crate::ir::*;
 use reach::Reach;
@@ -23,18 +24,20 @@ use reach::Reach;
 pub struct Limits {
     /// Bytes that a group touches, at least: less stays in a cache anyhow.
     pub far: i64,
+    /// Bytes that a chunk of bands touches, about: a part of a second-level cache.
+    pub chunk: i64,
+    /// Bytes that a band touches, at most.
+    pub band: i64,
     /// Chunks of bands, at least: threads share them.
     pub chunks: i64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { far: 4 << 20, chunks: 16 }
+        Limits { far: 4 << 20, chunk: 512 << 10, band: 2 << 20, chunks: 16 }
     }
 }
 
-/// Bytes that a chunk of bands touches, about: half of a second-level cache.
-const CHUNK: i64 = 512 << 10;
 /// Steps of a group, at most.
 const STEPS: usize = 16;
 
@@ -109,6 +112,14 @@ impl Facts {
                 }
                 _ => Some((1, Some(r))),
             },
+            Some(Expr::SizeMul { a, b } | Expr::Binary { op: BinaryOp::Mul, dtype: Dtype::I64, a, b }) => {
+                match (self.multiple(*a), self.multiple(*b)) {
+                    (Some((x, base)), Some((y, None))) | (Some((x, None)), Some((y, base))) => {
+                        Some((x.checked_mul(y)?, base))
+                    }
+                    _ => Some((1, Some(r))),
+                }
+            }
             Some(_) | None => Some((1, Some(r))),
         }
     }
@@ -295,7 +306,8 @@ impl Finder<'_> {
                 Role::After => after.push(s),
             }
         }
-        out.push(Stmt::Bands(Box::new(Bands { count, chunk, steps })));
+        let fewest = (self.limits.chunks / 2).max(1);
+        out.push(Stmt::Bands(Box::new(Bands { count, chunk, fewest, steps })));
         out.extend(after);
     }
 
@@ -321,6 +333,6 @@ impl Finder<'_> {
                 (count / self.limits.chunks).max(1)
             }
         };
-        (band <= 4 * CHUNK).then(|| (CHUNK / band).clamp(1, most))
+        (band <= self.limits.band).then(|| (self.limits.chunk / band).clamp(1, most))
     }
 }

@@ -381,6 +381,9 @@ pub struct Bands {
     /// Divides the range of each step.
     pub count: Operand,
     pub chunk: i64,
+    /// Chunks from which on it is done so; with fewer, each step is done whole. The results are the same, but for products on processors
+    /// without AVX-512, whose sums depend on how they are cut; so the number of threads must not decide.
+    pub fewest: i64,
     pub steps: Vec<Stmt>,
 }
 

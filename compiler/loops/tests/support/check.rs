@@ -22,12 +22,15 @@ fn close(a: &Tensor, b: &Tensor) -> bool {
         }
 }
 
-/// Runs the entry both ways, and once more with a profile, which changes nothing.
+/// Runs the entry both ways, in bands where that can be, and once more with a profile, without bands, which changes nothing.
 pub fn check(module: &Module, entry: FuncId, args: Vec<Value>, host: PlainHost) -> Result<(), String> {
     tdl_ir::verify(module).map_err(|e| e.to_string())?;
     let mut reference = host.clone();
     let expected = Interp::new(module).run(entry, args.clone(), &mut reference);
-    let program = lower(module, &Options { roots: vec![entry], ..Options::default() }).map_err(|e| e.to_string())?;
+    // every band by itself, though there is little to touch
+    let bands = tdl_loops::bands::Limits { far: 0, chunk: 1, band: i64::MAX, chunks: 1 };
+    let options = Options { roots: vec![entry], bands, ..Options::default() };
+    let program = lower(module, &options).map_err(|e| e.to_string())?;
     let text = || format!("{}\n{}", tdl_ir::print(module), print(&program));
     tdl_loops::verify(&program).map_err(|e| format!("{e}\n{}", text()))?;
     let mut machine = super::Machine::new(&program);

@@ -36,6 +36,8 @@ pub struct Machine<'p> {
     pub allocs: usize,
     /// Bytes that have been copied from buffer to buffer.
     pub copied: usize,
+    /// Groups of steps that were done in bands.
+    pub bands: usize,
     /// What a profile has recorded: flops and bytes.
     pub tocks: Vec<(TaskId, i64, i64)>,
 }
@@ -69,6 +71,7 @@ impl<'p> Machine<'p> {
             host: PlainHost::default(),
             allocs: 0,
             copied: 0,
+            bands: 0,
             tocks: Vec::new(),
         }
     }
@@ -287,8 +290,9 @@ impl<'p> Machine<'p> {
             Stmt::Launch { kernel, args, range, grain } => {
                 let args: Vec<V> = args.iter().map(|a| self.get(f, *a)).collect();
                 let (range, grain) = (self.int(f, *range), self.int(f, *grain));
-                self.launch(*kernel, args, range, grain)?;
+                self.launch(*kernel, args, 0..range, grain)?;
             }
+            Stmt::Bands(b) => self.bands(f, b)?,
             Stmt::CopyBytes { dst, src, bytes } => {
                 let n = self.int(f, *bytes) as usize;
                 self.copied += n;
@@ -367,7 +371,45 @@ impl<'p> Machine<'p> {
         Ok(())
     }
 
-    fn launch(&mut self, id: KernelId, args: Vec<V>, range: i64, grain: i64) -> Run<()> {
+    /// The last chunk first: they must not care.
+    fn bands(&mut self, f: &mut Frame<'_>, b: &Bands) -> Run<()> {
+        let count = self.int(f, b.count);
+        let mut chunks: Vec<i64> = (0..count).step_by(b.chunk as usize).collect();
+        chunks.reverse();
+        for lo in chunks {
+            let hi = count.min(lo + b.chunk);
+            let share = |range: i64| {
+                assert_eq!(range % count, 0, "{count} bands of {range}");
+                range / count * lo..range / count * hi
+            };
+            for s in &b.steps {
+                match s {
+                    Stmt::Launch { kernel, args, range, grain } => {
+                        let args: Vec<V> = args.iter().map(|a| self.get(f, *a)).collect();
+                        let (range, grain) = (self.int(f, *range), self.int(f, *grain));
+                        self.launch(*kernel, args, share(range), grain)?;
+                    }
+                    Stmt::Gemm(g) => {
+                        let mut part = g.clone();
+                        let items = share(self.int(f, g.batch[0]));
+                        part.batch[0] = Operand::i64(items.end - items.start);
+                        for m in [&mut part.a, &mut part.b, &mut part.c] {
+                            m.offset.offset += items.start * self.int(f, m.batch_strides[0]);
+                        }
+                        self.gemm(f, &part)?;
+                    }
+                    Stmt::Runtime { call: RuntimeCall::Windows(w), .. } => {
+                        self.windows(f, w, share(self.int(f, w.counts[0])))?;
+                    }
+                    other => panic!("{other:?} in bands"),
+                }
+            }
+        }
+        self.bands += 1;
+        Ok(())
+    }
+
+    fn launch(&mut self, id: KernelId, args: Vec<V>, range: std::ops::Range<i64>, grain: i64) -> Run<()> {
         let k = &self.program.kernels[id.0 as usize];
         assert!(grain > 0, "grain {grain} of {}", k.name);
         let pointers: Vec<Pointer> =
@@ -376,8 +418,9 @@ impl<'p> Machine<'p> {
             assert!(pointers[..i].iter().all(|q| q.block != p.block), "arguments of {} overlap", k.name);
         }
         // Small chunks in reverse: a kernel must not care.
-        let grain = if range <= grain { range } else { grain.min((range + 2) / 3) }.max(1);
-        let mut chunks: Vec<i64> = (0..range.max(1)).step_by(grain as usize).collect();
+        let steps = range.end - range.start;
+        let grain = if steps <= grain { steps } else { grain.min((steps + 2) / 3) }.max(1);
+        let mut chunks: Vec<i64> = (range.start..range.end.max(range.start + 1)).step_by(grain as usize).collect();
         chunks.reverse();
         for lo in chunks {
             let mark = self.mem.mark();
@@ -386,7 +429,7 @@ impl<'p> Machine<'p> {
                 frame.set(p.reg, a.clone());
             }
             frame.set(k.lo, V::Scalar(Scalar::Int(lo)));
-            frame.set(k.hi, V::Scalar(Scalar::Int((lo + grain).min(range))));
+            frame.set(k.hi, V::Scalar(Scalar::Int((lo + grain).min(range.end))));
             self.block(&mut frame, &k.body).map_err(|e| format!("{}: {e}", k.name))?;
             self.mem.release(mark);
         }

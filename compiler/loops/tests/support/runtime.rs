@@ -46,8 +46,8 @@ impl Machine<'_> {
         }
     }
 
-    /// Every place and every tap of a convolution.
-    fn windows(&mut self, f: &Frame<'_>, w: &Windows) -> Run<()> {
+    /// Every place and every tap of a convolution, for these images.
+    pub(super) fn windows(&mut self, f: &Frame<'_>, w: &Windows, images: std::ops::Range<i64>) -> Run<()> {
         let [n, g, c, o] = w.counts.map(|k| self.int(f, k));
         let steps = w.steps.map(|s| s.all().map(|k| self.int(f, k)));
         let tensors = [w.x, w.w, w.y].map(|r| self.ptr(f, r));
@@ -69,7 +69,7 @@ impl Machine<'_> {
                 continue;
             }
             let (fx, ft, fp) = (flat(whole, at), flat(tap, t), flat(place, p));
-            for (i, k) in (0..n).flat_map(|i| (0..g).map(move |k| (i, k))) {
+            for (i, k) in images.clone().flat_map(|i| (0..g).map(move |k| (i, k))) {
                 for (a, b) in (0..c).flat_map(|a| (0..o).map(move |b| (a, b))) {
                     let index = [
                         ((i * size(whole) + fx) * g + k) * c + a,
@@ -84,7 +84,11 @@ impl Machine<'_> {
                 }
             }
         }
+        let each = to.1 / n.max(1);
         for (i, sum) in sums.into_iter().enumerate() {
+            if w.result != Role::W && !images.contains(&(i as i64 / each.max(1))) {
+                continue;
+            }
             self.mem.store(tensors[to.0], i as i64, w.dtype, element::canonical(Scalar::float(sum), w.dtype))?;
         }
         Ok(())
@@ -140,7 +144,7 @@ impl Machine<'_> {
                     self.mem.store(dst, i, *dtype, x)?;
                 }
             }
-            RuntimeCall::Windows(w) => self.windows(f, w)?,
+            RuntimeCall::Windows(w) => self.windows(f, w, 0..self.int(f, w.counts[0]))?,
             RuntimeCall::StackNew { dst } => {
                 self.stacks.push(Vec::new());
                 f.set(*dst, V::Stack(self.stacks.len() - 1));

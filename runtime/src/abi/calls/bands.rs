@@ -7,20 +7,16 @@ use super::super::{Gemm, Step, Windows};
 use crate::context::Ctx;
 use crate::{product, windows};
 
-/// Chunks with which threads are busy; with fewer, each step is shared out by itself. The number of threads does not count, for
-/// a product may be summed otherwise by itself.
-const CHUNKS: i64 = 8;
-
-/// Does `n` steps for all of `count` bands, of which a chunk takes `chunk`.
+/// Does `n` steps for all of `count` bands, of which a chunk takes `chunk`; each step whole, if there are not `fewest` chunks.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tdl_bands(ctx: *mut Ctx, steps: *const Step, n: i64, count: i64, chunk: i64) {
+pub unsafe extern "C" fn tdl_bands(ctx: *mut Ctx, steps: *const Step, n: i64, count: i64, chunk: i64, fewest: i64) {
     let steps = Shared(ctx, std::slice::from_raw_parts(steps, n as usize));
     let steps = &steps;
     let run = |lo, hi| {
         let Shared(ctx, steps) = steps;
         steps.iter().for_each(|s| (s.run)(*ctx, s, lo, hi, count));
     };
-    if count < CHUNKS * chunk { run(0, count) } else { (*ctx).pool.chunks(count, chunk, &run) }
+    if count < fewest.saturating_mul(chunk) { run(0, count) } else { (*ctx).pool.chunks(count, chunk, &run) }
 }
 
 struct Shared<'s>(*mut Ctx, &'s [Step]);
