@@ -1,27 +1,20 @@
 //! The innermost loops of a product on AVX-512: a tile of `c` whose sums stay in registers, and the transposition that packing needs.
 
-/// What a tile reads of `a`, and with it the tile's shape.
+/// What a tile reads of `a`.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Form {
-    /// A packed strip, whose columns are [`STRIP`] apart: 14 rows of two vectors leave four of the 32 registers for `b` and `a`.
+    /// A packed strip, whose columns are [`STRIP`] apart.
     Packed,
     /// Rows where they lie. Eight of them fit in one set of the cache, if they are a power of two apart.
     InPlace,
 }
 
-impl Form {
-    /// Most rows of a tile.
-    pub fn rows(self) -> usize {
-        [14, 8][self as usize]
-    }
-
-    /// Most vectors across a tile.
-    pub fn across(self) -> usize {
-        [2, 3][self as usize]
-    }
-}
-
-/// Distance of the columns of a packed strip of `a`: a tile's rows, filled up to what a transposition writes.
+/// Most rows of a tile.
+pub const ROWS: usize = 8;
+/// Most vectors across a tile: eight rows of three take fewer loads for their sums than what else fits in the registers, and so
+/// less power, which is what limits a processor that does nothing but multiply.
+pub const ACROSS: usize = 3;
+/// Distance of the columns of packed strips of `a`, two of which are packed beside each other: what a transposition writes.
 pub const STRIP: usize = 16;
 /// Columns of `a` that a turn of the loop takes.
 const UNROLL: usize = 4;
@@ -53,24 +46,25 @@ macro_rules! kernel {
         pub mod $name {
             use std::arch::x86_64::*;
 
-            use super::{Form, STRIP, Tile, UNROLL};
+            use super::{ACROSS, Form, ROWS, STRIP, Tile, UNROLL};
 
             pub const LANES: usize = $lanes;
 
             type Kernel = unsafe fn(&Tile<$ty>);
 
             /// By vectors across, less one, and rows, less one.
-            const PACKED: [[Kernel; 14]; 2] = [
-        versions!(packed, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        versions!(packed, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            const PACKED: [[Kernel; ROWS]; ACROSS] = [
+        versions!(packed, 1: 1 2 3 4 5 6 7 8),
+        versions!(packed, 2: 1 2 3 4 5 6 7 8),
+        versions!(packed, 3: 1 2 3 4 5 6 7 8),
             ];
-            const IN_PLACE: [[Kernel; 8]; 3] = [
+            const IN_PLACE: [[Kernel; ROWS]; ACROSS] = [
         versions!(in_place, 1: 1 2 3 4 5 6 7 8),
         versions!(in_place, 2: 1 2 3 4 5 6 7 8),
         versions!(in_place, 3: 1 2 3 4 5 6 7 8),
             ];
 
-            /// A tile of the form's size at most. An element is the same whatever tile it is in.
+            /// A tile of [`ROWS`] rows and [`ACROSS`] vectors at most. An element is the same whatever tile it is in.
             pub unsafe fn compute(t: &Tile<$ty>) {
                 let (m, n) = (t.m - 1, (t.n - 1) / LANES);
                 // SAFETY: the caller's tile; the processor has AVX-512

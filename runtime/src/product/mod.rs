@@ -175,7 +175,10 @@ fn grid(m: i64, n: i64, k: i64, threads: i64) -> [i64; 2] {
         // large ones in more blocks than threads, so that one that is late is not waited for
         let each = if work < 2 * LARGE_BLOCK { 1 } else { 2 };
         let blocks = if work < SMALL || threads == 1 { 1 } else { each * threads };
-        return if m <= 2 * n { [1, blocks] } else { [blocks, 1] };
+        // every part down reads all of `b`, every part across all of `a`
+        let reads = |down: i64| blocks / down * m + down * n;
+        let down = (1..=blocks).filter(|down| blocks % down == 0).min_by_key(|down| reads(*down)).unwrap_or(1);
+        return [down, blocks / down];
     }
     let mut blocks = if work < SMALL { 1 } else { (work / BLOCK).clamp(2, 16).max((work / LARGE_BLOCK).min(64)) };
     let (mut down, mut across) = (1, 1);

@@ -3,20 +3,20 @@
 //!
 //! Every element of `c` is summed in the same order wherever the product is cut: in runs of `k` that `k` alone decides.
 
-use super::kernel::{Form, STRIP, Tile, double, single, turn};
+use super::kernel::{ACROSS, Form, ROWS, STRIP, Tile, double, single, turn};
 use super::{Block, View, scratch};
 
 /// Most bytes of a row of `a` in one run.
-const DEEP: usize = 1024;
+const DEEP: usize = 1536;
 /// Strips of `a` that are packed at a time: these and a block of `b` are in the second-level cache.
-const STRIPS: usize = 16;
+const STRIPS: usize = 32;
 /// Columns of `b` that are packed at a time.
-const WIDE: usize = 1024;
+const WIDE: usize = 512;
 /// Strips with which packing `b` is not worth it.
-const FEW_STRIPS: usize = 4;
-/// Columns with which packing `a` is not worth it.
-const FEW_COLUMNS: usize = 512;
-/// Bytes of a `b` that is read where it lies, by the form of the tiles: they stay in a cache as they are.
+const FEW_STRIPS: usize = 8;
+/// Rows of `a` and `c` with which transposing these may be worth it.
+const FEW_ROWS: usize = 512;
+/// Bytes of a `b` that is read where it lies, by what is read of `a`: they stay in a cache as they are.
 const SMALL: [usize; 2] = [256 << 10, 48 << 10];
 
 /// The columns of `b` that go through the tiles one after another: parts of about the same number of vectors.
@@ -29,9 +29,9 @@ struct Panels {
 }
 
 impl Panels {
-    fn new(columns: usize, lanes: usize, across: usize) -> Panels {
+    fn new(columns: usize, lanes: usize) -> Panels {
         let vectors = columns.div_ceil(lanes);
-        Panels { columns, lanes, vectors, count: vectors.div_ceil(across) }
+        Panels { columns, lanes, vectors, count: vectors.div_ceil(ACROSS) }
     }
 
     /// Where panel `i` begins, also in vectors of a packing.
@@ -50,7 +50,7 @@ macro_rules! packed {
     ($ty:ident, $kernel:ident) => {
         /// Needs AVX-512; `c` has contiguous rows.
         pub unsafe fn $ty(p: &Block<$ty>) {
-            if p.b.rows == 1 && p.b.cols != 1 && p.m <= FEW_COLUMNS && 4 * p.m * (p.k + p.n) < p.k * p.n {
+            if p.b.rows == 1 && p.b.cols != 1 && p.m <= FEW_ROWS && 4 * p.m * (p.k + p.n) < p.k * p.n {
                 // SAFETY: the caller's matrices
                 return unsafe { turned::$ty(p) };
             }
@@ -62,31 +62,34 @@ macro_rules! packed {
                 }
                 return;
             }
-            let form = if p.a.cols == 1 && p.n <= FEW_COLUMNS { Form::InPlace } else { Form::Packed };
+            let form = if p.a.cols == 1 { Form::InPlace } else { Form::Packed };
             let deep = p.k.div_ceil((p.k * SIZE).div_ceil(DEEP)).next_multiple_of(8).min(p.k);
-            let strips = p.m.div_ceil(form.rows());
+            let strips = p.m.div_ceil(ROWS);
             // strips of about the same height: no tile is too low to be fast
             let top = |s: usize| p.m * s / strips;
             let b_in_place = p.b.cols == 1 && (strips <= FEW_STRIPS || p.k * p.n * SIZE <= SMALL[form as usize]);
             let room = [
-                if form == Form::InPlace { 0 } else { STRIP * deep * strips.min(STRIPS) },
+                if form == Form::InPlace { 0 } else { STRIP * deep * strips.min(STRIPS).div_ceil(2) },
                 if b_in_place { 0 } else { deep * p.n.min(WIDE).next_multiple_of($kernel::LANES) },
             ];
             // SAFETY: all indices are inside the matrices, whose shapes are the caller's; the scratch has room for both packings
             scratch::<$ty, ()>(room[0] + room[1], |room_a| unsafe {
                 let room_b = room_a.add(room[0]);
-                for left in (0..p.n).step_by(WIDE) {
-                    let panels = Panels::new(WIDE.min(p.n - left), $kernel::LANES, form.across());
-                    for first in (0..p.k).step_by(deep) {
-                        let k = deep.min(p.k - first);
+                // two strips lie beside each other
+                let pair = |s: usize, k: usize| room_a.add(s / 2 * STRIP * k);
+                for first in (0..p.k).step_by(deep) {
+                    let k = deep.min(p.k - first);
+                    for left in (0..p.n).step_by(WIDE) {
+                        let panels = Panels::new(WIDE.min(p.n - left), $kernel::LANES);
                         if !b_in_place {
                             pack_columns::$ty(k, panels, View { ptr: p.b.at(first, left), ..p.b }, room_b);
                         }
                         for s0 in (0..strips).step_by(STRIPS) {
                             let s1 = strips.min(s0 + STRIPS);
-                            for s in s0..if form == Form::InPlace { s0 } else { s1 } {
+                            let again = form == Form::Packed && (left == 0 || strips > STRIPS);
+                            for s in (s0..if again { s1 } else { s0 }).step_by(2) {
                                 let from = View { ptr: p.a.at(top(s), first), ..p.a };
-                                pack_rows::$ty(top(s + 1) - top(s), k, from, room_a.add((s - s0) * STRIP * k));
+                                pack_rows::$ty(top(s1.min(s + 2)) - top(s), k, from, pair(s - s0, k));
                             }
                             for s in s0..s1 {
                                 for i in 0..panels.count {
@@ -102,7 +105,10 @@ macro_rules! packed {
                                         k,
                                         form,
                                         a: match form {
-                                            Form::Packed => room_a.add((s - s0) * STRIP * k),
+                                            Form::Packed if (s - s0) % 2 == 1 => {
+                                                pair(s - s0, k).add(top(s) - top(s - 1))
+                                            }
+                                            Form::Packed => pair(s - s0, k),
                                             Form::InPlace => p.a.at(top(s), first),
                                         },
                                         a_rows: p.a.rows,

@@ -90,7 +90,7 @@ fn product<T: Number>(
     (c, worst)
 }
 
-const SIZES: [[usize; 3]; 18] = [
+const SIZES: [[usize; 3]; 19] = [
     [1, 1, 1],
     [2, 3, 4],
     [1, 500, 700],
@@ -107,6 +107,7 @@ const SIZES: [[usize; 3]; 18] = [
     [150, 130, 600],
     [16, 700, 900],
     [1500, 70, 10],
+    [270, 400, 530],
     [7, 0, 5],
     [1, 0, 5],
 ];
@@ -172,7 +173,7 @@ fn products_do_not_depend_on_threads() {
         same::<f32>(size);
     }
     // where the last part could be so narrow that it went another way
-    for size in [[3000, 90, 36], [36, 900, 300], [3000, 90, 97], [37, 300, 1001]] {
+    for size in [[300, 500, 700], [3000, 90, 36], [36, 900, 300], [3000, 90, 97], [37, 300, 1001]] {
         same::<f32>(size);
         same::<f64>(size);
         same::<bf16>(size);
