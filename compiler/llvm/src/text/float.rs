@@ -3,11 +3,16 @@
 //! Errors: f32 below 1e-6 relative, f64 below 1e-12, over the whole range, except that `sin`, `cos` and `tan` reduce their
 //! argument by pi/2 in three parts, which is good up to about 1e8.
 
-use tdl_ir::{BinaryOp, Dtype, UnaryOp};
+use tdl_ir::{BinaryOp, Dtype, ReduceOp, UnaryOp};
 
 use super::func::Emit;
 use super::llty;
 use super::math::Fp;
+
+/// Integers as wide as a float.
+pub(super) fn int_of(d: Dtype) -> &'static str {
+    if d == Dtype::F64 { "i64" } else { "i32" }
+}
 
 impl Emit<'_> {
     /// An LLVM intrinsic on floats: `fma`, `floor`, `maximum`.
@@ -16,6 +21,37 @@ impl Emit<'_> {
         let suffix = if d == Dtype::F64 { "f64" } else { "f32" };
         let list = args.iter().map(|a| format!("{ty} {a}")).collect::<Vec<_>>().join(", ");
         self.tmp(&format!("call {ty} @llvm.{name}.{suffix}("), &format!("{list})"))
+    }
+
+    /// An integer that is ordered as floats are by `max` or `min`, so that a loop finds the largest or least float by one short
+    /// instruction each: -0 is less than 0, and NaN comes out of either.
+    pub(super) fn ordered(&mut self, op: ReduceOp, d: Dtype, x: &str) -> String {
+        let int = int_of(d);
+        let nan = match (d, op) {
+            (Dtype::F64, ReduceOp::Min) => i64::MIN,
+            (Dtype::F64, _) => i64::MAX,
+            (_, ReduceOp::Min) => i64::from(i32::MIN),
+            _ => i64::from(i32::MAX),
+        };
+        let bits = self.tmp(&format!("bitcast {} {x} to ", llty(d)), int);
+        let key = self.turn_negative(int, &bits);
+        let unordered = self.tmp(&format!("fcmp uno {} ", llty(d)), &format!("{x}, {x}"));
+        self.tmp("select i1 ", &format!("{unordered}, {int} {nan}, {int} {key}"))
+    }
+
+    /// The float of such an integer.
+    pub(super) fn unordered(&mut self, d: Dtype, key: &str) -> String {
+        let int = int_of(d);
+        let bits = self.turn_negative(int, key);
+        self.tmp(&format!("bitcast {int} {bits} to "), llty(d))
+    }
+
+    /// All bits but the sign's are turned if that is set.
+    fn turn_negative(&mut self, int: &str, bits: &str) -> String {
+        let (shift, all) = if int == "i64" { (63, i64::MAX) } else { (31, i64::from(i32::MAX)) };
+        let sign = self.tmp(&format!("ashr {int} "), &format!("{bits}, {shift}"));
+        let mask = self.tmp(&format!("and {int} "), &format!("{sign}, {all}"));
+        self.tmp(&format!("xor {int} "), &format!("{bits}, {mask}"))
     }
 
     pub(super) fn float_unary(&mut self, op: UnaryOp, d: Dtype, x: &str) -> String {

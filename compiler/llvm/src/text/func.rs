@@ -9,6 +9,7 @@ use tdl_loops::ir::{
     While,
 };
 
+use super::float::int_of;
 use super::gpu::Machine;
 use super::{Globals, literal, llty, memty, symbol};
 
@@ -455,7 +456,12 @@ impl<'a> Emit<'a> {
             let init = self.op(r.init);
             let name = self.fresh();
             self.set(r.result, name.clone());
-            sums.push((name, llty(r.dtype), init));
+            if by_order(r, f.kind) {
+                let init = self.ordered(r.op, r.dtype, &init);
+                sums.push((name, int_of(r.dtype), init));
+            } else {
+                sums.push((name, llty(r.dtype), init));
+            }
         }
         self.line(&format!("br label %{head}"));
         let outer = std::mem::take(&mut self.out);
@@ -488,6 +494,11 @@ impl<'a> Emit<'a> {
         self.line(&format!("br i1 {c}, label %{body}, label %{exit}"));
         self.out.push_str(&inner);
         self.start(&exit);
+        for r in f.reductions.iter().filter(|r| by_order(r, f.kind)) {
+            let key = self.op(Operand::Reg(r.result));
+            let value = self.unordered(r.dtype, &key);
+            self.set(r.result, value);
+        }
     }
 
     fn close(&mut self, phis: &[(String, &'static str, String)], latch: &[String], before: &str, end: &str) {
@@ -501,6 +512,11 @@ impl<'a> Emit<'a> {
         let v = self.op(r.value);
         let ty = llty(r.dtype);
         let float = matches!(r.dtype, Dtype::F32 | Dtype::F64);
+        if by_order(r, kind) {
+            let key = self.ordered(r.op, r.dtype, &v);
+            let (pick, int) = (if r.op == ReduceOp::Max { "smax" } else { "smin" }, int_of(r.dtype));
+            return self.tmp(&format!("call {int} @llvm.{pick}.{int}("), &format!("{int} {acc}, {int} {key})"));
+        }
         if float {
             let flags = if kind == LoopKind::Vector { "reassoc " } else { "" };
             return match r.op {
@@ -535,4 +551,10 @@ impl<'a> Emit<'a> {
         self.out.push_str(&inner);
         self.start(&exit);
     }
+}
+
+/// The largest or least float of a vector loop is found among integers (see [`Emit::ordered`]).
+fn by_order(r: &Reduction, kind: LoopKind) -> bool {
+    let float = matches!(r.dtype, Dtype::F32 | Dtype::F64);
+    kind == LoopKind::Vector && float && matches!(r.op, ReduceOp::Max | ReduceOp::Min)
 }

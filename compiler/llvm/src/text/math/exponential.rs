@@ -26,6 +26,12 @@ impl Fp<'_, '_> {
         (self.sub(&shifted, &magic), shifted)
     }
 
+    /// The `n` whose power [`Fp::scale`] makes an exact 0: a result that is less than the least number is not rounded to 0 by a
+    /// multiplication, which takes a processor a hundred cycles. A masked softmax is full of them.
+    fn least_power(&self) -> f64 {
+        if self.double() { -1086.0 } else { -190.0 }
+    }
+
     /// `y * 2^(n - 1)`, where `shifted` has `n` in its low bits and `low` says that the result may be denormal.
     fn scale(&mut self, y: &str, shifted: &str, low: &str) -> String {
         let (ty, int) = (self.ty(), self.int());
@@ -47,7 +53,8 @@ impl Fp<'_, '_> {
 
     pub fn exp(&mut self, x: &str) -> String {
         // beyond the limits the result is 0 or infinite; below the third number it has fewer bits
-        let (lo, hi, low) = if self.double() { (-746.0, 710.0, -707.0) } else { (-104.5, 89.0, -86.0) };
+        let (hi, low) = if self.double() { (710.0, -707.0) } else { (89.0, -86.0) };
+        let lo = self.least_power() * LN_2;
         let y = self.limit(x, lo, hi);
         let (n, shifted) = self.nearest(&y, LOG2_E);
         let r = self.minus_n_ln2(&y, &n);
@@ -68,7 +75,8 @@ impl Fp<'_, '_> {
     }
 
     pub fn exp2(&mut self, x: &str) -> String {
-        let (lo, hi, low) = if self.double() { (-1076.0, 1024.5, -1020.0) } else { (-151.0, 128.5, -124.0) };
+        let (hi, low) = if self.double() { (1024.5, -1020.0) } else { (128.5, -124.0) };
+        let lo = self.least_power();
         let y = self.limit(x, lo, hi);
         let (n, shifted) = self.nearest(&y, 1.0);
         let f = self.sub(&y, &n);
