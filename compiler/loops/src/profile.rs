@@ -95,6 +95,7 @@ impl Lower<'_> {
             | Stmt::Shared { .. }
             | Stmt::Barrier(_)
             | Stmt::Device(_)
+            | Stmt::Need { .. }
             | Stmt::Assert { .. }
             | Stmt::Safepoint
             | Stmt::Tick { .. }

@@ -233,6 +233,10 @@ impl<'p> Checker<'p> {
                 args.iter().zip(&k.params).try_for_each(|(a, p)| self.expect(*a, k.regs[p.reg.0 as usize].ty))
             }
             Stmt::Alloc { bytes, .. } => i64(*bytes),
+            Stmt::Need { ptr, bytes, site: _ } => {
+                self.expect((*ptr).into(), RegTy::Ptr)?;
+                i64(*bytes)
+            }
             Stmt::CopyBytes { dst, src, bytes } => {
                 self.expect((*dst).into(), RegTy::Ptr)?;
                 self.expect((*src).into(), RegTy::Ptr)?;

@@ -318,6 +318,7 @@ impl<'a> Emit<'a> {
             Stmt::Launch { kernel, args, range, grain } => self.launch(*kernel, args, *range, *grain),
             Stmt::Debug { site, func, variable } => self.debug(*site, func, variable.as_ref()),
             Stmt::Alloc { .. }
+            | Stmt::Need { .. }
             | Stmt::Free { .. }
             | Stmt::CopyBytes { .. }
             | Stmt::ZeroBytes { .. }
