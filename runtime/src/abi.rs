@@ -357,6 +357,8 @@ macro_rules! symbols {
 
 symbols!(
     tdl_alloc,
+    tdl_alloc_ahead,
+    tdl_alloc_missing,
     tdl_free,
     tdl_parallel,
     tdl_gemm_f32,

@@ -1,7 +1,8 @@
 //! Memory: slots that are allocated once and reused, buffers in them, and which value occupies which buffer.
 //!
 //! A slot is allocated outside of all loops that leave its size alone, so a repeated step allocates nothing; within its
-//! scope it goes from one dead value to the next of equal size. Frees are placed after the last statement that mentions the slot,
+//! scope it goes from one dead value to the next of equal size. A loop may never run, or never come to where a slot is
+//! needed: there it is checked whether the memory was there. Frees are placed after the last statement that mentions the slot,
 //! when its scope ends.
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -11,6 +12,9 @@ use crate::ir::*;
 use crate::lower::Lower;
 use crate::plan::{Group, Member, Part, member_leaves};
 use crate::size::Size;
+
+/// Bytes that are there, or the program fails wherever it is.
+const SMALL: i64 = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BufId(pub usize);
@@ -36,6 +40,8 @@ struct Slot {
     escaped: bool,
     /// Other registers may hold its address: it is freed at the end of the scope.
     pinned: bool,
+    /// It was asked for in front of a loop, which may never come to where it is needed.
+    ahead: bool,
 }
 
 /// One open block of the tensor IR.
@@ -87,7 +93,7 @@ impl Lower<'_> {
     /// Memory of a size that is no product of extents, until [`Lower::end_scratch`].
     pub fn scratch(&mut self, bytes: Operand) -> BufId {
         let (ptr, site) = (self.host.reg(RegTy::Ptr), self.site());
-        self.perform(Stmt::Alloc { dst: ptr, bytes, site });
+        self.perform(Stmt::Alloc { dst: ptr, bytes, site, ahead: false });
         self.new_buf(Buf { ptr, bytes: Size::ONE, slot: None, mutable: true, occupant: None })
     }
 
@@ -99,7 +105,7 @@ impl Lower<'_> {
     /// Memory that the runtime allocated, to be freed with the scope.
     pub fn adopted(&mut self, ptr: Reg, bytes: Size, occupant: ValueId) -> BufId {
         let depth = self.scopes.len() - 1;
-        let slot = Slot { ptr, bytes: bytes.clone(), in_use: true, escaped: false, pinned: false };
+        let slot = Slot { ptr, bytes: bytes.clone(), in_use: true, escaped: false, pinned: false, ahead: false };
         self.scopes[depth].slots.push(slot);
         let slot = Some((depth, self.scopes[depth].slots.len() - 1));
         let id = self.new_buf(Buf { ptr, bytes, slot, mutable: true, occupant: Some(occupant) });
@@ -116,18 +122,23 @@ impl Lower<'_> {
             .find_map(|d| best_fit(&self.scopes[d].slots, bytes).map(|i| (d, i)))
             .unwrap_or_else(|| {
                 let value = self.room(bytes);
+                let ahead = target < current && bytes.as_const().is_none_or(|c| c > SMALL);
                 let name = occupant.and_then(|v| self.values.graph.func.value(v).name.clone());
                 let dst = self.host.named(RegTy::Ptr, name);
                 let site = self.site();
-                let timed = self.timed(Stmt::Alloc { dst, bytes: value, site });
+                let timed = self.timed(Stmt::Alloc { dst, bytes: value, site, ahead });
                 self.host.blocks[target].extend(timed);
-                let slot = Slot { ptr: dst, bytes: bytes.clone(), in_use: true, escaped: false, pinned: false };
+                let slot = Slot { ptr: dst, bytes: bytes.clone(), in_use: true, escaped: false, pinned: false, ahead };
                 self.scopes[target].slots.push(slot);
                 (target, self.scopes[target].slots.len() - 1)
             });
         let s = &mut self.scopes[slot.0].slots[slot.1];
         s.in_use = true;
-        let ptr = s.ptr;
+        let (ptr, ahead) = (s.ptr, s.ahead);
+        if ahead {
+            let (bytes, site) = (self.room(bytes), self.site());
+            self.host.push(Stmt::Need { ptr, bytes, site });
+        }
         let id = self.new_buf(Buf { ptr, bytes: bytes.clone(), slot: Some(slot), mutable: true, occupant });
         if let Some(v) = occupant {
             self.home.insert(v, id);
@@ -178,7 +189,7 @@ impl Lower<'_> {
         let bytes = self.room(bytes);
         let dst = self.host.reg(RegTy::Ptr);
         let site = self.site();
-        self.perform(Stmt::Alloc { dst, bytes, site });
+        self.perform(Stmt::Alloc { dst, bytes, site, ahead: false });
         dst
     }
 

@@ -275,8 +275,12 @@ impl Printer<'_> {
             Stmt::Barrier(Per::Warp) => self.line("barrier of the warp"),
             Stmt::Barrier(_) => self.line("barrier"),
             Stmt::Device(d) => self.device(d),
-            Stmt::Alloc { dst, bytes, site: _ } => {
-                self.line(&format!("{} = alloc {}", self.r(*dst), self.o(*bytes)));
+            Stmt::Alloc { dst, bytes, site: _, ahead } => {
+                let ahead = if *ahead { " ahead" } else { "" };
+                self.line(&format!("{} = alloc{ahead} {}", self.r(*dst), self.o(*bytes)));
+            }
+            Stmt::Need { ptr, bytes, site: _ } => {
+                self.line(&format!("need {}, {} bytes", self.r(*ptr), self.o(*bytes)));
             }
             Stmt::Free { ptr } => self.line(&format!("free {}", self.r(*ptr))),
             Stmt::Launch { kernel, args, range, grain } => {

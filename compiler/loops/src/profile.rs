@@ -96,6 +96,7 @@ impl Lower<'_> {
             | Stmt::Barrier(_)
             | Stmt::Device(_)
             | Stmt::Bands(_)
+            | Stmt::Need { .. }
             | Stmt::Assert { .. }
             | Stmt::Safepoint
             | Stmt::Tick { .. }

@@ -246,6 +246,10 @@ impl<'p> Checker<'p> {
                 i64(b.count)
             }
             Stmt::Alloc { bytes, .. } => i64(*bytes),
+            Stmt::Need { ptr, bytes, site: _ } => {
+                self.expect((*ptr).into(), RegTy::Ptr)?;
+                i64(*bytes)
+            }
             Stmt::CopyBytes { dst, src, bytes } => {
                 self.expect((*dst).into(), RegTy::Ptr)?;
                 self.expect((*src).into(), RegTy::Ptr)?;

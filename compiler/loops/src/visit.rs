@@ -235,6 +235,10 @@ impl Stmt {
             Stmt::Local { .. } | Stmt::Shared { .. } | Stmt::Barrier(_) | Stmt::Safepoint | Stmt::Tick { .. } => {}
             Stmt::Tock(t) => [t.since.into(), t.flops, t.bytes].into_iter().chain(t.dims.iter().copied()).for_each(f),
             Stmt::Alloc { bytes, .. } => f(*bytes),
+            Stmt::Need { ptr, bytes, .. } => {
+                f((*ptr).into());
+                f(*bytes);
+            }
             Stmt::Free { ptr } => f((*ptr).into()),
             Stmt::Launch { args, range, grain, .. } => {
                 args.iter().copied().for_each(&mut *f);
@@ -287,6 +291,7 @@ impl Stmt {
             | Stmt::Barrier(_)
             | Stmt::Device(_)
             | Stmt::Alloc { .. }
+            | Stmt::Need { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::Bands(_)
@@ -321,6 +326,7 @@ impl Stmt {
             | Stmt::Barrier(_)
             | Stmt::Device(_)
             | Stmt::Alloc { .. }
+            | Stmt::Need { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::CopyBytes { .. }
@@ -356,6 +362,7 @@ impl Stmt {
             | Stmt::Stream { .. }
             | Stmt::Prefetch { .. }
             | Stmt::Barrier(_)
+            | Stmt::Need { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::Bands(_)

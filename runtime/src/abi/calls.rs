@@ -26,6 +26,8 @@ pub mod host;
 pub fn device_symbols() -> Vec<(&'static str, usize)> {
     let all = vec![
         ("tdl_device_alloc", device::tdl_device_alloc as *const () as usize),
+        ("tdl_device_alloc_ahead", device::tdl_device_alloc_ahead as *const () as usize),
+        ("tdl_device_alloc_missing", device::tdl_device_alloc_missing as *const () as usize),
         ("tdl_device_free", device::tdl_device_free as *const () as usize),
         ("tdl_device_data", device::tdl_device_data as *const () as usize),
         ("tdl_device_read", device::tdl_device_read as *const () as usize),
@@ -80,6 +82,19 @@ pub unsafe extern "C" fn tdl_alloc(ctx: *mut Ctx, bytes: i64, site: u32) -> *mut
     }
 }
 
+/// The same for memory that may not be needed: null is no failure yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_alloc_ahead(ctx: *mut Ctx, bytes: i64, _site: u32) -> *mut u8 {
+    let size = usize::try_from(bytes).ok();
+    size.and_then(|s| (*ctx).memory.alloc(s)).map_or(std::ptr::null_mut(), |p| p.as_ptr())
+}
+
+/// What [`tdl_alloc_ahead`] did not get is needed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_alloc_missing(ctx: *mut Ctx, bytes: i64, site: u32) {
+    (*ctx).fail(out_of_memory(bytes, site));
+}
+
 fn out_of_memory(bytes: i64, site: u32) -> Failure {
     let message = format!("out of memory: a tensor of {} was asked for", fmt::bytes(bytes));
     Failure::new(FailureKind::Memory, message).at(site)
@@ -87,8 +102,11 @@ fn out_of_memory(bytes: i64, site: u32) -> Failure {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_free(ctx: *mut Ctx, ptr: *mut u8) {
-    // SAFETY: generated code frees what it allocated, once
-    (*ctx).memory.free(ptr);
+    // what was not there ahead and never needed is null
+    if !ptr.is_null() {
+        // SAFETY: generated code frees what it allocated, once
+        (*ctx).memory.free(ptr);
+    }
 }
 
 /// Calls `f(env, lo, hi)` for chunks of `grain` of `0..range`, on all threads; returns when all are done.

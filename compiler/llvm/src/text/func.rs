@@ -320,6 +320,7 @@ impl<'a> Emit<'a> {
             Stmt::Bands(b) => self.bands(b),
             Stmt::Debug { site, func, variable } => self.debug(*site, func, variable.as_ref()),
             Stmt::Alloc { .. }
+            | Stmt::Need { .. }
             | Stmt::Free { .. }
             | Stmt::CopyBytes { .. }
             | Stmt::ZeroBytes { .. }

@@ -31,6 +31,8 @@ pub(crate) type Arch = u32;
 pub(super) const HOST_PRELUDE: &str = "%Kernel = type { %Text, ptr, i32, i32, i32, i32, i64, ptr, i64 }
 %Image = type { i32, i32, i32, i32, %Text }
 declare ptr @tdl_device_alloc(ptr, i64, i32)
+declare ptr @tdl_device_alloc_ahead(ptr, i64, i32)
+declare void @tdl_device_alloc_missing(ptr, i64, i32)
 declare void @tdl_device_free(ptr, ptr)
 declare ptr @tdl_device_data(ptr, ptr, i64)
 declare i32 @tdl_device_read(ptr, ptr, ptr, i64)

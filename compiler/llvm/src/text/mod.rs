@@ -188,6 +188,8 @@ const PRELUDE: &str = "%Arg = type { i32, i32, i64, ptr }
 %Step = type { ptr, ptr, ptr, i64, i64 }
 %Windows = type { i32, i32, ptr, ptr, ptr, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64 }
 declare ptr @tdl_alloc(ptr, i64, i32)
+declare ptr @tdl_alloc_ahead(ptr, i64, i32)
+declare void @tdl_alloc_missing(ptr, i64, i32)
 declare void @tdl_free(ptr, ptr)
 declare void @tdl_parallel(ptr, ptr, ptr, i64, i64)
 declare void @tdl_gemm_f32(ptr, ptr)

@@ -13,7 +13,25 @@ const TEXT: u32 = 32;
 impl Emit<'_> {
     pub(super) fn runtime_stmt(&mut self, s: &Stmt) {
         match s {
-            Stmt::Alloc { dst, bytes, site } => {
+            Stmt::Alloc { dst, bytes, site, ahead: true } => {
+                let bytes = self.op(*bytes);
+                let call = format!("call ptr @{}(ptr %ctx, i64 ", self.memory_call("alloc_ahead"));
+                let p = self.tmp(&call, &format!("{bytes}, i32 {})", site.0));
+                self.set(*dst, p);
+            }
+            Stmt::Need { ptr, bytes, site } => {
+                let (p, bytes) = (self.reg(*ptr).to_owned(), self.op(*bytes));
+                let ok = self.tmp("icmp ne ptr null, ", &p);
+                let (good, bad) = (self.fresh_block("ok"), self.fresh_block("bad"));
+                self.line(&format!("br i1 {ok}, label %{good}, label %{bad}"));
+                self.start(&bad);
+                let call = self.memory_call("alloc_missing");
+                self.line(&format!("call void @{call}(ptr %ctx, i64 {bytes}, i32 {})", site.0));
+                self.line("br label %fail");
+                self.fails = true;
+                self.start(&good);
+            }
+            Stmt::Alloc { dst, bytes, site, ahead: false } => {
                 let bytes = self.op(*bytes);
                 let call = format!("call ptr @{}(ptr %ctx, i64 ", self.memory_call("alloc"));
                 let p = self.tmp(&call, &format!("{bytes}, i32 {})", site.0));

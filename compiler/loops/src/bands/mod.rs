@@ -190,7 +190,7 @@ impl Finder<'_> {
                 Stmt::Let { value, .. } if open && !matches!(value, Expr::Load { .. }) => {
                     group.all.push((s, Role::Before));
                 }
-                Stmt::Alloc { .. } if open => group.all.push((s, Role::Before)),
+                Stmt::Alloc { .. } | Stmt::Need { .. } if open => group.all.push((s, Role::Before)),
                 Stmt::Free { .. } if open => group.all.push((s, Role::After)),
                 Stmt::Launch { .. } | Stmt::Gemm(_) | Stmt::Runtime { call: RuntimeCall::Windows(_), .. } => {
                     if let Some(s) = self.add(&mut group, s) {

@@ -176,6 +176,7 @@ impl Walk<'_> {
             | Stmt::Device(_)
             | Stmt::While(_)
             | Stmt::Alloc { .. }
+            | Stmt::Need { .. }
             | Stmt::Free { .. }
             | Stmt::Launch { .. }
             | Stmt::Bands(_)

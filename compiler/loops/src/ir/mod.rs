@@ -299,9 +299,17 @@ pub enum Stmt {
 
     // --- host only
     While(While),
-    /// `bytes` is an `i64`; aligned to 64. Fails when memory is out. Zero bytes give a valid pointer.
+    /// `bytes` is an `i64`; aligned to 64. Fails when memory is out; `ahead` of where it is needed, what fails is the
+    /// [`Stmt::Need`] there. Zero bytes give a valid pointer.
     Alloc {
         dst: Reg,
+        bytes: Operand,
+        site: SiteId,
+        ahead: bool,
+    },
+    /// Fails if the memory at `ptr`, so many bytes, was not there.
+    Need {
+        ptr: Reg,
         bytes: Operand,
         site: SiteId,
     },

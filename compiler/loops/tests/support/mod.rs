@@ -279,13 +279,14 @@ impl<'p> Machine<'p> {
                 let p = self.mem.alloc(dtype.size() * len);
                 f.set(*dst, V::Ptr(p));
             }
-            Stmt::Alloc { dst, bytes, site: _ } => {
+            Stmt::Alloc { dst, bytes, site: _, ahead: _ } => {
                 let n = self.int(f, *bytes);
                 assert!(n >= 0, "allocation of {n} bytes");
                 self.allocs += 1;
                 let p = self.mem.alloc(n as usize);
                 f.set(*dst, V::Ptr(p));
             }
+            Stmt::Need { .. } => {}
             Stmt::Free { ptr } => self.mem.free(self.ptr(f, *ptr))?,
             Stmt::Launch { kernel, args, range, grain } => {
                 let args: Vec<V> = args.iter().map(|a| self.get(f, *a)).collect();

@@ -26,8 +26,28 @@ pub unsafe extern "C" fn tdl_device_alloc(ctx: *mut Ctx, bytes: i64, site: u32) 
     with(ctx, Some(site), |d| d.alloc(size, Some(site))).unwrap_or(std::ptr::null_mut())
 }
 
+/// The same for memory that may not be needed: null is no failure yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_device_alloc_ahead(ctx: *mut Ctx, bytes: i64, site: u32) -> *mut u8 {
+    let size = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let device = (*ctx).device.as_mut();
+    device.and_then(|d| d.alloc(size, Some(site)).ok()).unwrap_or(std::ptr::null_mut())
+}
+
+/// What [`tdl_device_alloc_ahead`] did not get is needed. It is asked for again, so that the device says what is wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_device_alloc_missing(ctx: *mut Ctx, bytes: i64, site: u32) {
+    if !tdl_device_alloc(ctx, bytes, site).is_null() {
+        (*ctx).fail(super::out_of_memory(bytes, site));
+    }
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_device_free(ctx: *mut Ctx, ptr: *mut u8) {
+    // what was not there ahead and never needed is null
+    if ptr.is_null() {
+        return;
+    }
     if let Some(d) = &mut (*ctx).device {
         d.free(ptr);
     }

@@ -94,7 +94,7 @@ impl Lower<'_> {
         let count = self.host.mul(items, parts);
         let bytes = self.host.mul(count, Operand::i64(sum.size() as i64));
         let (ptr, site) = (self.host.reg(RegTy::Ptr), self.site());
-        self.perform(Stmt::Alloc { dst: ptr, bytes, site });
+        self.perform(Stmt::Alloc { dst: ptr, bytes, site, ahead: false });
 
         let each = self.host.div(g.k, parts);
         let mut part = g.clone();
