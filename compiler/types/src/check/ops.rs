@@ -192,8 +192,10 @@ impl Checker<'_> {
                 let known = if matches!(a, Elem::Infer(_)) { b } else { a };
                 let known_text = self.show().elem(known);
                 let other = if matches!(a, Elem::Infer(_)) { r.span } else { l.span };
-                d.note(format!("a float literal never becomes {known_text}"))
-                    .help(format!("convert the other side: `f32({})`", self.quoted(other, false)))
+                let open = if matches!(a, Elem::Infer(_)) { a } else { b };
+                let (what, to) = if self.is_int_literal(open) { ("an integer", "i64") } else { ("a float", "f32") };
+                d.note(format!("{what} literal never becomes {known_text}"))
+                    .help(format!("convert the other side: `{to}({})`", self.quoted(other, false)))
             }
             _ => {
                 let to = if wider(a, b) { a } else { b };
