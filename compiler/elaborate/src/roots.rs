@@ -1,6 +1,7 @@
 //! Where elaboration starts: `main`, tests, single functions.
 
 use tdl_ir::{Attrs, Dim, Dtype, FuncId, Module, Type, ValueId};
+use tdl_source::Span;
 use tdl_types::thir::{Body, DtypeBound, Elem, Expr, ExprKind, FnArg, FnId, GenericArg, Kind, Program, Ty};
 
 use crate::elab::Elab;
@@ -32,6 +33,8 @@ pub struct Elaborated {
     pub tests: Vec<(usize, FuncId)>,
     /// Sizes, then leaves of the arguments, to leaves of the result and of `mut` parameters.
     pub fns: Vec<(FnId, FuncId)>,
+    /// Calls that were elaborated in place, each with the number (from 1) of the one around it, or 0.
+    pub calls: Vec<(Span, u32)>,
 }
 
 /// `main`: an IR function whose parameters are `main`'s own.
@@ -105,6 +108,7 @@ pub fn elaborate(program: &Program, roots: &Roots, debug: bool) -> Result<Elabor
     if !failures.is_empty() {
         return Err(failures);
     }
+    out.calls = elab.calls;
     out.module = elab.module;
     out.module.entry = out.main.as_ref().map(|m| m.func);
     Ok(out)

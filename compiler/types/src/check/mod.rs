@@ -39,6 +39,7 @@ mod moves;
 mod names;
 mod opened;
 mod ops;
+mod order;
 mod place;
 mod ranges;
 mod recursion;
