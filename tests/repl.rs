@@ -68,6 +68,27 @@ fn a_shape_error_is_fixed_and_differentiated() {
 }
 
 #[test]
+fn values_keep_their_structs_when_items_come_and_go() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut s = start(dir.path());
+    say(&mut s, "struct P { x: f32 }", "");
+    say(&mut s, "struct Q[f: fn[..s](f32[..s]) -> f32[..s]] { y: i64, x: f32 }", "");
+    say(&mut s, "impl Q[f] { fn call(self) -> f32 = f(self.x) }", "");
+    say(&mut s, "let p = P { x: 1 }", "");
+    say(&mut s, "let q: Q[exp] = Q { y: 4, x: 0 }", "");
+    // the module's structs come before the session's own
+    say(&mut s, "import nn.{relu}", "");
+    say(&mut s, "relu(-1.0)", "0.0 : f32");
+    say(&mut s, "p", "P { x: 1.0 }");
+    say(&mut s, "q()", "1.0 : f32");
+    say(&mut s, "p.x = 2", "help: declare it `let mut p = …`");
+    say(&mut s, "struct P { x: f32, z: f32 }", "`p` is gone: it was a P of before");
+    say(&mut s, "p", "error[E0201]");
+    say(&mut s, "q", "Q { y: 4, x: 0.0 }");
+    say(&mut s, "gelu(1.0)", "help: `gelu` is in `nn`: write `import nn.{gelu}`");
+}
+
+#[test]
 fn an_entry_goes_over_several_lines() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut s = start(dir.path());

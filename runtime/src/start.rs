@@ -48,15 +48,13 @@ pub unsafe fn run(
     ended: impl FnOnce(&mut Ctx),
 ) -> i32 {
     if program.version != VERSION {
-        complain(format_args!("error: the program was made for another version of the runtime\n"));
-        return 2;
+        return refuse(options, "the program was made for another version of the runtime", None);
     }
     // SAFETY: by contract
     let (params, features) = unsafe { (slice(program.params, program.n_params.into()), program.features.as_str()) };
     if let Some(missing) = features.split(',').find(|f| !f.is_empty() && !cpu_has(f)) {
-        complain(format_args!("error: this processor lacks `{missing}`, for which the program was compiled\n"));
-        complain(format_args!("help: build it with `tdl build --cpu x86-64-v2`\n"));
-        return 2;
+        let message = format!("this processor lacks `{missing}`, for which the program was compiled");
+        return refuse(options, &message, Some("build it with `tdl build --cpu x86-64-v2`"));
     }
     let flag = |p: &Param| {
         // SAFETY: by contract
@@ -70,11 +68,11 @@ pub unsafe fn run(
         }
         Ok(Parsed::Flags(flags)) => flags,
         Err(message) => {
-            return refuse(options, &format!("{message}\nFor what there is, try '--help'."));
+            return refuse(options, &format!("{message}\nFor what there is, try '--help'."), None);
         }
     };
     let Some(entry) = program.entry else {
-        return refuse(options, "the program has no `main`");
+        return refuse(options, "the program has no `main`", None);
     };
     let threads = flags.threads.or(options.threads).unwrap_or_else(cores);
     let mut ctx = Ctx::new(threads, Output::stdout());
@@ -95,7 +93,8 @@ pub unsafe fn run(
             (None, None) => {
                 // SAFETY: by contract
                 let name = unsafe { param.name.as_str() };
-                return refuse(options, &format!("the flag `--{name}` is missing\nFor what there is, try '--help'."));
+                let message = format!("the flag `--{name}` is missing\nFor what there is, try '--help'.");
+                return refuse(options, &message, None);
             }
         }
     }
@@ -141,15 +140,26 @@ unsafe fn failed(ctx: &mut Ctx, program: &Program, options: &Options) -> i32 {
 }
 
 /// Says why the program was not started; the exit code of that.
-fn refuse(options: &Options, message: &str) -> i32 {
-    match options.form {
-        Form::Text { .. } => complain(format_args!("error: {message}\n")),
-        Form::Json => complain(format_args!(
-            "{{\"severity\":\"error\",\"code\":null,\"message\":{},\"primary\":null,\"secondary\":[],\"notes\":[],\"help\":[]}}\n",
-            crate::report::quoted(message)
-        )),
-    }
+fn refuse(options: &Options, message: &str, help: Option<&str>) -> i32 {
+    complain(format_args!("{}", refusal(options.form, message, help)));
     2
+}
+
+fn refusal(form: Form, message: &str, help: Option<&str>) -> String {
+    match form {
+        Form::Text { .. } => {
+            let help = help.map_or_else(String::new, |h| format!("help: {h}\n"));
+            format!("error: {message}\n{help}")
+        }
+        Form::Json => {
+            let quoted = crate::report::quoted;
+            let help = help.map_or_else(String::new, |h| format!(r#"{{"text":{},"edit":null}}"#, quoted(h)));
+            format!(
+                "{{\"severity\":\"error\",\"code\":null,\"message\":{},\"primary\":null,\"secondary\":[],\"notes\":[],\"help\":[{help}]}}\n",
+                quoted(message)
+            )
+        }
+    }
 }
 
 /// The failure of a program whose output could not be written.
@@ -189,7 +199,11 @@ impl Value {
         }
         let clean = text.replace('_', "");
         match Dtype::from_code(dtype) {
-            Some(d @ (Dtype::F16 | Dtype::Bf16 | Dtype::F32 | Dtype::F64)) => {
+            // an f32 is rounded once too
+            Some(d @ Dtype::F32) => {
+                clean.parse::<f32>().map(|x| Value::Float(x.into(), d)).map_err(|_| format!("`{text}` is no number"))
+            }
+            Some(d @ (Dtype::F16 | Dtype::Bf16 | Dtype::F64)) => {
                 clean.parse().map(|x| Value::Float(x, d)).map_err(|_| format!("`{text}` is no number"))
             }
             Some(Dtype::Bool) => match text {
@@ -214,8 +228,8 @@ impl Value {
         match self {
             Value::Int(i) => *i as u64,
             Value::Float(x, Dtype::F64) => x.to_bits(),
-            Value::Float(x, Dtype::F16) => half::f16::from_f64(*x).to_bits().into(),
-            Value::Float(x, Dtype::Bf16) => half::bf16::from_f64(*x).to_bits().into(),
+            Value::Float(x, Dtype::F16) => crate::fmt::to_f16(*x).to_bits().into(),
+            Value::Float(x, Dtype::Bf16) => crate::fmt::to_bf16(*x).to_bits().into(),
             Value::Float(x, _) => (*x as f32).to_bits().into(),
             Value::Bool(b) => u64::from(*b),
             Value::Text(t) => ctx.keep_text(t.clone()) as u64,
@@ -487,6 +501,26 @@ pub(crate) unsafe fn command_line(argc: i32, argv: *const *const c_char) -> (Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_has_its_help_in_both_forms() {
+        let text = refusal(Form::Text { color: false }, "no", Some("write `x`"));
+        assert_eq!(text, "error: no\nhelp: write `x`\n");
+        let json = refusal(Form::Json, "no", Some("write `x`"));
+        assert!(json.contains(r#""message":"no""#) && json.contains(r#""help":[{"text":"write `x`","edit":null}]"#));
+        assert!(refusal(Form::Json, "no", None).contains(r#""help":[]"#));
+    }
+
+    #[test]
+    fn floats_of_flags_are_rounded_once() {
+        let near = |text: &str, d: Dtype| match Value::parse(d as u32, text) {
+            Ok(Value::Float(x, _)) => x,
+            _ => f64::NAN,
+        };
+        // a little above the middle of two f32s, where an f64 is the middle
+        let above = "1.000000059604644775390625000001";
+        assert_eq!(near(above, Dtype::F32), f64::from(above.parse::<f32>().unwrap_or_default()));
+    }
 
     fn parse(args: &[&str]) -> Result<Vec<Option<Value>>, String> {
         let flag = |name, dtype| Flag { name, dtype };

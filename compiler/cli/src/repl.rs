@@ -109,7 +109,7 @@ fn entry(session: &mut ReplSession, text: &str, style: Style) -> Result<bool, Fa
         "shape" => sayln!("{}", session.shape_of(needed(name, rest)?)?),
         "ir" => say!("{}", session.ir_of(needed(name, rest)?)?),
         "grad" => say!("{}", session.grad_of(needed(name, rest)?)?),
-        "load" => session.load(std::path::Path::new(needed(name, rest)?))?,
+        "load" => say!("{}", session.load(std::path::Path::new(needed(name, rest)?))?),
         "time" => {
             let start = Instant::now();
             let text = session.eval(needed(name, rest)?)?;

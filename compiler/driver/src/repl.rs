@@ -72,8 +72,8 @@ impl ReplSession {
         self.bindings.iter().map(line).collect()
     }
 
-    /// Reads the items of a file.
-    pub fn load(&mut self, path: &Path) -> Result<(), Failure> {
+    /// Reads the items of a file; the text to print.
+    pub fn load(&mut self, path: &Path) -> Result<String, Failure> {
         let parsed = self.session.parse(path)?;
         let own = parsed.into_iter().find(|m| m.name.is_empty());
         let items = own.map(|m| m.ast.items).unwrap_or_default();
@@ -92,10 +92,8 @@ impl ReplSession {
                 _ => rest.push(s),
             }
         }
-        if !items.is_empty() {
-            self.add_items(items)?;
-        }
-        if rest.is_empty() { Ok(String::new()) } else { self.run(rest) }
+        let gone = if items.is_empty() { String::new() } else { self.add_items(items)? };
+        Ok(if rest.is_empty() { gone } else { gone + &self.run(rest)? })
     }
 
     fn parse(&mut self, text: &str) -> Result<Vec<Stmt>, Failure> {
@@ -131,8 +129,8 @@ impl ReplSession {
         Ok(parsed)
     }
 
-    /// Adds items, replacing those of the same name; all or none.
-    fn add_items(&mut self, new: Vec<Arc<ast::Item>>) -> Result<(), Failure> {
+    /// Adds items, replacing those of the same name; all or none. The text says which values are gone with them.
+    fn add_items(&mut self, new: Vec<Arc<ast::Item>>) -> Result<String, Failure> {
         let before = self.items.clone();
         for item in new {
             let name = item_name(&item.kind);
@@ -147,12 +145,35 @@ impl ReplSession {
         let checked = self
             .modules()
             .and_then(|m| self.session.check_modules(&m))
-            .and_then(|program| self.session.check_derivatives(&program));
-        if let Err(e) = checked {
-            self.items = before;
-            return Err(e);
+            .and_then(|program| self.session.check_derivatives(&program).map(|()| program));
+        match checked {
+            Ok(program) => Ok(self.carry_values(program)),
+            Err(e) => {
+                self.items = before;
+                Err(e)
+            }
         }
-        Ok(())
+    }
+
+    /// Takes the values over to a program with other items. One whose struct was written again with other fields is gone.
+    fn carry_values(&mut self, program: Program) -> String {
+        let mut gone = String::new();
+        let bindings = std::mem::take(&mut self.bindings);
+        let values = std::mem::take(&mut self.values);
+        for (binding, leaves) in bindings.into_iter().zip(values) {
+            match tdl_types::carry(&binding.ty, &self.program, &program) {
+                Some(ty) => {
+                    self.bindings.push(Binding { ty, ..binding });
+                    self.values.push(leaves);
+                }
+                None => {
+                    let ty = tdl_types::type_to_string(&self.program, None, &binding.ty);
+                    gone.push_str(&format!("`{}` is gone: it was a {ty} of before\n", binding.name));
+                }
+            }
+        }
+        self.program = program;
+        gone
     }
 
     /// Checks statements; functions bound earlier come first.
@@ -162,7 +183,12 @@ impl ReplSession {
             parsed.iter().map(|m| tdl_types::Module { name: &m.name, ast: &m.ast }).collect();
         let all: Vec<Stmt> = self.functions.iter().chain(stmts).cloned().collect();
         let entry = self.session.timings.time("check", || tdl_types::check_entry(&modules, &self.bindings, &all));
-        if entry.checked.errors.is_empty() { Ok(entry) } else { Err(entry.checked.errors.into()) }
+        if entry.checked.errors.is_empty() {
+            return Ok(entry);
+        }
+        let mut errors = entry.checked.errors;
+        self.session.suggest_imports(&mut errors);
+        Err(errors.into())
     }
 
     fn run(&mut self, stmts: Vec<Stmt>) -> Result<String, Failure> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tdl_elaborate::{Elaborated, Roots};
 use tdl_ir::Module;
-use tdl_source::{Diagnostic, FileId, SourceMap};
+use tdl_source::{Diagnostic, FileId, SourceMap, code};
 use tdl_syntax::ast;
 use tdl_types::thir;
 
@@ -176,29 +176,55 @@ impl Session {
     pub(crate) fn typed_from(&mut self, main: FileId, path: &Path) -> Result<thir::Program, Failure> {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         let (parsed, mut errors) = self.parse_all(main, &folder)?;
-        // one bad item does not hide what is wrong with the others
-        match self.check_modules(&parsed) {
-            Ok(program) if errors.is_empty() => Ok(program),
-            Ok(_) => Err(errors.into()),
-            Err(Failure::Program(more)) => {
-                errors.extend(more);
-                errors.sort_by_key(|d| (d.primary.span.file, d.primary.span.start));
-                Err(errors.into())
-            }
-            Err(other) => Err(other),
+        let (program, more) = self.check_items(&parsed);
+        if errors.is_empty() && more.is_empty() {
+            return Ok(program);
         }
+        // one bad item does not hide what is wrong with the others
+        errors.extend(more);
+        // what needs itself has no end
+        if errors.iter().all(|d| d.code != code::E0307) {
+            errors.extend(self.derivative_errors(&program));
+        }
+        errors.sort_by_key(|d| (d.primary.span.file, d.primary.span.start));
+        Err(errors.into())
+    }
+
+    /// What has no derivative in a program that has other errors: as far as can be told without the items with errors.
+    pub(crate) fn derivative_errors(&mut self, program: &thir::Program) -> Vec<Diagnostic> {
+        let asked = tdl_types::derivatives(program);
+        let mut roots: Vec<Roots> = asked.main.then_some(Roots::Main).into_iter().collect();
+        roots.extend(asked.tests.into_iter().map(|t| Roots::Tests(vec![t])));
+        let alone = asked.fns.into_iter().filter(|id| tdl_elaborate::stands_alone(program, *id));
+        roots.extend(alone.map(|f| Roots::Fns(vec![f])));
+        let mut errors: Vec<Diagnostic> = Vec::new();
+        for root in roots {
+            // any other failure comes of an item that is not there
+            if let Err(Failure::Program(found)) = self.differentiate_all(program, &root) {
+                let of_derivatives = |d: &Diagnostic| d.code.to_string().starts_with("E05");
+                let new: Vec<Diagnostic> =
+                    found.into_iter().filter(|d| of_derivatives(d) && !errors.contains(d)).collect();
+                errors.extend(new);
+            }
+        }
+        errors
     }
 
     pub(crate) fn check_modules(&mut self, parsed: &[Parsed]) -> Result<thir::Program, Failure> {
+        let (program, errors) = self.check_items(parsed);
+        if errors.is_empty() { Ok(program) } else { Err(errors.into()) }
+    }
+
+    /// What is right of a program, and what is wrong with the rest.
+    fn check_items(&mut self, parsed: &[Parsed]) -> (thir::Program, Vec<Diagnostic>) {
         let modules: Vec<tdl_types::Module<'_>> =
             parsed.iter().map(|m| tdl_types::Module { name: &m.name, ast: &m.ast }).collect();
         let checked = self.timings.time("check", || tdl_types::check(&modules));
-        if checked.errors.is_empty() {
-            return Ok(checked.program);
-        }
         let mut errors = checked.errors;
-        self.suggest_imports(&mut errors);
-        Err(errors.into())
+        if !errors.is_empty() {
+            self.suggest_imports(&mut errors);
+        }
+        (checked.program, errors)
     }
 
     /// Names, types and shapes of a program, and its derivatives.
@@ -266,7 +292,7 @@ impl Session {
             Failure::Program(diagnostics)
         })?;
         let library = self.sources.library();
-        out.module.set_library(library, &mut self.sources.map.calls);
+        out.module.set_library(library, &out.calls, &mut self.sources.map.calls);
         if self.options.verify {
             tdl_ir::verify(&out.module)?;
         }

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use tdl_ir::{Dim, ValueId};
+use tdl_ir::{Dim, Inst, ValueId};
+use tdl_source::Span;
 use tdl_types::thir::{
     Arg, Callee, Dim as TDim, Elem, Expr, FnId, FnTy, GenericArg, GenericId, Method, SizeVar, Spread, Ty,
 };
@@ -28,17 +29,19 @@ impl<'p> Elab<'p> {
         generics: &[GenericArg],
         args: &'p [Arg],
     ) -> R<Val<'p>> {
-        let mut given = Vec::with_capacity(args.len());
+        let mut given: Vec<Option<Val<'p>>> = vec![None; args.len()];
         let mut places: Vec<(usize, Resolved)> = Vec::new();
-        for (i, arg) in args.iter().enumerate() {
-            given.push(match arg {
-                Arg::Value(e) => Some(self.expr(env, e)?),
-                Arg::Place(p) => {
-                    places.push((i, self.resolve(env, p)?));
-                    None
-                }
-                Arg::Default => None,
-            });
+        let start = |a: &Arg| match a {
+            Arg::Value(e) => Some(e.span),
+            Arg::Place(p) => Some(p.span),
+            Arg::Default => None,
+        };
+        for i in written(args.iter().map(start)) {
+            match &args[i] {
+                Arg::Value(e) => given[i] = Some(self.expr(env, e)?),
+                Arg::Place(p) => places.push((i, self.resolve(env, p)?)),
+                Arg::Default => {}
+            }
         }
         for v in given.iter_mut().flatten() {
             if let Val::Fn(f) = v {
@@ -167,10 +170,16 @@ impl<'p> Elab<'p> {
             let top = std::mem::replace(&mut self.at_top_of_main, false);
             let passed_at = self.passed_at;
             self.passed_at = passed_at.or(Some(self.b.span));
+            let (call, start) = (self.b.span, self.b.position());
             let result = self.body(&mut env, &body.value, &ty)?;
             self.passed_at = passed_at;
             self.at_top_of_main = top;
             let muts = self.muts(&env, id)?;
+            if call.file != def.span.file {
+                self.calls.push((call, 0));
+                let via = self.calls.len() as u32;
+                self.b.since(start).iter_mut().for_each(|i| seen_from(i, call, via, &mut self.calls));
+            }
             return Ok((result, muts));
         }
         let func = self.instance(id, &generics)?;
@@ -511,4 +520,33 @@ pub fn seen_at<'p>(func: &Rc<Closure<'p>>, env: &Env<'p>) -> Rc<Closure<'p>> {
         | Closure::Bound { .. }
         | Closure::Pull(_) => Rc::clone(func),
     }
+}
+
+/// The numbers of what has these places, in the order in which it is written; what has none comes first.
+pub fn written(spans: impl Iterator<Item = Option<Span>>) -> Vec<usize> {
+    let spans: Vec<Option<Span>> = spans.collect();
+    let mut order: Vec<usize> = (0..spans.len()).collect();
+    let mut files = spans.iter().flatten().map(|s| s.file);
+    if files.next().is_some_and(|first| files.all(|f| f == first)) {
+        order.sort_by_key(|i| spans[*i].map(|s| s.start));
+    }
+    order
+}
+
+/// Says of what was made for a call in place, that this is the call; or of the calls in it, that this one is around them.
+fn seen_from(i: &mut Inst, call: Span, via: u32, calls: &mut [(Span, u32)]) {
+    if i.span.via == 0 {
+        if i.span.file != call.file {
+            i.span.via = via;
+        }
+    } else {
+        let mut outermost = i.span.via;
+        while let Some((_, around)) = calls.get(outermost as usize - 1).filter(|(_, around)| *around != 0) {
+            outermost = *around;
+        }
+        if outermost != via {
+            calls[outermost as usize - 1].1 = via;
+        }
+    }
+    i.regions.iter_mut().flat_map(|r| &mut r.insts).for_each(|i| seen_from(i, call, via, calls));
 }

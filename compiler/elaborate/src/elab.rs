@@ -31,6 +31,9 @@ pub struct Elab<'p> {
     pub debug: bool,
     /// The outermost call with a function among its arguments that is being elaborated in place.
     pub passed_at: Option<Span>,
+    /// Calls that were elaborated in place, each with the number (from 1) of the one around it, or 0. What [`Span::via`] of the
+    /// instructions made there counts.
+    pub calls: Vec<(Span, u32)>,
 }
 
 /// What has been computed already and dominates the present place.
@@ -54,6 +57,7 @@ impl<'p> Elab<'p> {
             instances: FxHashMap::default(),
             names: FxHashSet::default(),
             next_slot: 1 << 31,
+            calls: Vec::new(),
             scope: Scope::default(),
             at_top_of_main: false,
             debug: false,

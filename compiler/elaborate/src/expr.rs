@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tdl_ir::{AssertKind, BinaryOp, CompareOp, Dim, Dtype, HostFn, Op, Scalar, Type, UnaryOp, ValueId};
 use tdl_types::thir::{Expr, ExprKind, LocalId, SizeCheck, SizeExpr, Ty};
 
+use crate::call::written;
 use crate::effects::Effects;
 use crate::elab::Elab;
 use crate::env::{Env, Slot};
@@ -93,7 +94,11 @@ impl<'p> Elab<'p> {
             }
             ExprKind::Array(items) => self.array(env, items, &e.ty),
             ExprKind::Struct { fields, .. } | ExprKind::StructStack { fields } => {
-                Ok(Val::Tree(self.exprs(env, fields)?))
+                let mut values = vec![Val::Never; fields.len()];
+                for i in written(fields.iter().map(|f| Some(f.span))) {
+                    values[i] = self.expr(env, &fields[i])?;
+                }
+                Ok(Val::Tree(values))
             }
             ExprKind::Field { base, index } | ExprKind::TupleField { base, index } => {
                 let base = self.expr(env, base)?.unpacked();

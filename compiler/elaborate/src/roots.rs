@@ -1,7 +1,8 @@
 //! Where elaboration starts: `main`, tests, single functions.
 
 use tdl_ir::{Attrs, Dim, Dtype, FuncId, Module, Type, ValueId};
-use tdl_types::thir::{Body, DtypeBound, Elem, Expr, ExprKind, FnId, Kind, Program, Ty};
+use tdl_source::Span;
+use tdl_types::thir::{Body, DtypeBound, Elem, Expr, ExprKind, FnArg, FnId, GenericArg, Kind, Program, Ty};
 
 use crate::elab::Elab;
 use crate::env::Env;
@@ -32,6 +33,8 @@ pub struct Elaborated {
     pub tests: Vec<(usize, FuncId)>,
     /// Sizes, then leaves of the arguments, to leaves of the result and of `mut` parameters.
     pub fns: Vec<(FnId, FuncId)>,
+    /// Calls that were elaborated in place, each with the number (from 1) of the one around it, or 0.
+    pub calls: Vec<(Span, u32)>,
 }
 
 /// `main`: an IR function whose parameters are `main`'s own.
@@ -105,6 +108,7 @@ pub fn elaborate(program: &Program, roots: &Roots, debug: bool) -> Result<Elabor
     if !failures.is_empty() {
         return Err(failures);
     }
+    out.calls = elab.calls;
     out.module = elab.module;
     out.module.entry = out.main.as_ref().map(|m| m.func);
     Ok(out)
@@ -220,9 +224,27 @@ pub fn stands_alone(program: &Program, id: FnId) -> bool {
     let def = &program.fns[id.index()];
     let mut tys = def.params.iter().map(|p| &p.ty).chain([&def.result]);
     def.body.is_some()
-        && !tys.any(crate::call::contains_function)
+        && !tys.any(lacks_function)
         && def.generics.iter().all(|g| match program.generics[g.index()].kind {
             Kind::Size | Kind::Shape | Kind::Dtype(_) | Kind::Tree(_) => true,
             Kind::Interface(..) | Kind::Fn(_) => false,
         })
+}
+
+/// Whether values of the type hold functions that only a caller knows.
+fn lacks_function(ty: &Ty) -> bool {
+    match ty {
+        Ty::Fn(_) => true,
+        Ty::Tuple(items) => items.iter().any(lacks_function),
+        Ty::Struct(_, args) => args.iter().any(|a| match a {
+            GenericArg::Fn(f) => match **f {
+                FnArg::Param(_) | FnArg::Infer(_) => true,
+                FnArg::Item(_) | FnArg::Elementwise(_) => false,
+            },
+            GenericArg::Ty(t) => lacks_function(t),
+            GenericArg::Size(_) | GenericArg::Shape(_) | GenericArg::Dtype(_) => false,
+        }),
+        Ty::Stack(_, t) | Ty::Exists(_, t) => lacks_function(t),
+        Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Param(_) | Ty::Str | Ty::Rng | Ty::Infer(_) => false,
+    }
 }

@@ -86,6 +86,16 @@ impl Builder {
         self.open.last_mut().expect("a block is open")
     }
 
+    /// The number of instructions of the open block so far.
+    pub fn position(&self) -> usize {
+        self.open.last().map_or(0, |b| b.insts.len())
+    }
+
+    /// The instructions of the open block from a position on.
+    pub fn since(&mut self, position: usize) -> &mut [Inst] {
+        self.block().insts.get_mut(position..).unwrap_or_default()
+    }
+
     /// Opens a region; [`Builder::end_region`] closes it. Prefer [`Builder::region`].
     pub fn begin_region(&mut self) {
         self.open.push(Block::default());

@@ -46,19 +46,39 @@ impl Module {
         (0..self.funcs.len() as u32).map(FuncId)
     }
 
-    /// Sets [`Module::library`] and finds [`Module::calls`], which join a session's `known` ones.
-    pub fn set_library(&mut self, library: Vec<FileId>, known: &mut Vec<Span>) {
+    /// Sets [`Module::library`] and finds [`Module::calls`], which join a session's `known` ones. `in_place` are calls without
+    /// an instruction, each with the number (from 1) of the one around it, or 0: [`Span::via`] of what was made for them counts
+    /// them so far, and the program's own calls afterwards.
+    pub fn set_library(&mut self, library: Vec<FileId>, in_place: &[(Span, u32)], known: &mut Vec<Span>) {
+        let own = |s: Span| library.binary_search(&s.file).is_err();
+        // the innermost that the program itself wrote
+        let caller = |s: Span| {
+            let mut via = if own(s) { 0 } else { s.via };
+            while let Some((call, around)) = (via as usize).checked_sub(1).and_then(|i| in_place.get(i)) {
+                if own(*call) {
+                    return Some(*call);
+                }
+                via = *around;
+            }
+            None
+        };
         let mut calls = Vec::new();
         for f in &self.funcs {
             f.body.visit_insts(&mut |i| {
-                if i.op.callee().is_some() && library.binary_search(&i.span.file).is_err() {
-                    calls.push(i.span);
+                if i.op.callee().is_some() && own(i.span) {
+                    calls.push(Span { via: 0, ..i.span });
                 }
+                calls.extend(caller(i.span));
             });
         }
         calls.sort_unstable();
         calls.dedup();
         self.first_call = known.len() as u32 + 1;
+        let first = self.first_call;
+        let number = |s: Span| caller(s).and_then(|c| calls.binary_search(&c).ok()).map_or(0, |k| first + k as u32);
+        for f in &mut self.funcs {
+            each_inst(&mut f.body, &mut |i| i.span.via = number(i.span));
+        }
         known.extend(&calls);
         (self.library, self.calls) = (library, calls);
     }
@@ -171,5 +191,12 @@ impl Block {
                 region.visit_insts(f);
             }
         }
+    }
+}
+
+fn each_inst(block: &mut Block, f: &mut impl FnMut(&mut Inst)) {
+    for i in &mut block.insts {
+        f(i);
+        i.regions.iter_mut().for_each(|r| each_inst(r, f));
     }
 }

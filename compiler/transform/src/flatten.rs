@@ -186,12 +186,16 @@ impl Flattener<'_> {
     fn called(&mut self, id: FuncId, purpose: Purpose, call: Span) -> Result<Rc<Function>, Error> {
         let f = self.function(id, purpose)?;
         let Module { library, calls, first_call, .. } = self.module;
-        let Ok(k) = calls.binary_search(&call) else { return Ok(f) };
-        if !library.contains(&f.span.file) {
+        let via = match calls.binary_search(&call) {
+            Ok(k) => first_call + k as u32,
+            // of the library, in a call that was elaborated in place
+            Err(_) => call.via,
+        };
+        if via == 0 || !library.contains(&f.span.file) {
             return Ok(f);
         }
         let mut f = Function::clone(&f);
-        seen_from(&mut f.body, library, first_call + k as u32);
+        seen_from(&mut f.body, library, via);
         Ok(Rc::new(f))
     }
 

@@ -3,6 +3,7 @@
 //! [`check`] is the whole interface. No IO happens here: the modules of a program come parsed.
 
 mod builtin;
+mod carry;
 mod check;
 mod derivatives;
 mod dump;
@@ -14,6 +15,7 @@ pub mod thir;
 pub mod ty;
 mod visit;
 
+pub use carry::carry;
 pub use check::{
     Binding, BuiltinHelp, Checked, CheckedEntry, Kept, Module, builtin_help, builtin_names, check, check_again,
     check_entry, nearest,

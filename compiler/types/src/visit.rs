@@ -166,6 +166,109 @@ pub(crate) fn children(e: &Expr, f: &mut dyn FnMut(&Expr)) {
     }
 }
 
+fn subscripts_mut(subs: &mut [Subscript], f: &mut dyn FnMut(&mut Expr)) {
+    for s in subs {
+        match s {
+            Subscript::Index { index, .. } => f(index),
+            Subscript::Gather { ids, .. } => f(ids),
+            Subscript::Mask { mask } => f(mask),
+            Subscript::Slice { .. } | Subscript::Full | Subscript::New | Subscript::Rest | Subscript::Apart => {}
+        }
+    }
+}
+
+fn arg_mut(a: &mut Arg, f: &mut dyn FnMut(&mut Expr)) {
+    match a {
+        Arg::Value(e) => f(e),
+        Arg::Place(p) => {
+            for step in &mut p.path {
+                match step {
+                    Projection::Field(_) | Projection::TupleField(_) => {}
+                    Projection::Index(subs) => subscripts_mut(subs, f),
+                }
+            }
+        }
+        Arg::Default => {}
+    }
+}
+
+/// Calls `f` with the expressions directly below that are evaluated once whenever `e` is.
+pub(crate) fn operands_mut(e: &mut Expr, f: &mut dyn FnMut(&mut Expr)) {
+    match &mut e.kind {
+        ExprKind::Int(_)
+        | ExprKind::Float(_)
+        | ExprKind::Bool(_)
+        | ExprKind::Local(_)
+        | ExprKind::Const(_)
+        | ExprKind::Size(_)
+        | ExprKind::Fn { .. }
+        | ExprKind::BuiltinFn(_)
+        | ExprKind::FnParam(_)
+        | ExprKind::Lambda(_)
+        | ExprKind::Comprehension { .. }
+        | ExprKind::Block(_)
+        | ExprKind::Return(_)
+        | ExprKind::Break
+        | ExprKind::Continue
+        | ExprKind::Error => {}
+        ExprKind::Text(pieces) => {
+            for p in pieces {
+                match p {
+                    TextPiece::Text(_) => {}
+                    TextPiece::Value { value, .. } => f(value),
+                }
+            }
+        }
+        ExprKind::Bound { receiver: e, .. }
+        | ExprKind::Field { base: e, .. }
+        | ExprKind::TupleField { base: e, .. }
+        | ExprKind::Unary { operand: e, .. }
+        | ExprKind::TreeUnary { operand: e, .. }
+        | ExprKind::Logic { left: e, .. }
+        | ExprKind::If { cond: e, .. }
+        | ExprKind::Convert(e)
+        | ExprKind::As { value: e, .. }
+        | ExprKind::CheckSizes { value: e, .. }
+        | ExprKind::Pack { value: e, .. }
+        | ExprKind::Open { value: e, .. } => f(e),
+        ExprKind::Derivative(d) => f(&mut d.func),
+        ExprKind::Vmap(v) => f(&mut v.func),
+        ExprKind::Tuple(items)
+        | ExprKind::Array(items)
+        | ExprKind::Struct { fields: items, .. }
+        | ExprKind::StructStack { fields: items }
+        | ExprKind::Builtin { args: items, .. } => items.iter_mut().for_each(f),
+        ExprKind::Binary { left, right, .. }
+        | ExprKind::Compare { left, right, .. }
+        | ExprKind::MatMul { left, right }
+        | ExprKind::TreeBinary { left, right, .. } => {
+            f(left);
+            f(right);
+        }
+        ExprKind::Index { base, subscripts } => {
+            f(base);
+            subscripts_mut(subscripts, f);
+        }
+        ExprKind::Call { args, .. } => args.iter_mut().for_each(|a| arg_mut(a, f)),
+        ExprKind::CallValue { callee, args } => {
+            f(callee);
+            args.iter_mut().for_each(|a| arg_mut(a, f));
+        }
+        ExprKind::Random { rng, args, .. } => {
+            arg_mut(rng, f);
+            args.iter_mut().for_each(f);
+        }
+        ExprKind::Vjp { func, args, .. } => {
+            f(func);
+            args.iter_mut().for_each(f);
+        }
+        ExprKind::Jvp { func, args, tangents, .. } => {
+            f(func);
+            args.iter_mut().chain(tangents).for_each(f);
+        }
+    }
+}
+
 /// Calls `f` with every expression of a body, those of its lambdas too.
 pub fn visit_body(body: &Body, f: &mut dyn FnMut(&Expr)) {
     for root in std::iter::once(&body.value).chain(body.lambdas.iter().map(|l| &l.body)) {

@@ -100,8 +100,8 @@ fn push(out: &mut Vec<u8>, cell: &str, dtype: Dtype) -> Result<(), String> {
         )
     };
     match dtype {
-        Dtype::F16 => out.extend(half::f16::from_f64(float()?).to_le_bytes()),
-        Dtype::Bf16 => out.extend(half::bf16::from_f64(float()?).to_le_bytes()),
+        Dtype::F16 => out.extend(crate::fmt::to_f16(float()?).to_le_bytes()),
+        Dtype::Bf16 => out.extend(crate::fmt::to_bf16(float()?).to_le_bytes()),
         Dtype::F32 => out.extend(cell.parse::<f32>().map_err(|_| no_number())?.to_le_bytes()),
         Dtype::F64 => out.extend(float()?.to_le_bytes()),
         Dtype::I8 => out.extend((fits(i8::MIN.into(), i8::MAX.into())? as i8).to_le_bytes()),

@@ -5,7 +5,7 @@ mod spec;
 mod tensor;
 
 use crate::abi::Dtype;
-pub use number::scalar;
+pub use number::{scalar, to_bf16, to_f16};
 pub use spec::{Spec, parse as parse_spec};
 
 /// A part of a message.

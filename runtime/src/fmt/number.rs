@@ -55,6 +55,28 @@ pub fn number(n: Number, spec: &Spec) -> String {
     if spec.plus && !text.starts_with('-') && !text.starts_with("nan") { format!("+{text}") } else { text }
 }
 
+/// The nearest f16, rounded once.
+pub fn to_f16(x: f64) -> f16 {
+    f16::from_f32(towards_odd(x))
+}
+
+/// The nearest bf16, rounded once.
+pub fn to_bf16(x: f64) -> bf16 {
+    bf16::from_f32(towards_odd(x))
+}
+
+/// An f32 that rounds to fewer digits as `x` does: where `x` lies between two, the odd one (S. Boldo and G. Melquiond, *When
+/// double rounding is odd*, 2005). `half` itself drops the last 32 bits of an f64.
+fn towards_odd(x: f64) -> f32 {
+    let near = x as f32;
+    if x.is_nan() || f64::from(near) == x {
+        return near;
+    }
+    let bits = near.to_bits();
+    let cut = if f64::from(near).abs() > x.abs() { bits - 1 } else { bits };
+    f32::from_bits(cut | 1)
+}
+
 fn float(x: f64, dtype: Dtype, spec: &Spec) -> String {
     if x.is_nan() {
         return "nan".into();
@@ -91,8 +113,8 @@ fn shortest(x: f64, dtype: Dtype) -> String {
 pub fn digits(x: f64, dtype: Dtype) -> (String, i32) {
     let text = match dtype {
         Dtype::F64 => format!("{:e}", x.abs()),
-        Dtype::F16 => narrow(x, |y| f16::from_f64(y).to_f64()),
-        Dtype::Bf16 => narrow(x, |y| bf16::from_f64(y).to_f64()),
+        Dtype::F16 => narrow(x, |y| to_f16(y).to_f64()),
+        Dtype::Bf16 => narrow(x, |y| to_bf16(y).to_f64()),
         _ => format!("{:e}", x.abs() as f32),
     };
     let (mantissa, exp) = text.split_once('e').unwrap_or((&text, "0"));
@@ -151,4 +173,23 @@ fn thousands(text: &str) -> String {
         out.push(c);
     }
     format!("{sign}{out}{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_floats_are_rounded_once() {
+        let (middle, middle_b) = (1.0 + 2f64.powi(-11), 1.0 + 2f64.powi(-8));
+        assert_eq!(to_f16(middle).to_f64(), 1.0);
+        assert_eq!(to_f16(middle + 2f64.powi(-45)).to_f64(), 1.0 + 2f64.powi(-10));
+        assert_eq!(to_f16(-(middle + 2f64.powi(-45))).to_f64(), -1.0 - 2f64.powi(-10));
+        assert_eq!(to_f16(middle - 2f64.powi(-45)).to_f64(), 1.0);
+        assert_eq!(to_bf16(middle_b).to_f64(), 1.0);
+        assert_eq!(to_bf16(middle_b + 2f64.powi(-45)).to_f64(), 1.0 + 2f64.powi(-7));
+        assert_eq!(to_f16(65520.0).to_f64(), f64::INFINITY);
+        assert_eq!(to_f16(65519.999_999_999).to_f64(), 65504.0);
+        assert!(to_f16(f64::NAN).is_nan() && to_bf16(f64::INFINITY).is_infinite());
+    }
 }

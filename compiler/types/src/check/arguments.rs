@@ -98,7 +98,10 @@ impl Checker<'_> {
         let mut out: Vec<Option<Arg>> = (0..n).map(|_| None).collect();
         let mut lambdas = Vec::new();
         let mut places: Vec<crate::thir::Place> = Vec::new();
-        for (i, slot) in slots.into_iter().enumerate().skip(skip) {
+        // as they are written, which is how they are evaluated
+        let mut given: Vec<(usize, Option<CallArg<'_>>)> = slots.into_iter().enumerate().skip(skip).collect();
+        given.sort_by_key(|(_, slot)| slot.as_ref().map(|a| a.span().start));
+        for (i, slot) in given {
             let Some(a) = slot else {
                 out[i] = Some(Arg::Default);
                 continue;

@@ -237,15 +237,27 @@ impl Checker<'_> {
     pub(super) fn check_loosely(&mut self, args: Args<'_>) {
         for a in args {
             let ArgValue::Ast(e) = a.value else { continue };
-            let idle = match &e.kind {
-                A::Lambda { .. } | A::Type(_) => true,
-                // a type where nobody knows whether one is taken
-                A::Name(n) => Dtype::from_name(&n.name).is_some(),
-                _ => false,
-            };
-            if !idle {
+            let lambda = matches!(e.kind, A::Lambda { .. });
+            // a type where nobody knows whether one is taken
+            if !lambda && !self.looks_like_type(e) {
                 self.expr(e, None);
             }
+        }
+    }
+
+    fn looks_like_type(&self, e: &ast::Expr) -> bool {
+        match &e.kind {
+            A::Type(_) => true,
+            A::Name(n) => match self.entry_of(&n.name) {
+                Some(Entry::Generic(id)) => self.program.generics[id.index()].kind != Kind::Size,
+                Some(Entry::Local(_) | Entry::Size(_)) => false,
+                None => {
+                    Dtype::from_name(&n.name).is_some()
+                        || matches!(self.def_of(&n.name), Some(Def::Struct(_) | Def::Alias(_)))
+                }
+            },
+            A::Index { base, .. } => self.looks_like_type(base),
+            _ => false,
         }
     }
 

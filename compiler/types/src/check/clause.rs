@@ -127,7 +127,8 @@ impl Checker<'_> {
                 continue;
             }
             let (stated, needed) = (&clause.text, self.show_fact(&fact));
-            let message = format!("`{name}` needs {stated}, which is {needed} here");
+            let here = if **stated == *needed { String::new() } else { format!(", which is {needed} here") };
+            let message = format!("`{name}` needs {stated}{here}");
             let known = match &fact {
                 Fact::Eq(a, b) | Fact::Le(a, b) | Fact::Divides(a, b) => {
                     a.as_const().is_some() && b.as_const().is_some()

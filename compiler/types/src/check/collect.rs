@@ -20,6 +20,7 @@ impl<'a> Checker<'a> {
             asts: modules.to_vec(),
             scopes: vec![FxHashMap::default(); modules.len()],
             broken: Default::default(),
+            kindless: Default::default(),
             aliases: Vec::new(),
             sigs: Vec::new(),
             struct_infos: Vec::new(),

@@ -350,7 +350,12 @@ impl Checker<'_> {
         }
         if !holds_values(&elem) {
             let text = format!("an array of {} cannot be", self.show_ty(&elem));
-            self.error(Diagnostic::error(code::E0301, text, span, "elements are tensors, structs and tuples of these"));
+            self.error(Diagnostic::error(
+                code::E0301,
+                text,
+                span,
+                "elements are tensors, texts, structs and tuples of these",
+            ));
             return None;
         }
         let mut inside = None;
@@ -414,9 +419,9 @@ fn together(dims: Shape, elem: Ty) -> Ty {
 fn holds_values(t: &Ty) -> bool {
     match t {
         Ty::Tuple(items) => items.iter().all(holds_values),
-        Ty::Fn(_) | Ty::Rng | Ty::Str | Ty::Exists(..) => false,
+        Ty::Fn(_) | Ty::Rng | Ty::Exists(..) => false,
         Ty::Stack(_, t) => holds_values(t),
-        Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Struct(..) | Ty::Param(_) | Ty::Infer(_) => true,
+        Ty::Error | Ty::Never | Ty::Tensor(..) | Ty::Str | Ty::Struct(..) | Ty::Param(_) | Ty::Infer(_) => true,
     }
 }
 

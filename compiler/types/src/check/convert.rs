@@ -174,6 +174,8 @@ impl Checker<'_> {
         if temps.is_empty() {
             return e;
         }
+        let mut e = e;
+        let temps = self.in_order(temps, &mut e);
         let (ty, span) = (e.ty.clone(), e.span);
         mk(ExprKind::Block(Block { stmts: temps, result: Some(Box::new(e)), span }), ty, span)
     }

@@ -22,6 +22,36 @@ impl Checker<'_> {
         self.open(out, "")
     }
 
+    pub(super) fn expr_inner(&mut self, e: &ast::Expr, hint: Option<&Ty>) -> Expr {
+        let errors = self.errors.len();
+        let out = self.expr_kind(e, hint);
+        if matches!(out.kind, ExprKind::Error) && self.errors.len() == errors {
+            self.blame_leaving(e);
+        }
+        out
+    }
+
+    /// What leaves where a value is needed, if that may be why an expression has no type.
+    fn blame_leaving(&mut self, e: &ast::Expr) {
+        let mut parts: Vec<&ast::Expr> = Vec::new();
+        match &e.kind {
+            A::Call { args, .. } => parts.extend(args.iter().map(|a| &a.value)),
+            A::Index { base, items, .. } => {
+                parts.push(base);
+                parts.extend(items.iter().filter_map(|i| match i {
+                    ast::IndexItem::Expr(e) => Some(e),
+                    _ => None,
+                }));
+            }
+            A::Field { base, .. } | A::TupleField { base, .. } => parts.push(base),
+            A::Pipe { value, .. } | A::As { value, .. } => parts.push(value),
+            _ => {}
+        }
+        if let Some(part) = parts.into_iter().find(|p| always_leaves(p)) {
+            self.leaves(part.span);
+        }
+    }
+
     /// An expression that must have a type.
     pub(super) fn check(&mut self, e: &ast::Expr, expected: &Ty) -> Expr {
         self.check_as(e, expected, "")
@@ -62,7 +92,7 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn expr_inner(&mut self, e: &ast::Expr, hint: Option<&Ty>) -> Expr {
+    fn expr_kind(&mut self, e: &ast::Expr, hint: Option<&Ty>) -> Expr {
         let span = e.span;
         match &e.kind {
             A::Int(v) => {
@@ -345,6 +375,9 @@ impl Checker<'_> {
         if elem.is_error() || out.iter().any(|e| e.ty.is_error()) {
             return error_expr(span);
         }
+        if out.iter().any(|e| matches!(e.ty, Ty::Never)) {
+            return self.no_operation(out, span);
+        }
         if matches!(elem, Ty::Fn(_) | Ty::Infer(_)) {
             let text = format!("an array of {} cannot be", self.show_ty(&elem));
             self.error(Diagnostic::error(code::E0301, text, span, "elements are tensors or trees"));
@@ -560,6 +593,20 @@ impl Checker<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// Whether it ends in `return`, `break` or `continue`, whatever happens.
+fn always_leaves(e: &ast::Expr) -> bool {
+    let block = |b: &ast::Block| {
+        let last = b.stmts.last().is_some_and(|s| matches!(&s.kind, ast::StmtKind::Expr(e) if always_leaves(e)));
+        b.result.as_ref().map_or(last, |e| always_leaves(e))
+    };
+    match &e.kind {
+        A::Return(_) | A::Break | A::Continue => true,
+        A::Block(b) => block(b),
+        A::If { then, els: Some(els), .. } => block(then) && always_leaves(els),
+        _ => false,
     }
 }
 

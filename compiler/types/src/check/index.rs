@@ -25,7 +25,8 @@ impl Checker<'_> {
         let base = self.expr(base, None);
         let t = self.zonk(&base.ty);
         match &t {
-            Ty::Error | Ty::Never => return error_expr(span),
+            Ty::Error => return error_expr(span),
+            Ty::Never => return base,
             Ty::Tensor(..) | Ty::Stack(..) => {}
             other => {
                 let text = format!("{} cannot be indexed", self.show_ty(other));

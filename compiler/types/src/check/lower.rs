@@ -85,6 +85,7 @@ impl Checker<'_> {
         let Some(name) = path.last() else { return Ty::Error };
         if let [only] = path {
             match self.entry_of(&only.name) {
+                Some(Entry::Generic(id)) if self.kindless.contains(&id) => return Ty::Error,
                 Some(Entry::Generic(id)) => return self.lower_param(id, args, span),
                 Some(Entry::Local(_) | Entry::Size(_)) => {
                     self.errors.push(Diagnostic::error(
@@ -453,7 +454,11 @@ impl Checker<'_> {
                 if let Some(bound) = dtype.filter(|_| !trees) {
                     self.program.generics[id.index()].kind = Kind::Dtype(bound);
                 } else if dtype.is_none() && trees {
+                    let errors = self.errors.len();
                     let kind = self.lower_kind(kind);
+                    if self.errors.len() > errors {
+                        self.kindless.insert(*id);
+                    }
                     self.program.generics[id.index()].kind = kind;
                 }
             }
@@ -507,7 +512,10 @@ impl Checker<'_> {
                                 "neither a kind nor an interface",
                             );
                             let kinds = ["float", "int", "num", "dtype", "tree"];
-                            d = match super::names::nearest(&name.name, kinds.into_iter()) {
+                            let scope = &self.scopes[self.module.index()];
+                            let interfaces = scope.iter().filter(|(_, d)| matches!(d, Def::Interface(_)));
+                            let known = kinds.into_iter().chain(interfaces.map(|(n, _)| &**n));
+                            d = match super::names::nearest(&name.name, known) {
                                 Some(near) => d.help(format!("did you mean `{near}`?")),
                                 None => d.help("kinds are: float, int, num, dtype, tree, and interfaces"),
                             };

@@ -39,6 +39,7 @@ mod moves;
 mod names;
 mod opened;
 mod ops;
+mod order;
 mod place;
 mod ranges;
 mod recursion;
@@ -272,6 +273,8 @@ struct Checker<'a> {
     scopes: Vec<FxHashMap<Rc<str>, Def>>,
     /// Names of imports that failed and were reported.
     broken: FxHashSet<(ModuleId, Rc<str>)>,
+    /// Parameters whose kind has an error: what they stand for has none of its own.
+    kindless: FxHashSet<GenericId>,
     aliases: Vec<Alias<'a>>,
     sigs: Vec<Sig<'a>>,
     struct_infos: Vec<StructInfo>,

@@ -7,7 +7,7 @@ use tdl_syntax::ast::{self, BinaryOp, CompareOp, UnaryOp};
 use super::Checker;
 use super::errors::{error_expr, fact_help, mk};
 use crate::size::SizeExpr;
-use crate::thir::{Expr, ExprKind};
+use crate::thir::{Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::ty::{Dim, Dtype, DtypeBound, Elem, Shape, Ty};
 
 pub(super) fn symbol(op: BinaryOp) -> &'static str {
@@ -65,7 +65,7 @@ impl Checker<'_> {
         let e = self.expr(operand, hint);
         let t = self.zonk(&e.ty);
         match (op, &t) {
-            (_, Ty::Error | Ty::Never) => self.no_operand(&[&e], span),
+            (_, Ty::Error | Ty::Never) => self.no_operation(vec![e], span),
             (UnaryOp::Neg, Ty::Tensor(elem, _)) => {
                 // a negative literal is a literal
                 match &e.kind {
@@ -116,6 +116,9 @@ impl Checker<'_> {
         let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
         if super::errors::has_error(&lt) || super::errors::has_error(&rt) {
             return error_expr(span);
+        }
+        if matches!(lt, Ty::Never) || matches!(rt, Ty::Never) {
+            return self.no_operation(vec![l, r], span);
         }
         let Some(ir) = ir_binary(op) else { return self.matmul(l, r, op_span, span) };
         match (&lt, &rt) {
@@ -192,8 +195,10 @@ impl Checker<'_> {
                 let known = if matches!(a, Elem::Infer(_)) { b } else { a };
                 let known_text = self.show().elem(known);
                 let other = if matches!(a, Elem::Infer(_)) { r.span } else { l.span };
-                d.note(format!("a float literal never becomes {known_text}"))
-                    .help(format!("convert the other side: `f32({})`", self.quoted(other, false)))
+                let open = if matches!(a, Elem::Infer(_)) { a } else { b };
+                let (what, to) = if self.is_int_literal(open) { ("an integer", "i64") } else { ("a float", "f32") };
+                d.note(format!("{what} literal never becomes {known_text}"))
+                    .help(format!("convert the other side: `{to}({})`", self.quoted(other, false)))
             }
             _ => {
                 let to = if wider(a, b) { a } else { b };
@@ -225,7 +230,7 @@ impl Checker<'_> {
         let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
         let ir = ir_compare(op);
         match (&lt, &rt) {
-            (Ty::Error | Ty::Never, _) | (_, Ty::Error | Ty::Never) => self.no_operand(&[&l, &r], span),
+            (Ty::Error | Ty::Never, _) | (_, Ty::Error | Ty::Never) => self.no_operation(vec![l, r], span),
             (Ty::Tensor(le, ls), Ty::Tensor(re, rs)) => {
                 let name = ir.def().symbol;
                 if !self.same_dtype(name, *le, *re, &l, &r, op_span) {
@@ -264,23 +269,44 @@ impl Checker<'_> {
         self.settled(e)
     }
 
-    /// What an operation is whose operands have errors; one that always leaves is an error itself.
-    fn no_operand(&mut self, operands: &[&Expr], span: Span) -> Expr {
+    /// What an operation is whose operands have errors; where one always leaves, the operands are all that is done.
+    pub(super) fn no_operation(&mut self, operands: Vec<Expr>, span: Span) -> Expr {
+        let error = |e: &Expr| super::errors::has_error(&self.zonk(&e.ty));
+        let leaves = |e: &Expr| matches!(self.zonk(&e.ty), Ty::Never);
+        if operands.iter().any(error) || !operands.iter().any(leaves) {
+            return error_expr(span);
+        }
+        let statement = |e: Expr| Stmt { span: e.span, kind: StmtKind::Expr(e) };
+        let block = Block { stmts: operands.into_iter().map(statement).collect(), result: None, span };
+        mk(ExprKind::Block(block), Ty::Never, span)
+    }
+
+    /// One of the operands has an error, or always leaves where that is one.
+    fn no_value(&mut self, operands: &[&Expr], span: Span) -> Expr {
         for e in operands {
             if matches!(self.zonk(&e.ty), Ty::Never) {
-                let text = "this gives no value: it always leaves";
-                self.error(Diagnostic::error(code::E0301, text, e.span, "a value is needed here"));
+                self.leaves(e.span);
             }
         }
         error_expr(span)
     }
 
+    /// Reports what leaves where a value is needed.
+    pub(super) fn leaves(&mut self, span: Span) {
+        let text = "this gives no value: it always leaves";
+        self.error(Diagnostic::error(code::E0301, text, span, "a value is needed here"));
+    }
+
     fn logic_typed(&mut self, and: bool, l: Expr, r: Expr, span: Span) -> Expr {
         let (lt, rt) = (self.zonk(&l.ty), self.zonk(&r.ty));
         let name = if and { "and" } else { "or" };
+        if [&lt, &rt].iter().any(|t| matches!(t, Ty::Error | Ty::Never)) {
+            // the right side may not be reached
+            return if matches!(lt, Ty::Never) { l } else { self.no_value(&[&l, &r], span) };
+        }
         for (t, e) in [(&lt, &l), (&rt, &r)] {
             match t {
-                Ty::Error | Ty::Never => return self.no_operand(&[&l, &r], span),
+                Ty::Error | Ty::Never => return error_expr(span),
                 Ty::Tensor(Elem::Dtype(Dtype::Bool), _) => {}
                 other => {
                     let text = format!("`{name}` needs bools, got {}", self.show_ty(other));

@@ -169,7 +169,10 @@ impl Checker<'_> {
         }
         let text = format!("`{}` is not mutable", local.name);
         let is_param = self.body.params.contains(&place.root);
-        let help = if is_param && &*local.name == "self" {
+        let entry = self.program.fns.last().is_some_and(|f| &*f.name == "<entry>");
+        let help = if is_param && entry {
+            format!("declare it `let mut {} = …`", local.name)
+        } else if is_param && &*local.name == "self" {
             "a method that changes its struct takes `mut self`".to_owned()
         } else if is_param {
             format!("declare the parameter `{}: mut …`, or work on a copy: `let mut y = {}`", local.name, local.name)
@@ -178,9 +181,12 @@ impl Checker<'_> {
         } else {
             format!("declare it `let mut {} = …`", local.name)
         };
-        self.error(
-            Diagnostic::error(code::E0306, text, place.span, "changed here").label(local.span, "bound here").help(help),
-        );
+        let mut d = Diagnostic::error(code::E0306, text, place.span, "changed here").help(help);
+        // of an earlier entry there is no place
+        if !(is_param && entry) {
+            d = d.label(local.span, "bound here");
+        }
+        self.error(d);
         false
     }
 

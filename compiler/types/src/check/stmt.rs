@@ -213,6 +213,11 @@ impl Checker<'_> {
                         ExprKind::Text(pieces) => pieces,
                         _ => vec![TextPiece::Value { value: e, format: "".into() }],
                     };
+                } else {
+                    let what = self.quoted(cond.span, false);
+                    let text =
+                        if what == "…" { "this does not hold".into() } else { format!("`{what}` does not hold") };
+                    pieces.push(TextPiece::Text(text.into()));
                 }
                 for clause in &facts {
                     self.assume(&clause.fact);

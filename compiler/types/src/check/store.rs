@@ -331,6 +331,12 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether it is the open dtype of an integer literal.
+    pub(super) fn is_int_literal(&self, elem: Elem) -> bool {
+        let Elem::Infer(i) = self.zonk_elem(elem) else { return false };
+        matches!(self.body.store.elems[i as usize], ElemState::Open(Class::IntLit))
+    }
+
     fn class_accepts(&self, class: Class, elem: Elem) -> bool {
         let need = match class {
             Class::IntLit => DtypeBound::Num,

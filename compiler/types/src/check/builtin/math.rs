@@ -147,7 +147,7 @@ fn reduced(cx: &mut Checker<'_>, op: Reduction, x: &Expr, name: &str) -> Option<
         Reduction::Any | Reduction::All => DtypeBound::Any,
     };
     let t = cx.zonk(&x.ty);
-    if is_tree(&t) && matches!(op, Reduction::Sum) {
+    if is_tree(&t) && matches!(op, Reduction::Sum) && crate::check::ops::texts(&t).is_none() {
         let text = format!("`sum` takes a tensor, got {}", cx.show_ty(&t));
         let d = Diagnostic::error(code::E0301, text, x.span, "a tree");
         cx.error(d.help("over all leaves, without an axis or an index: `sum(t)`"));

@@ -326,8 +326,11 @@ impl Checker<'_> {
                 if !self.require_elem(*elem, need) {
                     let text = format!("`{name}` takes {}, got {}", bound_text(need), self.show_ty(&t));
                     let mut d = Diagnostic::error(code::E0302, text, e.span, format!("this is {}", self.show_ty(&t)));
+                    let bools = self.zonk_elem(*elem) == Elem::Dtype(Dtype::Bool);
                     if need == DtypeBound::Float {
                         d = d.help("convert it: `f32(x)`");
+                    } else if bools && matches!(need, DtypeBound::Num | DtypeBound::Int) {
+                        d = d.help(format!("convert it: `i64({})`", self.quoted(e.span, false)));
                     }
                     self.error(d);
                     return None;
@@ -342,6 +345,7 @@ impl Checker<'_> {
                         Diagnostic::error(code::E0301, text, e.span, format!("this is {}", self.show_ty(other)));
                     d = match other {
                         Ty::Infer(_) => d.help("its type is not known yet: annotate it, `|x: f32[3]| …`"),
+                        _ if super::ops::texts(other).is_some() => d,
                         Ty::Struct(..) | Ty::Tuple(_) | Ty::Stack(..) | Ty::Param(_) => {
                             d.help(format!("for each leaf: `tree.map(|x| {name}(x), t)`"))
                         }

@@ -300,7 +300,11 @@ impl Checker<'_> {
 
     /// `f32(x)`: to another dtype; a struct's float dtype parameters follow.
     pub(in crate::check) fn conversion(&mut self, elem: Elem, args: Args<'_>, span: Span) -> Expr {
-        let Some(mut call) = self.slots("a conversion", &["x"], 1, false, args, None, span) else {
+        let name = match elem {
+            Elem::Dtype(d) => d.name(),
+            Elem::Param(_) | Elem::Infer(_) => "conversion",
+        };
+        let Some(mut call) = self.slots(name, &["x"], 1, false, args, None, span) else {
             return error_expr(span);
         };
         let Some(x) = call.args[0].take() else { return error_expr(span) };
