@@ -126,9 +126,14 @@ fn kernel(id: u32) -> &'static Kernel {
     }))
 }
 
-fn run(r: &mut Repeating<Paper>, k: &Kernel, at: u64, x: u64, range: i64) {
+/// The place of this number in the machine's memory.
+fn at(i: usize) -> *mut u8 {
+    std::ptr::without_provenance_mut(i)
+}
+
+fn run(r: &mut Repeating<Paper>, k: &Kernel, to: u64, x: u64, range: i64) {
     // SAFETY: the kernels here have two arguments
-    unsafe { r.launch(k, [at, x].as_ptr(), range) }.expect("it runs");
+    unsafe { r.launch(k, [to, x].as_ptr(), range) }.expect("it runs");
 }
 
 /// The log since the last call.
@@ -142,10 +147,10 @@ fn a_step_that_was_the_same_twice_is_a_graph() {
     for i in 0..5 {
         r.segment(7, 1).expect("a place");
         run(&mut r, k, 0, 1, 10);
-        r.zero(5 as *mut u8, 4).expect("it runs");
+        r.zero(at(5), 4).expect("it runs");
         run(&mut r, l, 1, i, 10);
         run(&mut r, k, 0, 2, 10);
-        r.copy(2 as *mut u8, 0 as *const u8, 4).expect("it runs");
+        r.copy(at(2), at(0), 4).expect("it runs");
     }
     r.segment(8, 1).expect("a place");
     let one = "k1 zero k2 k1 copy";
@@ -203,10 +208,10 @@ fn what_the_host_reads_has_been_done() {
         r.segment(7, 1).expect("a place");
         (0..5).for_each(|_| run(&mut r, k, 0, 1, 10));
         let mut x = [0];
-        r.read(&mut x, 0 as *const u8).expect("it is read");
+        r.read(&mut x, at(0)).expect("it is read");
         assert_eq!(x[0], 10 * i - 5);
         (0..5).for_each(|_| run(&mut r, k, 0, 1, 10));
-        r.write(1 as *mut u8, &[i]).expect("it is written");
+        r.write(at(1), &[i]).expect("it is written");
     }
     let text = log(&mut r);
     assert!(text.ends_with("start 5 read start 5"), "{text}");
@@ -258,7 +263,7 @@ fn errors_of_what_was_held_back_are_told() {
     r.segment(7, 1).expect("a place");
     run(&mut r, k, 0, 1, 10);
     r.machine.broken = "launch";
-    assert_eq!(r.read(&mut [0], 0 as *const u8), Err(Error::Refused("no launch".into())));
+    assert_eq!(r.read(&mut [0], at(0)), Err(Error::Refused("no launch".into())));
     assert!(!r.machine.held);
 }
 
