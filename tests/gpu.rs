@@ -29,6 +29,8 @@ fn main() {
         Trial::test("what_is_asked_of_a_driver", what_is_asked_of_a_driver),
         Trial::test("one_of_several_devices", one_of_several_devices),
         Trial::test("a_driver_that_fails", a_driver_that_fails),
+        Trial::test("a_repeated_step_is_a_graph", a_repeated_step_is_a_graph),
+        Trial::test("profiles_have_the_times_of_the_gpu", profiles_have_the_times_of_the_gpu),
     ];
     match ptxas() {
         Some(ptxas) => {
@@ -386,4 +388,65 @@ fn out_of_memory() -> Result<(), Failed> {
         expect(text.starts_with("error[E0705]: out of memory: ") && text.contains("[a.tdl:3:11]"), text)?;
     }
     Ok(())
+}
+
+/// The counts that the driver tells at the end: launches, graphs, starts of them, changes in them.
+fn counts(out: &Output) -> Vec<u64> {
+    let text = stderr(out);
+    let line = text.lines().find(|l| l.contains(" launches, ")).unwrap_or_default();
+    line.split_whitespace().filter_map(|w| w.parse().ok()).collect()
+}
+
+/// A step of some kernels; `read`: at its end the host decides by what was computed.
+fn steps(read: bool) -> String {
+    let end = if read { "    if sum(x) > 1e30 { print(i) }\n" } else { "" };
+    format!(
+        "fn main(n: i64 = 200, steps: i64 = 20) {{\n  let mut x = f32(reshape(arange(i64[n * 10]), [n, 10]))\n  let mut y = x\n  \
+         for i in 0..steps {{\n    y = cumsum(sort(cumsum(x) + f32(i)))\n    x = softmax(y[:, ::-1] - x) + y\n{end}  }}\n  \
+         print(x[0, 0], y[0, 0])\n}}\n"
+    )
+}
+
+fn a_repeated_step_is_a_graph() -> Result<(), Failed> {
+    for read in [false, true] {
+        let dir = with_driver()?;
+        std::fs::write(dir.path().join("a.tdl"), steps(read))?;
+        let run = |fails: &str, args: &[&str]| on_driver(dir.path(), &format!("idle,count{fails}"), args);
+        let few = run("", &["--", "--steps", "2"]);
+        let many = run("", &["--", "--steps", "20"]);
+        for out in [&few, &many] {
+            expect(out.status.success() && !stderr(out).contains(" left\n"), stderr(out))?;
+        }
+        let (few, many) = (counts(&few), counts(&many));
+        let shown = format!("{few:?} {many:?}");
+        // the graph is made of the second step, and then nothing is launched by itself; `i` changes in each
+        expect(few.len() == 4 && few[1..] == [1, 0, 0] && many[1] == 1, &shown)?;
+        expect(many[0] == few[0] && many[2] == 18 && many[3] >= 18, &shown)?;
+        // where the driver makes none, or can't change it, steps are launched
+        for fails in [",graph", ",instantiate", ",change"] {
+            let out = run(fails, &["--", "--steps", "20"]);
+            expect(out.status.success() && !stderr(&out).contains(" left\n"), stderr(&out))?;
+            let c = counts(&out);
+            expect(c[0] > 3 * many[0] && c[2] == 0, format!("{fails}: {c:?}, {many:?}"))?;
+        }
+        let mut off = tdl(&["run", "--device", "cuda", "a.tdl"], dir.path());
+        let out =
+            output(off.env("LD_LIBRARY_PATH", dir.path()).env("FAKE_CUDA", "idle,count").env("TDL_CUDA_GRAPHS", "0"));
+        expect(counts(&out)[1] == 0, stderr(&out))?;
+    }
+    Ok(())
+}
+
+/// A profile has the device's own times: here each piece of work takes a microsecond.
+fn profiles_have_the_times_of_the_gpu() -> Result<(), Failed> {
+    let dir = with_driver()?;
+    std::fs::write(dir.path().join("a.tdl"), steps(false))?;
+    let mut command = tdl(&["run", "--device", "cuda", "--profile", "a.tdl"], dir.path());
+    let out = output(command.env("LD_LIBRARY_PATH", dir.path()).env("FAKE_CUDA", "idle"));
+    let text = stderr(&out);
+    expect(out.status.success() && text.contains(" on GPU 0\n") && !text.contains(" left\n"), &text)?;
+    let kernels: Vec<&str> = text.lines().filter(|l| l.contains(" 200×10") && l.contains(" µs")).collect();
+    expect(!kernels.is_empty(), &text)?;
+    // a kernel of two launches takes two
+    expect(kernels.iter().all(|l| ["1.00 µs", "2.00 µs", "3.00 µs"].iter().any(|t| l.contains(t))), &text)
 }

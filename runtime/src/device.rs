@@ -67,6 +67,16 @@ pub trait Device {
     /// # Safety
     /// `args` are the kernel's arguments, one to a slot of 8 bytes, and the kernel's table lives as long as the device.
     unsafe fn launch(&mut self, kernel: &Kernel, args: *const u64, range: i64) -> Result<()>;
+    /// An iteration of a loop begins at a place of the host's code, or what follows it does; `depth`: how many loops there are around it.
+    fn segment(&mut self, _place: u32, _depth: u32) -> Result<()> {
+        Ok(())
+    }
+    /// From now on it is measured how long work takes on the device, where that is possible, and work is not repeated as a whole.
+    fn measure(&mut self) {}
+    /// Nanoseconds that work took on the device since the last time that somebody asked; none: it was not measured.
+    fn took(&mut self) -> Option<u64> {
+        None
+    }
     /// Waits for all that was started, and says whether it failed.
     fn finish(&mut self) -> Result<()>;
 }

@@ -22,6 +22,7 @@ mod progress;
 #[path = "../../compiler/ir/src/random.rs"]
 #[allow(dead_code)]
 pub mod random;
+pub mod repeat;
 mod report;
 #[cfg(feature = "sim")]
 pub mod sim;

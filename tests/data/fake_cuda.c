@@ -56,11 +56,11 @@ int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 64 << 20; return O
 /* --- what is there, and what is left at the end */
 
 typedef struct Block { uintptr_t at; size_t bytes; int kind; struct Block *next; } Block;
-enum { DEVICE, HOST, STREAM, EVENT, MODULE, KINDS };
-static const char *KIND[KINDS] = {"blocks of memory", "places of the host", "streams", "events", "modules"};
+enum { DEVICE, HOST, STREAM, EVENT, MODULE, GRAPH, EXEC, KINDS };
+static const char *KIND[KINDS] = {"blocks of memory", "places of the host", "streams", "events", "modules", "graphs", "graphs to start"};
 static Block *blocks;
 static size_t in_use;
-static int retained, launches;
+static int retained, launches, graphs, starts, changes;
 
 static void *add(int kind, size_t bytes) {
   Block *b = malloc(sizeof *b);
@@ -95,6 +95,7 @@ int cuDevicePrimaryCtxRelease_v2(int device) {
   for (Block *b = blocks; b; b = b->next) left[b->kind]++;
   for (int k = 0; k < KINDS; k++)
     if (left[k] && !retained && !lost() && !fails("later")) fprintf(stderr, "%d %s are left\n", left[k], KIND[k]);
+  if (fails("count")) fprintf(stderr, "%d launches, %d graphs, %d starts, %d changes\n", launches, graphs, starts, changes);
   return OK;
 }
 int cuCtxSetCurrent(void *context) { return OK; }
@@ -234,14 +235,118 @@ int cuModuleGetFunction(void **f, void *module, const char *name) {
 }
 
 /* `k0(out, range)`: out[i] = 2 i; with "idle" kernels do nothing */
+static Work work_of(void *f, void **params) {
+  if (fails("idle")) return (Work){SET, 0, 0, 0, NULL};
+  return (Work){RUN, *(uintptr_t *)params[0], 0, (size_t)*(int64_t *)params[1], NULL};
+}
 int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                    void *stream, void **params, void **extra) {
   launches++;
   if (fails("launch")) return LAUNCH_FAILED;
   if (lost()) return ECC;
-  if (fails("idle")) return stream ? OK : INVALID_HANDLE;
-  uintptr_t out = *(uintptr_t *)params[0];
-  int64_t range = *(int64_t *)params[1];
-  fprintf(stderr, "%u blocks of %u threads, %lld steps\n", gx, bx, (long long)range);
-  return put(stream, (Work){RUN, out, 0, (size_t)range, NULL});
+  Work w = work_of(f, params);
+  if (w.what == RUN) fprintf(stderr, "%u blocks of %u threads, %zu steps\n", gx, bx, w.bytes);
+  return put(stream, w);
+}
+
+/* --- graphs: chains of work, which a graph that can be started copies */
+
+enum { LONGEST = 5000 };
+typedef struct { int n; void *f[LONGEST]; unsigned blocks[LONGEST]; Work nodes[LONGEST]; } Graph;
+typedef struct {
+  void *func;
+  unsigned gx, gy, gz, bx, by, bz, shared;
+  void **params, **extra, *kern, *context;
+} KernelNode;
+typedef struct {
+  size_t from_x, from_y, from_z, from_lod;
+  int from_type;
+  const void *from_host;
+  uint64_t from;
+  void *from_array, *reserved0;
+  size_t from_pitch, from_height, to_x, to_y, to_z, to_lod;
+  int to_type;
+  void *to_host;
+  uint64_t to;
+  void *to_array, *reserved1;
+  size_t to_pitch, to_height, width, height, depth;
+} CopyNode;
+typedef struct { uint64_t to; size_t pitch; unsigned value, size; size_t width, height; } SetNode;
+
+int cuGraphCreate(void **graph, unsigned flags) {
+  if (fails("graph")) return NOT_FOUND;
+  *graph = add(GRAPH, sizeof(Graph));
+  ((Graph *)*graph)->n = 0;
+  return OK;
+}
+int cuGraphDestroy(void *graph) { return del(GRAPH, (uintptr_t)graph); }
+
+/* a node is known by its number plus one; each comes after the one before it */
+static int node(void **node, Graph *g, void **before, size_t n, Work w, void *f, unsigned blocks) {
+  if (!find(GRAPH, (uintptr_t)g, 0) || g->n == LONGEST || n != (g->n > 0) || (n && before[0] != (void *)(uintptr_t)g->n)) return INVALID_VALUE;
+  g->nodes[g->n] = w;
+  g->f[g->n] = f;
+  g->blocks[g->n] = blocks;
+  *node = (void *)(uintptr_t)++g->n;
+  return OK;
+}
+static int change(Graph *exec, void *node, Work w, void *f, unsigned blocks) {
+  int i = (int)(uintptr_t)node - 1;
+  if (fails("change") || !find(EXEC, (uintptr_t)exec, 0) || i < 0 || i >= exec->n) return INVALID_VALUE;
+  if (exec->nodes[i].what != w.what || exec->nodes[i].bytes != w.bytes || exec->f[i] != f || exec->blocks[i] != blocks) return INVALID_VALUE;
+  exec->nodes[i] = w;
+  changes++;
+  return OK;
+}
+static Work kernel_work(const KernelNode *p) { return work_of(p->func, p->params); }
+/* both in the device's memory, one row */
+static int copy_work(Work *w, const CopyNode *p) {
+  *w = (Work){BETWEEN, p->to, p->from, p->width, NULL};
+  int good = p->from_type == 2 && p->to_type == 2 && p->height == 1 && p->depth == 1 && !p->from_x && !p->to_x;
+  return good && find(DEVICE, p->to, p->width) && find(DEVICE, p->from, p->width) ? OK : INVALID_VALUE;
+}
+static int set_work(Work *w, const SetNode *p) {
+  *w = (Work){SET, p->to, p->value, p->size * p->width, NULL};
+  return p->value == 0 && p->height == 1 && find(DEVICE, p->to, w->bytes) ? OK : INVALID_VALUE;
+}
+
+int cuGraphAddKernelNode_v2(void **n, void *graph, void **before, size_t k, const KernelNode *p) {
+  return p->gy == 1 && p->gz == 1 && p->bx ? node(n, graph, before, k, kernel_work(p), p->func, p->gx) : INVALID_VALUE;
+}
+int cuGraphAddMemcpyNode(void **n, void *graph, void **before, size_t k, const CopyNode *p, void *context) {
+  Work w;
+  return context != &retained || copy_work(&w, p) ? INVALID_VALUE : node(n, graph, before, k, w, NULL, 0);
+}
+int cuGraphAddMemsetNode(void **n, void *graph, void **before, size_t k, const SetNode *p, void *context) {
+  Work w;
+  return context != &retained || set_work(&w, p) ? INVALID_VALUE : node(n, graph, before, k, w, NULL, 0);
+}
+int cuGraphAddEventRecordNode(void **n, void *graph, void **before, size_t k, void *event) {
+  return node(n, graph, before, k, (Work){RECORD, (uintptr_t)event, 0, 0, NULL}, NULL, 0);
+}
+int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags) {
+  if (fails("instantiate")) return MEMORY;
+  *exec = add(EXEC, sizeof(Graph));
+  memcpy(*exec, graph, sizeof(Graph));
+  graphs++;
+  return OK;
+}
+int cuGraphExecDestroy(void *exec) { return del(EXEC, (uintptr_t)exec); }
+int cuGraphExecKernelNodeSetParams_v2(void *exec, void *n, const KernelNode *p) { return change(exec, n, kernel_work(p), p->func, p->gx); }
+int cuGraphExecMemcpyNodeSetParams(void *exec, void *n, const CopyNode *p, void *context) {
+  Work w;
+  return copy_work(&w, p) ? INVALID_VALUE : change(exec, n, w, NULL, 0);
+}
+int cuGraphExecMemsetNodeSetParams(void *exec, void *n, const SetNode *p, void *context) {
+  Work w;
+  return set_work(&w, p) ? INVALID_VALUE : change(exec, n, w, NULL, 0);
+}
+int cuGraphLaunch(void *exec, void *stream) {
+  Graph *g = exec;
+  if (!find(EXEC, (uintptr_t)exec, 0)) return INVALID_VALUE;
+  starts++;
+  for (int i = 0, error; i < g->n; i++)
+    if (g->nodes[i].what == RECORD && (error = cuEventRecord((void *)g->nodes[i].to, stream))) return error;
+    else if (g->nodes[i].what != RECORD && (error = put(stream, g->nodes[i]))) return error;
+  return OK;
 }

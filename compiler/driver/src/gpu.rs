@@ -6,6 +6,7 @@ use std::process::Command;
 use tdl_llvm::{Gpu, Image, ImageCode};
 use tdl_runtime::complain;
 use tdl_runtime::cuda::{self, Cuda, Missing};
+use tdl_runtime::repeat::Repeating;
 use tdl_runtime::sim::Sim;
 use tdl_source::{Code, Diagnostic, Span, code};
 
@@ -19,8 +20,11 @@ impl Session {
     pub(crate) fn open_device(&self) -> Result<Opened, Failure> {
         Ok(match self.options.device {
             Device::Cpu | Device::Interp => None,
-            Device::Sim => Some(Box::new(Sim::default())),
-            Device::Cuda(number) => Some(Box::new(Cuda::open(number).map_err(|why| self.missing(why))?)),
+            Device::Sim => Some(Box::new(Repeating::new(Sim::default(), true))),
+            Device::Cuda(number) => {
+                let cuda = Cuda::open(number).map_err(|why| self.missing(why))?;
+                Some(Box::new(Repeating::new(cuda, cuda::graphs())))
+            }
         })
     }
 

@@ -96,6 +96,9 @@ impl Profiler {
         if self.shown.device.is_none() {
             self.shown.limits = Some(self.limits(ctx.pool.size()));
         }
+        if let Some(d) = &mut ctx.device {
+            d.device.measure();
+        }
         let tasks = self.tasks.take().unwrap_or_default();
         ctx.profile = Some(Box::new(Recorder::new(tasks, self.trace.is_some(), &ctx.pool)));
     }

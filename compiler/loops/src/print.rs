@@ -476,6 +476,7 @@ impl Printer<'_> {
             }
             RuntimeCall::Clock { dst } => format!("{} = clock", r(dst)),
             RuntimeCall::Progress { i, n } => format!("progress {} of {}", self.o(*i), self.o(*n)),
+            RuntimeCall::Segment { place, depth } => format!("segment {place} at depth {depth}"),
         }
     }
 }

@@ -130,7 +130,8 @@ impl Lower<'_> {
             RuntimeCall::StackNew { .. }
             | RuntimeCall::StackContents { .. }
             | RuntimeCall::Clock { .. }
-            | RuntimeCall::Progress { .. } => return None,
+            | RuntimeCall::Progress { .. }
+            | RuntimeCall::Segment { .. } => return None,
         };
         Some((name.to_owned(), kind, tally))
     }

@@ -176,6 +176,7 @@ impl RuntimeCall {
                 f(*i);
                 f(*n);
             }
+            RuntimeCall::Segment { .. } => {}
         }
     }
 
@@ -196,7 +197,8 @@ impl RuntimeCall {
             | RuntimeCall::StackFree { .. }
             | RuntimeCall::Save { .. }
             | RuntimeCall::Load { .. }
-            | RuntimeCall::Progress { .. } => vec![],
+            | RuntimeCall::Progress { .. }
+            | RuntimeCall::Segment { .. } => vec![],
         }
     }
 }

@@ -35,6 +35,7 @@ pub fn device_symbols() -> Vec<(&'static str, usize)> {
         ("tdl_device_copy", device::tdl_device_copy as *const () as usize),
         ("tdl_device_zero", device::tdl_device_zero as *const () as usize),
         ("tdl_device_launch", device::tdl_device_launch as *const () as usize),
+        ("tdl_device_segment", device::tdl_device_segment as *const () as usize),
     ];
     #[cfg(feature = "sim")]
     let all = [all, crate::sim::symbols()].concat();
@@ -461,7 +462,12 @@ pub unsafe extern "C" fn tdl_clock(ctx: *mut Ctx) -> f64 {
 /// Ticks since a profile began.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tdl_tick(ctx: *mut Ctx) -> i64 {
-    (*ctx).profile.as_ref().map_or(0, |p| p.now() as i64)
+    let ctx = &mut *ctx;
+    // what comes before is no part of it
+    if let Some(d) = &mut ctx.device {
+        d.device.took();
+    }
+    ctx.profile.as_ref().map_or(0, |p| p.now() as i64)
 }
 
 /// Records that `task` ran since `since`, and waits for a device to have done it.
@@ -477,11 +483,13 @@ pub unsafe extern "C" fn tdl_tock(
 ) {
     let ctx = &mut *ctx;
     let Some(profile) = &mut ctx.profile else { return };
-    // a device that has failed says so at the next call
+    let mut took = None;
     if let Some(d) = &mut ctx.device {
+        // one that has failed says so at the next call
         let _ = d.device.finish();
+        took = d.device.took();
     }
-    profile.record(task, since as u64, flops as u64, bytes as u64, slice(dims, n_dims as u64));
+    profile.record(task, since as u64, took, flops as u64, bytes as u64, slice(dims, n_dims as u64));
 }
 
 /// Iteration `i` of `n` of a loop of `main` is done.

@@ -2,8 +2,9 @@
 //!
 //! One stream of its own, in order: kernels and copies are started and not waited for, but for copies to the host. Memory is
 //! allocated in the order of the stream; what is freed is kept by size, so that a repeated step asks the driver for nothing
-//! and finds its buffers at the same addresses.
+//! and finds its buffers at the same addresses. What a program repeats is a graph (`repeat.rs`, `graph.rs`).
 
+mod graph;
 mod open;
 mod program;
 mod staging;
@@ -18,6 +19,7 @@ use cudarc::driver::sys;
 use crate::abi::{Image, Kernel};
 use crate::device::{Device, Error, Result};
 use crate::memory::{Counters, class_bytes, class_of};
+use crate::repeat::Op;
 use crate::start::slice;
 use open::{Context, Stream, text};
 pub use open::{Found, Missing, find};
@@ -25,6 +27,11 @@ use staging::Staging;
 
 /// Blocks for each multiprocessor, at most: enough to hide latencies, few enough that each has several steps.
 const BLOCKS_EACH: i64 = 32;
+
+/// Whether repeated work is to be graphs: TDL_CUDA_GRAPHS=0 says no.
+pub fn graphs() -> bool {
+    std::env::var_os("TDL_CUDA_GRAPHS").is_none_or(|v| v != "0")
+}
 
 /// An open GPU. The order of its fields is that in which they go.
 pub struct Cuda {
@@ -36,6 +43,9 @@ pub struct Cuda {
     /// Classes of blocks in use.
     live: HashMap<u64, usize>,
     counters: Counters,
+    /// Nanoseconds that work took since somebody asked, if it is measured.
+    took: Option<u64>,
+    measures: bool,
     stream: Stream,
     context: Context,
 }
@@ -92,6 +102,8 @@ impl Cuda {
             free: HashMap::new(),
             live: HashMap::new(),
             counters: Counters::default(),
+            took: None,
+            measures: false,
             stream,
             context,
         })
@@ -105,7 +117,7 @@ impl Cuda {
     }
 
     /// Gives what is free back to the driver, and to the other programs on the device.
-    fn trim(&mut self) -> std::result::Result<(), DriverError> {
+    fn give_back(&mut self) -> std::result::Result<(), DriverError> {
         for p in self.free.drain().flat_map(|(_, list)| list) {
             // SAFETY: it came from the driver; what still uses it stands before this in the stream
             unsafe { if self.found.pools { result::free_async(p, self.stream.0) } else { result::free_sync(p) } }?;
@@ -135,6 +147,27 @@ impl Cuda {
         functions.insert(kernel.id, f);
         Ok(f)
     }
+
+    fn prepare(&mut self, kernel: &Kernel, range: i64) -> Result<Start> {
+        let threads = i64::from(kernel.threads);
+        let wanted = if kernel.together != 0 { range } else { (range + threads - 1) / threads };
+        let blocks = wanted.min(BLOCKS_EACH * self.found.multiprocessors) as u32;
+        Ok(Start { function: self.function(kernel)?, blocks })
+    }
+}
+
+/// What a launch needs of a kernel.
+struct Start {
+    function: sys::CUfunction,
+    blocks: u32,
+}
+
+/// The addresses of a kernel's parameters: its arguments, and the range that it runs over.
+fn parameters(kernel: &Kernel, args: *const u64, range: &i64) -> Vec<*mut c_void> {
+    let mut params: Vec<*mut c_void> =
+        (0..kernel.n_params as usize).map(|i| args.wrapping_add(i).cast_mut().cast()).collect();
+    params.push(std::ptr::from_ref(range).cast_mut().cast());
+    params
 }
 
 /// Loads the best of the images that the driver takes: made for the newest GPU, and machine code before assembly.
@@ -161,14 +194,7 @@ impl Device for Cuda {
         let size = class_bytes(class);
         let p = match self.free.get_mut(&class).and_then(Vec::pop) {
             Some(p) => p,
-            None => {
-                let first = self.system(size);
-                let given = match first {
-                    Err(e) if is_memory(e) => self.trim().and_then(|()| self.system(size)),
-                    given => given,
-                };
-                given.map_err(|e| if is_memory(e) { Error::Memory(bytes) } else { error(e) })?
-            }
+            None => self.system(size).map_err(|e| if is_memory(e) { Error::Memory(bytes) } else { error(e) })?,
         };
         self.live.insert(p, class);
         self.counters.blocks += 1;
@@ -208,6 +234,9 @@ impl Device for Cuda {
         if bytes == 0 {
             return Ok(());
         }
+        if self.measures {
+            return self.timed(&Op::Copy { to, from, bytes });
+        }
         // SAFETY: generated code copies between what it allocated
         unsafe { result::memcpy_dtod_async(to as u64, from as u64, bytes, self.stream.0) }.map_err(error)
     }
@@ -216,23 +245,34 @@ impl Device for Cuda {
         if bytes == 0 {
             return Ok(());
         }
+        if self.measures {
+            return self.timed(&Op::Zero { to, bytes });
+        }
         // SAFETY: generated code clears what it allocated
         unsafe { result::memset_d8_async(to as u64, 0, bytes, self.stream.0) }.map_err(error)
     }
 
     unsafe fn launch(&mut self, kernel: &Kernel, args: *const u64, range: i64) -> Result<()> {
-        let f = self.function(kernel)?;
-        let threads = i64::from(kernel.threads);
-        let wanted = if kernel.together != 0 { range } else { (range + threads - 1) / threads };
-        let blocks = wanted.min(BLOCKS_EACH * self.found.multiprocessors);
-        let mut params: Vec<*mut c_void> =
-            (0..kernel.n_params as usize).map(|i| args.wrapping_add(i).cast_mut().cast()).collect();
-        params.push((&raw const range).cast_mut().cast());
-        let (grid, block) = ((blocks as u32, 1, 1), (kernel.threads, 1, 1));
+        if self.measures {
+            // SAFETY: by contract there are as many
+            let args = unsafe { slice(args, kernel.n_params.into()) };
+            return self.timed(&Op::Launch { kernel, args: args.into(), range });
+        }
+        let Start { function, blocks } = self.prepare(kernel, range)?;
+        let mut params = parameters(kernel, args, &range);
+        let (grid, block) = ((blocks, 1, 1), (kernel.threads, 1, 1));
         // SAFETY: the parameters are the kernel's, each in a slot that is at least as large; the driver copies them
-        let result = unsafe { result::launch_kernel(f, grid, block, 0, self.stream.0, &mut params) };
+        let result = unsafe { result::launch_kernel(function, grid, block, 0, self.stream.0, &mut params) };
         // SAFETY: the table's texts live as long as the program
         result.map_err(|e| of_kernel(unsafe { kernel.name.as_str() }, e))
+    }
+
+    fn measure(&mut self) {
+        self.measures = true;
+    }
+
+    fn took(&mut self) -> Option<u64> {
+        self.took.take()
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -247,7 +287,7 @@ impl Drop for Cuda {
         // nothing may be given back that a copy or a kernel still uses
         let _ = self.stream.synchronize();
         self.free_all();
-        let _ = self.trim();
+        let _ = self.give_back();
         for (module, _) in self.modules.values() {
             // SAFETY: loaded by `function`, and no kernel of it is started any more
             let _ = unsafe { result::module::unload(*module) };

@@ -132,6 +132,10 @@ impl Context {
         Ok(context)
     }
 
+    pub fn handle(&self) -> sys::CUcontext {
+        self.context
+    }
+
     pub fn make_current(&self) -> Result<(), DriverError> {
         // SAFETY: the context is retained
         unsafe { result::ctx::set_current(self.context) }

@@ -2,10 +2,11 @@
 
 use std::ffi::c_char;
 
-use super::{Cuda, Missing, find};
+use super::{Cuda, Missing, find, graphs};
 use crate::abi::Program;
 use crate::context::Ctx;
 use crate::output::complain;
+use crate::repeat::Repeating;
 use crate::start::{Choice, command_line, run, slice};
 
 /// `main` of a binary for a GPU. `--device cuda:1` and `--device cpu` choose; without them it is the first GPU, or, where there is
@@ -47,7 +48,7 @@ pub unsafe extern "C" fn tdl_main_gpu(
         }
     };
     let device = match Cuda::open(number) {
-        Ok(device) => device,
+        Ok(device) => Repeating::new(device, graphs()),
         Err(why) => {
             complain(format_args!("{}", refusal(&why)));
             return 1;

@@ -157,9 +157,14 @@ impl Recorder {
         self.clock.ticks()
     }
 
-    /// A call of `task` that began at `start` is done.
-    pub fn record(&mut self, task: u32, start: u64, flops: u64, bytes: u64, dims: &[i64]) {
+    /// A call of `task` that began at `start` is done; `took`: the nanoseconds of a kernel that a device has measured, at the end of that time.
+    pub fn record(&mut self, task: u32, start: u64, took: Option<u64>, flops: u64, bytes: u64, dims: &[i64]) {
         let end = self.now();
+        let kernel = self.tasks.get(task as usize).is_some_and(|t| t.kind == Kind::Kernel);
+        let start = match took.filter(|_| kernel) {
+            Some(nanos) => start.max(end.saturating_sub((nanos as f64 / self.clock.nanos_per_tick()) as u64)),
+            None => start,
+        };
         let Some(total) = self.totals.get_mut(task as usize) else { return };
         if total.calls == 0 {
             total.dims = dims.to_vec();
@@ -252,7 +257,7 @@ mod tests {
         ] {
             let total = &mut r.totals[task as usize];
             let before = total.nanos;
-            r.record(task, start, flops, bytes, dims);
+            r.record(task, start, None, flops, bytes, dims);
             r.totals[task as usize].nanos = before + end - start;
             if let Some(last) = r.events.as_mut().and_then(|e| e.list.last_mut()) {
                 last.end = end;

@@ -20,6 +20,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use crate::abi::{DEVICE_BIT, Kernel};
 use crate::device::{self, Device, Error};
 use crate::memory::{Counters, Memory};
+use crate::repeat::{Machine, Op};
 use race::{Shadow, Who};
 use warp::{Together, WARP};
 
@@ -52,6 +53,9 @@ pub struct Sim {
     memory: Memory,
     /// Lengths of blocks in use, by address.
     live: BTreeMap<usize, usize>,
+    /// Blocks that were freed while work was held back that may still use them.
+    retired: Vec<usize>,
+    hold: bool,
     stacks: Vec<DefaultStack>,
 }
 
@@ -142,13 +146,16 @@ impl Device for Sim {
 
     fn free(&mut self, ptr: *mut u8) {
         let address = plain(ptr);
-        if self.live.remove(&address).is_some() {
+        if self.hold && self.live.contains_key(&address) {
+            self.retired.push(address);
+        } else if self.live.remove(&address).is_some() {
             // SAFETY: it was in use
             unsafe { self.memory.free(address as *mut u8) };
         }
     }
 
     fn free_all(&mut self) {
+        self.retired.clear();
         self.live.clear();
         self.memory.free_all();
     }
@@ -238,6 +245,43 @@ impl Device for Sim {
 
     fn finish(&mut self) -> device::Result<()> {
         Ok(())
+    }
+}
+
+impl Machine for Sim {
+    type Graph = Vec<Op>;
+
+    unsafe fn build(&mut self, ops: &[Op]) -> device::Result<Vec<Op>> {
+        Ok(ops.to_vec())
+    }
+
+    unsafe fn change(&mut self, graph: &mut Vec<Op>, at: usize, op: &Op) -> device::Result<()> {
+        graph[at] = op.clone();
+        Ok(())
+    }
+
+    fn start(&mut self, graph: &Vec<Op>) -> device::Result<()> {
+        graph.iter().try_for_each(|op| match op {
+            // SAFETY: by contract of `build`
+            Op::Launch { kernel, args, range } => unsafe { self.launch(&**kernel, args.as_ptr(), *range) },
+            Op::Copy { to, from, bytes } => self.copy(*to, *from, *bytes),
+            Op::Zero { to, bytes } => self.zero(*to, *bytes),
+        })
+    }
+
+    fn drop_graph(&mut self, _graph: Vec<Op>) {}
+
+    fn trim(&mut self) -> device::Result<()> {
+        Ok(())
+    }
+
+    fn hold(&mut self, on: bool) {
+        self.hold = on;
+        if !on {
+            for p in std::mem::take(&mut self.retired) {
+                self.free(tagged(p as *mut u8));
+            }
+        }
     }
 }
 

@@ -40,6 +40,7 @@ declare i32 @tdl_device_write(ptr, ptr, ptr, i64)
 declare i32 @tdl_device_copy(ptr, ptr, ptr, i64)
 declare i32 @tdl_device_zero(ptr, ptr, i64)
 declare i32 @tdl_device_launch(ptr, ptr, ptr, i64)
+declare void @tdl_device_segment(ptr, i32, i32)
 declare void @tdl_sim_access(ptr, ptr, i32, i32, i32)
 declare void @tdl_sim_barrier(ptr, i32, i32)
 declare i64 @tdl_sim_shuffle(ptr, i32, i64, i32)
@@ -280,8 +281,12 @@ impl Emit<'_> {
         let env = self.slot(&format!("[{} x i64]", args.len().max(1)));
         for (i, a) in args.iter().enumerate() {
             let at = self.tmp("getelementptr i64, ptr ", &format!("{env}, i64 {i}"));
-            let text = format!("{} {}", self.op_ty(*a), self.op(*a));
-            self.line(&format!("store {text}, ptr {at}"));
+            let (ty, value) = (self.op_ty(*a), self.op(*a));
+            if !matches!(&*ty, "i64" | "ptr" | "double") {
+                // equal arguments are equal slots
+                self.line(&format!("store i64 0, ptr {at}"));
+            }
+            self.line(&format!("store {ty} {value}, ptr {at}"));
         }
         let text = format!("ptr @kernel{}, ptr {env}, i64 {})", id.0, self.op(range));
         let status = self.tmp("call i32 @tdl_device_launch(ptr %ctx, ", &text);

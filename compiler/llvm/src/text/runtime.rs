@@ -419,6 +419,9 @@ impl Emit<'_> {
                 let text = format!("i64 {}, i64 {})", self.op(*i), self.op(*n));
                 self.line(&format!("call void @tdl_progress(ptr %ctx, {text}"));
             }
+            RuntimeCall::Segment { place, depth } => {
+                self.line(&format!("call void @tdl_device_segment(ptr %ctx, i32 {place}, i32 {depth})"));
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use tdl_loops::Target;
 use tdl_runtime::abi::Func;
 use tdl_runtime::cuda::{self, Cuda};
 use tdl_runtime::device::Device;
+use tdl_runtime::repeat::Repeating;
 use tdl_runtime::sim::Sim;
 use tdl_runtime::{Ctx, Output};
 
@@ -31,8 +32,8 @@ fn gpu() -> Gpu {
 
 fn device() -> Box<dyn Device> {
     match real() {
-        None => Box::new(Sim::default()),
-        Some(number) => Box::new(Cuda::open(number).expect("a GPU")),
+        None => Box::new(Repeating::new(Sim::default(), true)),
+        Some(number) => Box::new(Repeating::new(Cuda::open(number).expect("a GPU"), true)),
     }
 }
 

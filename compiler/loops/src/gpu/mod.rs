@@ -26,6 +26,7 @@ mod draw;
 mod product;
 pub mod scan;
 pub mod scatter;
+mod segments;
 pub mod sort;
 pub mod teams;
 mod together;
@@ -36,7 +37,11 @@ use tdl_ir::{Dtype, ReduceOp};
 
 use crate::ir::*;
 
-pub use variants::map;
+/// Spreads all kernels of a program over a grid, and marks what its host code may do again.
+pub fn map(program: &mut Program) {
+    variants::map(program);
+    segments::mark(program);
+}
 
 /// Threads of a block, at most.
 pub const THREADS: usize = 256;

@@ -174,6 +174,11 @@ pub enum RuntimeCall {
         i: Operand,
         n: Operand,
     },
+    /// What a GPU is to do from here on may be what it did the last time: see `gpu/segments.rs`.
+    Segment {
+        place: u32,
+        depth: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

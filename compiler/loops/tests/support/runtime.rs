@@ -223,6 +223,7 @@ impl Machine<'_> {
                 f.set(*dst, V::Scalar(element::canonical(Scalar::float(self.host.clock()), Dtype::F64)));
             }
             RuntimeCall::Progress { i, n } => self.host.progress(self.int(f, *i), self.int(f, *n)),
+            RuntimeCall::Segment { .. } => {}
         }
         Ok(())
     }

@@ -88,3 +88,9 @@ pub unsafe extern "C" fn tdl_device_launch(ctx: *mut Ctx, kernel: *const Kernel,
     }
     status(with(ctx, None, |d| d.device.launch(&*kernel, args, range)))
 }
+
+/// What follows may be what was done the last time here: see [`crate::repeat`]. A device that fails says so at the next call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tdl_device_segment(ctx: *mut Ctx, place: u32, depth: u32) {
+    with(ctx, None, |d| d.device.segment(place, depth));
+}
