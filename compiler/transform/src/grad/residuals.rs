@@ -264,6 +264,8 @@ fn is_cheap(op: &Op) -> bool {
         | Op::Nonzero
         | Op::Contract { .. }
         | Op::Window { .. }
+        | Op::Attention
+        | Op::AttentionGrad
         | Op::Scatter { .. }
         | Op::Random { .. }
         | Op::If
