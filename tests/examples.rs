@@ -133,3 +133,27 @@ fn steps_after_the_first_allocate_nothing() {
     };
     assert_eq!(allocations("2"), allocations("20"));
 }
+
+/// `--timings` reports the peak of the program's tensors, which is the same in every run.
+#[test]
+fn gradients_keep_little() {
+    let peak = |file: &str, gradient: bool| -> f64 {
+        let file = format!("bench/gradients/{file}.tdl");
+        let mut args = vec!["run", "--timings", "--threads", "1", &file];
+        args.extend(if gradient { &["--", "--gradient", "true"][..] } else { &[] });
+        let out = output(&mut tdl(&args, &root()));
+        succeeded(&out);
+        let text = stderr(&out);
+        let line = text.lines().find(|l| l.starts_with("peak memory")).unwrap_or_else(|| panic!("{text}"));
+        line.split_whitespace().nth(2).and_then(|w| w.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+    };
+    let (function, gradient) = (peak("gmm", false), peak("gmm", true));
+    assert!(gradient <= 2.5 * function, "mixture: {gradient} of {function} MB");
+    // hidden and cell of two layers of 14, for each of 1023 steps
+    let states = 1023.0 * 4.0 * 14.0 * 8e-6;
+    let kept = peak("lstm", true) - peak("lstm", false);
+    assert!(kept <= 1.2 * states, "LSTM: {kept} of {states} MB");
+    let states = 100_000.0 * 64.0 * 8e-6;
+    let kept = peak("checkpoint", true) - peak("checkpoint", false);
+    assert!(kept <= 1.2 * states, "loop: {kept} of {states} MB");
+}

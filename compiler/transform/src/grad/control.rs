@@ -24,7 +24,7 @@ impl Linearizer<'_> {
             blocks.push(self.b.end_region(results));
             scopes.push(self.close_scope());
         }
-        let site = Site { index: None, typed: true, times: 1, floor: self.floor };
+        let site = Site { index: None, typed: true, times: 1, floor: self.floor, again: false };
         let plans: Vec<Plan> =
             blocks.iter().zip(&mut scopes).map(|(b, s)| plan(self.b, b, &site, &mut s.tape)).collect();
         self.b.span = i.span;

@@ -8,13 +8,11 @@ use tdl_ir::{BinaryOp, Block, Dim, Dtype, Inst, Op, Type, Update, ValueId};
 
 use super::control::zeros;
 use super::linearize::{Linearizer, Scope};
+use super::price;
 use super::residuals::{Item, Plan, Site, defined, plan};
 use super::stacks::{StackInfo, grows_by_one};
 use super::tape::{Kind, Loop, Replay, Step, Tan};
 use crate::clone;
-
-/// Iterations of a loop whose number is not known.
-const GUESSED_TRIPS: u64 = 64;
 
 /// A carried value that linearisation adds: before the loop, in its body, and for the next iteration.
 struct Extra {
@@ -85,11 +83,13 @@ impl Linearizer<'_> {
         let mut block = self.b.end_region(next);
         let mut scope = self.close_scope();
         let trips = is_for.then(|| self.map.get(i.args[0]));
-        let times = trips.and_then(|t| self.b.as_i64(t)).map_or(GUESSED_TRIPS, |n| n.max(1) as u64);
+        let times = trips.and_then(|t| self.b.as_i64(t)).map_or(price::ITERATIONS, |n| n.max(1) as u64);
         if outermost {
             self.floor = None;
         }
-        let site = Site { index: Some(index), typed: false, times, floor: self.floor };
+        // what a loop inside keeps is computed again with all of it, and what a `@remat` chunk keeps is little
+        let again = outermost && !self.from.attrs.remat;
+        let site = Site { index: Some(index), typed: false, times, floor: self.floor, again };
         let plan = plan(self.b, &block, &site, &mut scope.tape);
         let opened = extras.len();
         let exits = self.keep(&mut block, &plan, index, trips, &mut extras);

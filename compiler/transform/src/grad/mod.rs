@@ -15,6 +15,7 @@ mod linearize;
 mod loops;
 mod mincut;
 mod prepare;
+mod price;
 mod residuals;
 mod rules;
 mod stacks;

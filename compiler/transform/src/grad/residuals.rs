@@ -1,10 +1,11 @@
-//! Chooses what a region keeps for its linear part: the cheapest set of values from which the rest is computed again by
-//! cheap instructions (a minimum cut of the region's data flow).
+//! Chooses what a region keeps for its linear part: the set of values from which the rest is computed again, at the least
+//! price of both together (a minimum cut of the region's data flow; the prices stand in [`super::price`]).
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tdl_ir::{Block, Builder, Dim, Inst, Op, Type, ValueId};
+use tdl_ir::{Block, Builder, Dim, Inst, Op, ValueId};
 
 use super::mincut::{Graph, UNLIMITED};
+use super::price;
 use super::tape::{Replay, Tape};
 
 /// What is kept, and what else happens before the linear part, in order. Kept values stand as [`Item::Keep`].
@@ -48,6 +49,8 @@ pub(super) struct Site {
     pub times: u64,
     /// Values from this number on belong to a loop around the region: they must be kept there, if they are needed.
     pub floor: Option<u32>,
+    /// What has a price is computed again too, where that is less than keeping it.
+    pub again: bool,
 }
 
 /// Values of the region that the tape mentions.
@@ -65,8 +68,16 @@ pub(super) fn plan(b: &Builder, block: &Block, site: &Site, tape: &mut Tape) -> 
     });
     let mut purposes = FxHashMap::default();
     tape.purposes(&mut purposes);
-    let (stored, done) = (FxHashSet::default(), FxHashSet::default());
-    let mut p = Planner { b, site, region, defs: definitions(block), stored, done };
+    let defs = definitions(b, block, site);
+    let mut p = Planner {
+        b,
+        site,
+        region,
+        defs,
+        stored: FxHashSet::default(),
+        done: FxHashSet::default(),
+        repeated: FxHashSet::default(),
+    };
     p.stored = p.cut(&needed);
     loop {
         let mut items = Vec::new();
@@ -86,6 +97,7 @@ pub(super) fn plan(b: &Builder, block: &Block, site: &Site, tape: &mut Tape) -> 
         }
         p.stored.extend(missing);
         p.done.clear();
+        p.repeated.clear();
     }
 }
 
@@ -100,18 +112,59 @@ fn name(b: &Builder, block: &Block, v: ValueId, purpose: Option<&'static str>) -
     format!("{what}.kept.{}", purpose.unwrap_or("recomputing"))
 }
 
-/// Instructions that may be repeated, by their result.
-fn definitions(block: &Block) -> FxHashMap<ValueId, &Inst> {
-    block.insts.iter().filter(|i| is_cheap(&i.op)).map(|i| (i.results[0], i)).collect()
+/// An instruction that may be repeated.
+#[derive(Clone, Copy)]
+struct Repeated<'a> {
+    inst: &'a Inst,
+    /// For one time.
+    price: u64,
+}
+
+/// Instructions that may be repeated, by their results.
+fn definitions<'a>(b: &Builder, block: &'a Block, site: &Site) -> FxHashMap<ValueId, Repeated<'a>> {
+    let mut out = FxHashMap::default();
+    for inst in &block.insts {
+        if let Some(price) = price::again(b, inst).filter(|p| *p == 0 || site.again) {
+            out.extend(inst.results.iter().map(|r| (*r, Repeated { inst, price })));
+        }
+    }
+    out
+}
+
+/// What an instruction reads, in regions and in extents too, and does not define: in the order of definition.
+fn reads(b: &Builder, i: &Inst) -> Vec<ValueId> {
+    let mut own: Vec<ValueId> = i.results.clone();
+    for region in &i.regions {
+        own.extend(&region.params);
+        region.visit_insts(&mut |i| {
+            own.extend(&i.results);
+            own.extend(i.regions.iter().flat_map(|r| &r.params));
+        });
+    }
+    let mut out: Vec<ValueId> = Vec::with_capacity(i.args.len());
+    i.visit_uses(&mut |v| out.push(v));
+    for v in &own {
+        out.extend(b.ty(*v).dims().iter().filter_map(|d| match d {
+            Dim::Val(v) => Some(*v),
+            Dim::Const(_) => None,
+        }));
+    }
+    own.sort_unstable();
+    out.retain(|v| own.binary_search(v).is_err());
+    out.sort_unstable();
+    out.dedup();
+    out
 }
 
 struct Planner<'a> {
     b: &'a Builder,
     site: &'a Site,
     region: FxHashSet<ValueId>,
-    defs: FxHashMap<ValueId, &'a Inst>,
+    defs: FxHashMap<ValueId, Repeated<'a>>,
     stored: FxHashSet<ValueId>,
     done: FxHashSet<ValueId>,
+    /// The instructions that are repeated, by their first result.
+    repeated: FxHashSet<ValueId>,
 }
 
 impl Planner<'_> {
@@ -123,19 +176,19 @@ impl Planner<'_> {
             && self.b.as_splat(v).is_none()
     }
 
-    /// Operands and extents of an instruction that may be repeated.
+    /// What an instruction that may be repeated reads here.
     fn sources(&self, i: &Inst) -> Vec<ValueId> {
-        let extents = self.b.ty(i.results[0]).dims().iter().filter_map(|d| match d {
-            Dim::Val(v) => Some(*v),
-            Dim::Const(_) => None,
-        });
-        i.args.iter().copied().chain(extents).filter(|v| self.region.contains(v) || self.surrounds(*v)).collect()
+        let mut out = reads(self.b, i);
+        out.retain(|v| self.region.contains(v) || self.surrounds(*v));
+        out
     }
 
     fn cut(&self, needed: &[ValueId]) -> FxHashSet<ValueId> {
-        // number what is upstream of the needed values
+        // number what is upstream of the needed values, and the instructions, by their first result
         let mut number: FxHashMap<ValueId, usize> = FxHashMap::default();
         let mut order = Vec::new();
+        let mut insts: FxHashMap<ValueId, usize> = FxHashMap::default();
+        let mut repeated = Vec::new();
         let mut todo = needed.to_vec();
         while let Some(v) = todo.pop() {
             if number.contains_key(&v) {
@@ -143,18 +196,34 @@ impl Planner<'_> {
             }
             number.insert(v, order.len());
             order.push(v);
-            if let Some(i) = self.defs.get(&v) {
-                todo.extend(self.sources(i));
+            if let Some(r) = self.defs.get(&v)
+                && !insts.contains_key(&r.inst.results[0])
+            {
+                insts.insert(r.inst.results[0], repeated.len());
+                let sources = self.sources(r.inst);
+                todo.extend(&sources);
+                repeated.push((v, r.price, sources));
             }
         }
-        let (source, sink) = (2 * order.len(), 2 * order.len() + 1);
+        // on the sink's side are: what is at hand afterwards (odd), what of it is computed again (even), by which instructions
+        let (first, source) = (2 * order.len(), 2 * order.len() + repeated.len());
+        let sink = source + 1;
         let mut g = Graph::new(sink + 1);
+        let many = |price: u64, v: ValueId| {
+            let times = if self.region.contains(&v) { self.site.times } else { 1 };
+            price.saturating_mul(times).min(UNLIMITED / 1024)
+        };
         for (k, v) in order.iter().enumerate() {
-            let times = if self.region.contains(v) { self.site.times } else { 1 };
-            g.edge(2 * k, 2 * k + 1, cost(self.b.ty(*v)).saturating_mul(times).min(UNLIMITED / 1024));
+            g.edge(2 * k, 2 * k + 1, price::keep(self.b.ty(*v)).map_or(UNLIMITED, |p| many(p, *v)));
             match self.defs.get(v) {
-                Some(i) => self.sources(i).iter().for_each(|a| g.edge(2 * number[a] + 1, 2 * k, UNLIMITED)),
+                Some(r) => g.edge(first + insts[&r.inst.results[0]], 2 * k, UNLIMITED),
                 None => g.edge(source, 2 * k, UNLIMITED),
+            }
+        }
+        for (k, (v, price, sources)) in repeated.iter().enumerate() {
+            sources.iter().for_each(|a| g.edge(2 * number[a] + 1, first + k, UNLIMITED));
+            if *price > 0 {
+                g.edge(source, first + k, many(*price, *v));
             }
         }
         for v in needed {
@@ -175,116 +244,16 @@ impl Planner<'_> {
                 self.need(*d, items);
             }
         }
-        match self.defs.get(&v).copied().filter(|_| !self.stored.contains(&v)) {
-            Some(i) => {
-                for a in &i.args {
-                    self.need(*a, items);
-                }
-                let (op, args) = (i.op.clone(), i.args.clone());
-                items.push(Item::Compute(Replay::Compute { op, args, result: v, ty }));
-            }
-            None => items.push(Item::Keep(v)),
+        let Some(Repeated { inst, .. }) = self.defs.get(&v).copied().filter(|_| !self.stored.contains(&v)) else {
+            return items.push(Item::Keep(v));
+        };
+        let free = reads(self.b, inst);
+        free.iter().for_each(|a| self.need(*a, items));
+        // an extent of it may have brought it
+        if self.repeated.insert(inst.results[0]) {
+            let free = free.into_iter().map(|v| (v, v)).collect();
+            items.push(Item::Compute(Replay::Again { inst: Box::new(inst.clone()), free }));
         }
-    }
-}
-
-/// Bytes, with a guess for extents that are not known, and something for the access itself.
-fn cost(ty: &Type) -> u64 {
-    let size = ty.dtype().map_or(8, tdl_ir::Dtype::size) as u64;
-    let numel = ty.dims().iter().fold(1_u64, |n, d| {
-        n.saturating_mul(match d {
-            Dim::Const(c) => (*c).max(1) as u64,
-            Dim::Val(_) => 64,
-        })
-    });
-    size.saturating_mul(numel).saturating_add(8).min(UNLIMITED / 1024)
-}
-
-/// Cheaper to compute again than to store and load.
-fn is_cheap(op: &Op) -> bool {
-    use tdl_ir::UnaryOp;
-    match op {
-        Op::Const(_)
-        | Op::Dense(_)
-        | Op::Iota
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Convert
-        | Op::StopGrad
-        | Op::Expand { .. }
-        | Op::Reshape
-        | Op::Permute { .. }
-        | Op::Slice { .. }
-        | Op::Flip { .. }
-        | Op::Shear { .. }
-        | Op::Gather => true,
-        Op::Unary(op) => match op {
-            UnaryOp::Neg
-            | UnaryOp::Not
-            | UnaryOp::Abs
-            | UnaryOp::Sign
-            | UnaryOp::Floor
-            | UnaryOp::Ceil
-            | UnaryOp::Round
-            | UnaryOp::Trunc
-            | UnaryOp::Sqrt
-            | UnaryOp::Rsqrt
-            | UnaryOp::IsNan
-            | UnaryOp::IsFinite => true,
-            UnaryOp::Exp
-            | UnaryOp::Exp2
-            | UnaryOp::Expm1
-            | UnaryOp::Log
-            | UnaryOp::Log2
-            | UnaryOp::Log10
-            | UnaryOp::Log1p
-            | UnaryOp::Sin
-            | UnaryOp::Cos
-            | UnaryOp::Tan
-            | UnaryOp::Asin
-            | UnaryOp::Acos
-            | UnaryOp::Atan
-            | UnaryOp::Sinh
-            | UnaryOp::Cosh
-            | UnaryOp::Tanh
-            | UnaryOp::Sigmoid
-            | UnaryOp::Erf
-            | UnaryOp::Lgamma
-            | UnaryOp::Digamma => false,
-        },
-        Op::Binary(op) => !matches!(op, tdl_ir::BinaryOp::Pow | tdl_ir::BinaryOp::Atan2 | tdl_ir::BinaryOp::Polygamma),
-        Op::Barrier
-        | Op::Text(_)
-        | Op::UpdateSlice { .. }
-        | Op::Concat { .. }
-        | Op::Reduce { .. }
-        | Op::ArgReduce { .. }
-        | Op::Scan { .. }
-        | Op::Sort { .. }
-        | Op::Nonzero
-        | Op::Contract { .. }
-        | Op::Window { .. }
-        | Op::Attention
-        | Op::AttentionGrad
-        | Op::Scatter { .. }
-        | Op::Random { .. }
-        | Op::If
-        | Op::For
-        | Op::While
-        | Op::Call { .. }
-        | Op::Vjp { .. }
-        | Op::Jvp { .. }
-        | Op::Checkpoint { .. }
-        | Op::Vmap { .. }
-        | Op::StackNew
-        | Op::StackPush
-        | Op::StackTensor
-        | Op::Print { .. }
-        | Op::Assert { .. }
-        | Op::Format { .. }
-        | Op::Io(_)
-        | Op::Debug { .. }
-        | Op::Host(_) => false,
     }
 }
 
@@ -297,10 +266,11 @@ pub(super) fn replay(b: &mut Builder, items: &[Replay], index: Option<(ValueId, 
     }
     for item in items {
         match item {
-            Replay::Compute { op, args, result, ty } => {
-                let ty = names.ty(b, ty);
-                let new = b.inst1(op.clone(), names.all(args), ty);
-                names.set(*result, new);
+            Replay::Again { inst, free } => {
+                let mut map = crate::clone::Map::default();
+                free.iter().for_each(|(old, now)| map.set(*old, names.get(*now)));
+                again(b, inst, &mut map);
+                inst.results.iter().for_each(|r| names.set(*r, map.get(*r)));
             }
             Replay::Row { name, tensor } => {
                 let (_, i) = index.expect("rows belong to a loop");
@@ -323,4 +293,34 @@ pub(super) fn replay(b: &mut Builder, items: &[Replay], index: Option<(ValueId, 
         }
     }
     names
+}
+
+/// Repeats an instruction of the same function, with its regions. What was checked there needs no check here.
+fn again(b: &mut Builder, i: &Inst, map: &mut crate::clone::Map) {
+    let mut regions = Vec::with_capacity(i.regions.len());
+    for r in &i.regions {
+        b.begin_region();
+        for p in &r.params {
+            let data = b.value(*p).clone();
+            let ty = map.ty(b, &data.ty);
+            let new = b.param(ty);
+            b.copy_name(&data, new);
+            map.set(*p, new);
+        }
+        r.insts.iter().filter(|i| !matches!(i.op, Op::Assert { .. })).for_each(|i| again(b, i, map));
+        let results = map.all(&r.results);
+        regions.push(b.end_region(results));
+    }
+    for (k, r) in i.results.iter().enumerate() {
+        map.set(*r, b.next_value(k));
+    }
+    let types = i.results.iter().map(|r| map.ty(b, b.ty(*r))).collect();
+    let results = b.inst(i.op.clone(), map.all(&i.args), types, regions);
+    for (old, new) in i.results.iter().zip(results) {
+        let name = b.value(*old).name.clone();
+        if let Some(name) = name {
+            let again = if name.ends_with(".again") { name.to_string() } else { format!("{name}.again") };
+            b.name_value(new, &again);
+        }
+    }
 }

@@ -156,8 +156,8 @@ pub struct Branch {
 /// How a region's value becomes available to its linear part, in order.
 #[derive(Clone, Debug)]
 pub enum Replay {
-    /// A pure instruction is computed again.
-    Compute { op: tdl_ir::Op, args: Vec<ValueId>, result: ValueId, ty: Type },
+    /// A pure instruction is computed again; with what it reads, by the names in it and the names now.
+    Again { inst: Box<tdl_ir::Inst>, free: Vec<(ValueId, ValueId)> },
     /// Row `i` of a `[trips, …]` tensor.
     Row { name: ValueId, tensor: ValueId },
     /// The rows of `flat` from `base` on, as many as the first `lead` extents of `ty` make, reshaped.
@@ -329,10 +329,7 @@ impl Replay {
     /// Calls `f` on what is read; the value that is defined keeps its name.
     pub(super) fn visit(&mut self, f: &mut dyn FnMut(&mut ValueId)) {
         match self {
-            Replay::Compute { args, ty, .. } => {
-                args.iter_mut().for_each(&mut *f);
-                visit_type(ty, f);
-            }
+            Replay::Again { free, .. } => free.iter_mut().for_each(|(_, now)| f(now)),
             Replay::Row { tensor, .. } => f(tensor),
             Replay::Ragged { flat, base, ty, .. } => {
                 f(flat);

@@ -236,7 +236,6 @@ fn shares_at_ties() {
     assert_eq!(slope(text, 0.0), 0.0);
 }
 
-/// Arrays that grow in a loop are not kept whole for each iteration, also where a branch reads them.
 #[test]
 fn what_is_kept_is_named_after_its_value_and_what_needs_it() {
     let text = r#"func @f(%x: f64[3], %w: f64[3, 3], %n: i64) {
@@ -255,6 +254,109 @@ fn what_is_kept_is_named_after_its_value_and_what_needs_it() {
     }
 }
 
+/// The gradient of a case (whose only result is a scalar), and how many numbers its loops keep of an iteration, value by
+/// value.
+fn gradient_and_kept(text: &str, args: &[Value], wrt: &[usize]) -> (Vec<Value>, Vec<i64>) {
+    let module = derived(&case(text, args.to_vec(), wrt), true);
+    let mut all = args.to_vec();
+    all.push(f64s(&[], &[1.0]));
+    let out = run(&module, FuncId(0), all);
+    let f = &module.funcs[0];
+    let mut kept = Vec::new();
+    f.body.insts.iter().filter(|i| i.op == Op::For).flat_map(|i| &i.results).for_each(|r| {
+        if f.value(*r).name.as_ref().is_some_and(|n| n.contains(".kept.")) {
+            let extents = f.ty(*r).dims()[1..].iter().map(|d| match d {
+                tdl_ir::Dim::Const(c) => *c,
+                tdl_ir::Dim::Val(_) => panic!("an unknown extent"),
+            });
+            kept.push(extents.product());
+        }
+    });
+    (out, kept)
+}
+
+/// What is computed again, in whole loops and branches too, has the bits of what would be kept.
+#[test]
+fn only_the_states_of_a_loop_are_kept_where_the_rest_is_cheap() {
+    let text = r#"func @f(%x: f64[16], %w: f64[3, 16], %n: i64) attribute {
+  %three: i64 = const 3
+  %zero: i64 = const 0
+  %one: i64 = const 1
+  %s: f64[16], %c: f64[16] = for %i < %n, %h: f64[16] = %x, %g: f64[16] = %x {
+    %odd: i64 = rem %i, %three
+    %first: bool = eq %odd, %zero
+    %a: f64[16], %m: f64[16] = for %k < %three, %u: f64[16] = %h, %v: f64[16] = %g {
+      %in: bool = lt %k, %three
+      assert %in, index, "never"
+      %0: f64[1, 16] = slice %w, %k, %zero
+      %1: f64[16] = reshape %0
+      %2: f64[16] = mul %u, %1
+      %3: f64[16] = sigmoid %2
+      %4: f64[16] = tanh %v
+      %5: f64[16] = mul %3, %4
+      %6: f64[16] = if %first {
+        %7: f64[16] = sin %5
+        yield %7
+      } else {
+        %8: f64[16] = cos %5
+        %9: f64[16] = mul %8, %8
+        yield %9
+      }
+      yield %6, %3
+    }
+    %b: f64[16] = exp %m
+    %d: f64[16] = mul %a, %b
+    yield %d, %m
+  }
+  %y: f64 = sum %s, axes: [0]
+  return %y
+}"#;
+    let args = [seeds(&[16], 1), seeds(&[3, 16], 2), Value::int(5)];
+    let lean = text.replace(" attribute", "");
+    check(&lean, args.to_vec(), &[0, 1]);
+    let (gradient, kept) = gradient_and_kept(&lean, &args, &[0, 1]);
+    assert_eq!(kept, [16, 16]);
+    // a function that is recomputed keeps what is there, since it is there for a short time only
+    let (same, more) = gradient_and_kept(&text.replace("attribute", "remat"), &args, &[0, 1]);
+    assert!(more.len() > 4, "{more:?}");
+    let bits = |v: &[Value]| -> Vec<u64> { v.iter().flat_map(floats).map(f64::to_bits).collect() };
+    assert_eq!(bits(&gradient), bits(&same));
+    let none = gradient_and_kept(&lean, &[seeds(&[16], 1), seeds(&[3, 16], 2), Value::int(0)], &[0, 1]);
+    assert_eq!(floats(&none.0[2]), [0.0; 48]);
+}
+
+/// A product is computed again if its inner axis is short; else it costs more than its place.
+#[test]
+fn long_products_are_kept() {
+    let text = |inner: usize| {
+        format!(
+            r#"func @f(%x: f64[30, {inner}], %w: f64[4, {inner}, 8]) {{
+  %n: i64 = const 4
+  %zero: i64 = const 0
+  %none: f64 = const 0.0
+  %y: f64 = for %i < %n, %s: f64 = %none {{
+    %0: f64[1, {inner}, 8] = slice %w, %i, %zero, %zero
+    %1: f64[{inner}, 8] = reshape %0
+    %z: f64[30, 8] = contract %x, %1, "ab,bc->ac"
+    %2: f64[30, 8] = mul %z, %z
+    %3: f64 = sum %2, axes: [0, 1]
+    %4: f64 = add %s, %3
+    yield %4
+  }}
+  return %y
+}}"#
+        )
+    };
+    let kept = |inner: usize| {
+        let args = [seeds(&[30, inner], 1), seeds(&[4, inner, 8], 2)];
+        check(&text(inner), args.to_vec(), &[0, 1]);
+        gradient_and_kept(&text(inner), &args, &[0, 1]).1
+    };
+    assert!(kept(20).is_empty());
+    assert_eq!(kept(64), [240]);
+}
+
+/// Arrays that grow in a loop are not kept whole for each iteration, also where a branch reads them.
 #[test]
 fn arrays_that_are_updated_in_place_are_not_kept() {
     let text = r#"func @f(%x: f64[50], %n: i64) {
