@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use support::{expect, name, output, programs, root, stderr, stdout, tdl};
+use support::{expect, fake_driver, name, output, programs, root, stderr, stdout, tdl};
 
 const ARCHITECTURES: [&str; 3] = ["sm_75", "sm_80", "sm_90a"];
 
@@ -271,12 +271,7 @@ fn no_driver() -> Result<(), Failed> {
 
 /// A folder with one program, one kernel, and a driver that knows it.
 fn with_driver() -> Result<tempfile::TempDir, Failed> {
-    let dir = with("fn main(n: i64 = 3) {\n  print(f32(arange(i64[n])) * 2.0)\n}\n")?;
-    let source = root().join("tests/data/fake_cuda.c");
-    let library = dir.path().join("libcuda.so");
-    let done = output(Command::new("cc").args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(source));
-    expect(done.status.success(), stderr(&done))?;
-    Ok(dir)
+    fake_driver("fn main(n: i64 = 3) {\n  print(f32(arange(i64[n])) * 2.0)\n}\n")
 }
 
 /// Runs the program on that driver, of which `fails` fails.

@@ -23,7 +23,7 @@ fn main() {
         ("binary", binary),
         ("sim", sim),
     ];
-    // on a machine with a GPU
+    // the number of a GPU
     if std::env::var_os("TDL_TEST_CUDA").is_some() {
         ways.push(("cuda", cuda));
     }
@@ -84,7 +84,8 @@ fn sim(path: &Path, dir: &Path, args: &[String]) -> Output {
 }
 
 fn cuda(path: &Path, dir: &Path, args: &[String]) -> Output {
-    output(&mut tdl(&with(vec!["run", "--device", "cuda", &file(path)], args), dir))
+    let number = std::env::var("TDL_TEST_CUDA").unwrap_or_default();
+    output(&mut tdl(&with(vec!["run", "--device", &format!("cuda:{number}"), &file(path)], args), dir))
 }
 
 fn binary(path: &Path, dir: &Path, args: &[String]) -> Output {

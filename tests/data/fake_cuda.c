@@ -51,6 +51,8 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   return OK;
 }
 
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 64 << 20; return OK; }
+
 /* --- what is there, and what is left at the end */
 
 typedef struct Block { uintptr_t at; size_t bytes; int kind; struct Block *next; } Block;
@@ -100,13 +102,15 @@ int cuCtxSetCurrent(void *context) { return OK; }
 /* --- streams */
 
 typedef struct Work {
-  enum { TO_HOST, TO_DEVICE, BETWEEN, SET, FREE, RUN } what;
+  enum { TO_HOST, TO_DEVICE, BETWEEN, SET, FREE, RUN, RECORD } what;
   uintptr_t to, from;
   size_t bytes;
   struct Work *next;
 } Work;
 typedef struct { Work *first, **last; } Stream;
-typedef struct { Stream *stream; } Event;
+typedef struct { Stream *stream; double time; } Event;
+/* microseconds: each piece of work takes one */
+static double now;
 
 static int put(void *stream, Work work) {
   Stream *s = stream;
@@ -124,7 +128,9 @@ static int wait(Stream *s) {
   int result = lost() ? ECC : fails("later") && launches ? LAUNCH_FAILED : OK;
   for (Work *w = s->first, *next; w; w = next) {
     next = w->next;
-    if (result == OK && w->what == FREE) result = del(DEVICE, w->to);
+    now += w->what != RECORD && w->what != FREE;
+    if (w->what == RECORD) ((Event *)w->to)->time = now;
+    else if (result == OK && w->what == FREE) result = del(DEVICE, w->to);
     else if (result == OK && w->what == SET) memset((void *)w->to, (int)w->from, w->bytes);
     else if (result == OK && w->what == RUN)
       for (size_t i = 0; i < w->bytes; i++) ((float *)w->to)[i] = 2.0f * (float)i;
@@ -150,7 +156,14 @@ int cuEventCreate(void **event, unsigned flags) {
   return OK;
 }
 int cuEventDestroy_v2(void *event) { return del(EVENT, (uintptr_t)event); }
-int cuEventRecord(void *event, void *stream) { ((Event *)event)->stream = stream; return stream ? OK : INVALID_HANDLE; }
+int cuEventRecord(void *event, void *stream) {
+  ((Event *)event)->stream = stream;
+  return put(stream, (Work){RECORD, (uintptr_t)event, 0, 0, NULL});
+}
+int cuEventElapsedTime(float *ms, void *from, void *to) {
+  *ms = (float)((((Event *)to)->time - ((Event *)from)->time) / 1e3);
+  return OK;
+}
 int cuEventSynchronize(void *event) {
   Stream *s = ((Event *)event)->stream;
   return s ? wait(s) : lost() ? ECC : OK;

@@ -74,3 +74,16 @@ pub fn compare(path: &Path, actual: &str) -> Result<(), Failed> {
 pub fn expect(condition: bool, message: impl Into<String>) -> Result<(), Failed> {
     if condition { Ok(()) } else { Err(message.into().into()) }
 }
+
+/// A folder with a program, `a.tdl`, and a driver for GPUs that there are not (`tests/data/fake_cuda.c`).
+pub fn fake_driver(program: &str) -> Result<tempfile::TempDir, Failed> {
+    let dir = tempfile::tempdir()?;
+    std::fs::write(dir.path().join("a.tdl"), program)?;
+    let library = dir.path().join("libcuda.so");
+    let source = root().join("tests/data/fake_cuda.c");
+    let done = output(Command::new("cc").args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(source));
+    expect(done.status.success(), stderr(&done))?;
+    // by both names that drivers are looked for
+    std::os::unix::fs::symlink("libcuda.so", dir.path().join("libcuda.so.1"))?;
+    Ok(dir)
+}

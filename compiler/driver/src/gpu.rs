@@ -28,7 +28,7 @@ impl Session {
     pub(crate) fn gpu(&self) -> Result<Gpu, Failure> {
         let Device::Cuda(number) = self.options.device else { return Ok(Gpu::Simulated) };
         let capability = cuda::find(number).map_err(|why| self.missing(why))?.capability;
-        match architecture(capability) {
+        match tdl_llvm::gpu_for(capability) {
             Some(name) => Ok(Gpu::Cuda(name.to_owned())),
             None => Err(self.missing(Missing::Instructions(capability))),
         }
@@ -106,34 +106,5 @@ impl Ptxas {
             return Err(text.lines().next().unwrap_or("`ptxas` failed").to_owned());
         }
         std::fs::read(&to).map_err(|e| e.to_string())
-    }
-}
-
-/// The newest architecture that a GPU of this version runs. `sm_90a` is for 9.0 alone.
-fn architecture(capability: i32) -> Option<&'static str> {
-    let runs = |name: &str| match name.strip_prefix("sm_").map(str::parse::<i32>) {
-        Some(Ok(version)) => version <= capability,
-        Some(Err(_)) | None => false,
-    };
-    tdl_llvm::GPUS.iter().map(|(name, _)| *name).rfind(|name| runs(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::architecture;
-
-    #[test]
-    fn a_gpu_gets_what_it_runs() {
-        for (capability, name) in [
-            (70, None),
-            (75, Some("sm_75")),
-            (80, Some("sm_80")),
-            (87, Some("sm_86")),
-            (89, Some("sm_89")),
-            (90, Some("sm_90")),
-            (120, Some("sm_90")),
-        ] {
-            assert_eq!(architecture(capability), name, "{capability}");
-        }
     }
 }

@@ -83,6 +83,15 @@ pub const GPUS: [(&str, &str); 6] = [
     ("sm_90a", "ptx80"),
 ];
 
+/// The newest architecture that a GPU of this version runs. `sm_90a` is for 9.0 alone.
+pub fn gpu_for(capability: i32) -> Option<&'static str> {
+    let runs = |name: &str| match name.strip_prefix("sm_").map(str::parse::<i32>) {
+        Some(Ok(version)) => version <= capability,
+        Some(Err(_)) | None => false,
+    };
+    GPUS.iter().map(|(name, _)| *name).rfind(|name| runs(name))
+}
+
 /// The CPU name and features that `options` mean: what a program checks at its start.
 pub fn required_features(options: &Options) -> Vec<String> {
     target::checked_features(options)
@@ -248,4 +257,24 @@ fn silence(context: &Context) {
 
 fn error(pass: &str, message: &str, ir: Option<String>) -> InternalError {
     InternalError { pass: pass.to_owned(), message: message.to_owned(), ir }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_gets_what_it_runs() {
+        for (capability, name) in [
+            (70, None),
+            (75, Some("sm_75")),
+            (80, Some("sm_80")),
+            (87, Some("sm_86")),
+            (89, Some("sm_89")),
+            (90, Some("sm_90")),
+            (120, Some("sm_90")),
+        ] {
+            assert_eq!(gpu_for(capability), name, "{capability}");
+        }
+    }
 }

@@ -1,93 +1,12 @@
-//! Native code, for the CPU and for the simulated GPU, against the reference interpreter: random programs, and every function of one operand over its range.
+//! Native code, for the CPU and for a GPU (simulated, or the real one of `native`), against the reference interpreter: random programs, and every
+//! function of one operand over its range.
 
+mod native;
+
+use native::{Way, native};
 use tdl_ir::interp::{Interp, PlainHost, Tensor, Value};
 use tdl_ir::{BinaryOp, Builder, Dim, Dtype, FuncId, Module, Scalar, Type, UnaryOp};
-use tdl_llvm::{Jit, Options, ProgramInfo, symbol};
-use tdl_loops::Target;
-use tdl_runtime::abi::Func;
-use tdl_runtime::sim::Sim;
-use tdl_runtime::{Ctx, Output};
 use tdl_source::Span;
-
-fn options() -> Options {
-    Options { opt_level: 2, cpu: "native".into(), gpu: tdl_llvm::Gpu::Simulated }
-}
-
-/// What code is compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Threads(usize),
-    Gpu,
-}
-
-const WAYS: [Way; 2] = [Way::Threads(1), Way::Gpu];
-
-/// Compiles a function and runs it. Results come back as tensors. With two threads it is profiled, which changes nothing.
-fn native(module: &Module, id: FuncId, args: &[Value], way: Way) -> Result<Vec<Value>, String> {
-    let (target, threads) = match way {
-        Way::Threads(n) => (Target::Cpu, n),
-        Way::Gpu => (Target::Gpu, 1),
-    };
-    let lowering = tdl_loops::Options { roots: vec![id], target, profile: threads == 2 };
-    let program = tdl_loops::lower(module, &lowering).map_err(|e| e.to_string())?;
-    tdl_loops::verify(&program).map_err(|e| e.to_string())?;
-    let info = ProgramInfo { sites: vec![None; program.sites.len()], ..ProgramInfo::default() };
-    let object = tdl_llvm::compile(&program, &info, &options(), tdl_llvm::Role::Loaded)
-        .map_err(|e| format!("{e}\n{}", e.ir.as_deref().unwrap_or("")))?;
-    let jit = Jit::load(&object).map_err(|e| e.to_string())?;
-    let func = module.func(id);
-    let address = jit.symbol(&symbol(&func.name)).map_err(|e| e.to_string())?;
-    // SAFETY: the symbol is a generated function
-    let code: Func = unsafe { std::mem::transmute(address) };
-    let mut ctx = Ctx::new(threads, Output::Capture(String::new()));
-    if way == Way::Gpu {
-        ctx.attach(Box::new(Sim::default()));
-    }
-    let mut slots = Vec::new();
-    for a in args {
-        match a {
-            Value::Tensor(t) if t.shape.is_empty() => {
-                let mut bits = [0u8; 8];
-                bits[..t.data.len()].copy_from_slice(&t.data);
-                slots.push(u64::from_le_bytes(bits));
-            }
-            Value::Tensor(t) => {
-                let data = match &mut ctx.device {
-                    Some(d) => d.give(&t.data).map_err(|e| e.to_string())?,
-                    None => t.data.as_ptr().cast_mut(),
-                };
-                slots.push(data as u64);
-                slots.extend(t.shape.iter().map(|d| *d as u64));
-            }
-            other => return Err(format!("{other:?}")),
-        }
-    }
-    let mut out = vec![0u64; 64];
-    // SAFETY: the slots are those of the function's signature
-    let status = unsafe { code(&mut *ctx, slots.as_ptr(), out.as_mut_ptr()) };
-    if status != 0 {
-        return Err(format!("{:?}", ctx.take_failure()));
-    }
-    let mut at = 0;
-    let mut results = Vec::new();
-    for r in func.results() {
-        let ty = func.ty(*r);
-        let dtype = ty.dtype().expect("a tensor");
-        let shape: Vec<usize> = (0..ty.rank()).map(|k| out[at + 1 + k] as usize).collect();
-        let bytes = shape.iter().product::<usize>() * dtype.size();
-        let data = if shape.is_empty() {
-            out[at].to_le_bytes()[..bytes].to_vec()
-        } else if let Some(d) = &mut ctx.device {
-            d.fetch(out[at] as *const u8, bytes).map_err(|e| e.to_string())?
-        } else {
-            // SAFETY: the function gave this many bytes out
-            unsafe { std::slice::from_raw_parts(out[at] as *const u8, bytes) }.to_vec()
-        };
-        at += if shape.is_empty() { 1 } else { 1 + shape.len() };
-        results.push(Tensor::new(dtype, shape, data).into());
-    }
-    Ok(results)
-}
 
 fn number(t: &Tensor, i: usize) -> f64 {
     match t.get(i) {
@@ -171,7 +90,7 @@ fn functions_of_one_operand_are_accurate() {
             let module = elementwise(op, dtype);
             let want = Interp::new(&module).run(FuncId(0), args.clone(), &mut PlainHost::default()).expect("runs");
             let (want, xs) = (want[0].tensor().expect("tensor").clone(), args[1].tensor().expect("tensor").clone());
-            for way in WAYS {
+            for way in [Way::Threads(1), Way::Gpu] {
                 let got = native(&module, FuncId(0), &args, way).unwrap_or_else(|e| panic!("{op:?}: {e}"));
                 let got = got[0].tensor().expect("tensor").clone();
                 for i in 0..n {
@@ -246,7 +165,7 @@ fn powers_and_angles() {
         let args = vec![Value::int(n as i64), column(|p| p.0), column(|p| p.1)];
         let want = Interp::new(&m).run(FuncId(0), args.clone(), &mut PlainHost::default()).expect("runs");
         let want = want[0].tensor().expect("tensor").clone();
-        for way in WAYS {
+        for way in [Way::Threads(1), Way::Gpu] {
             let got = native(&m, FuncId(0), &args, way).unwrap_or_else(|e| panic!("{op:?}: {e}"));
             let got = got[0].tensor().expect("tensor").clone();
             let mut wrong = Vec::new();

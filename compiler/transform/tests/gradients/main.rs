@@ -2,6 +2,7 @@
 
 mod control;
 mod higher;
+mod machine;
 mod ops;
 mod programs;
 mod rules;

@@ -3,6 +3,7 @@
 use tdl_ir::testgen::{Kind, random_module_of};
 use tdl_ir::{Dtype, FuncId};
 
+use crate::machine::EVERY;
 use crate::support::{Case, check_case, derived, f64s, floats, run, seeds};
 
 fn random_case(seed: u64) -> Case {
@@ -15,14 +16,14 @@ fn random_case(seed: u64) -> Case {
 
 #[test]
 fn forward_and_reverse_agree_with_differences() {
-    for seed in 0..300 {
+    for seed in (0..300).step_by(EVERY) {
         check_case(&random_case(seed), 1e-4);
     }
 }
 
 #[test]
 fn second_derivatives_agree_with_differences() {
-    for seed in 0..60 {
+    for seed in (0..60).step_by(EVERY) {
         let case = random_case(1000 + seed);
         if case.wrt.is_empty() {
             continue;
@@ -34,7 +35,7 @@ fn second_derivatives_agree_with_differences() {
 /// `J (2 u - 3 v) = 2 J u - 3 J v` in forward mode, and the same of cotangents in reverse mode.
 #[test]
 fn derivatives_are_linear() {
-    for seed in 0..100 {
+    for seed in (0..100).step_by(EVERY) {
         let case = random_case(2000 + seed);
         let shape = |v: &tdl_ir::interp::Value| v.tensor().expect("a tensor").shape.clone();
         for reverse in [false, true] {

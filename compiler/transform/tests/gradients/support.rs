@@ -1,8 +1,10 @@
 //! Programs as text, derivatives of them, differences.
 
-use tdl_ir::interp::{Interp, PlainHost, Tensor, Value};
+use tdl_ir::interp::{Tensor, Value};
 use tdl_ir::{Builder, Dtype, FuncId, Module, Op, Type};
 use tdl_source::Span;
+
+pub use crate::machine::run;
 
 /// A module of textual IR; its last function takes f64 tensors (and others, which get no derivative) and returns floats.
 pub struct Case {
@@ -35,13 +37,6 @@ pub fn floats(v: &Value) -> Vec<f64> {
             other => panic!("{other:?}"),
         })
         .collect()
-}
-
-pub fn run(module: &Module, func: FuncId, args: Vec<Value>) -> Vec<Value> {
-    match Interp::new(module).run(func, args, &mut PlainHost::default()) {
-        Ok(v) => v,
-        Err(e) => panic!("{e}\n{}", tdl_ir::print(module)),
-    }
 }
 
 /// Adds `g(args…, cotangents or tangents…)` that applies the derivative op, and returns it flat and optimized.
