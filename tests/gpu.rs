@@ -36,6 +36,8 @@ fn main() {
         Some(ptxas) => {
             let same = ptxas.clone();
             trials.push(Trial::test("products_are_those_of_tensor_cores::ptxas", move || products(&same)));
+            let same = ptxas.clone();
+            trials.push(Trial::test("attention_has_no_matrix_of_scores::ptxas", move || attention(&same)));
             for path in programs(&root().join("tests/run")) {
                 let ptxas = ptxas.clone();
                 trials.push(Trial::test(format!("{}::ptxas", name(&path)), move || assembles(&ptxas, &path)));
@@ -91,16 +93,50 @@ fn products(ptxas: &Path) -> Result<(), Failed> {
         for part in parts.iter().chain(&["ld.global.nc.v4.f32", "ld.shared.v4.f32", "fma.rn.f32", "fma.rn.f64"]) {
             expect(ptx.contains(part), format!("{arch}: no {part}"))?;
         }
-        let file = dir.path().join("a.ptx");
-        std::fs::write(&file, &ptx)?;
-        let done = output(Command::new(ptxas).args(["-v", "-arch", arch, "-o", "/dev/null"]).arg(&file));
-        let report = format!("{}{}", stdout(&done), stderr(&done));
-        expect(done.status.success(), format!("{arch}: {report}"))?;
-        let kernels = report.matches("bytes spill stores").count();
-        let kept = report.matches(" 0 bytes spill stores, 0 bytes spill loads").count();
-        expect(kernels >= 60 && kernels == kept, format!("{arch}: {report}"))?;
+        unspilt(ptxas, arch, &ptx, dir.path(), 60)?;
     }
     Ok(())
+}
+
+/// Attention and its derivative: kernels of their own, whose sums stay in registers, and nothing with all scores.
+fn attention(ptxas: &Path) -> Result<(), Failed> {
+    let mut text = String::from("import nn.attention\n\nfn main(n: i64 = 8) {\n");
+    for dtype in ["f32", "f16", "bf16"] {
+        text += &format!("  let x = {dtype}(reshape(arange(i64[n * 64]), [n, 64]))\n");
+        text += &format!("  let f = |x: {dtype}[n, 64]| f32(sum(attention(x, x + 1.0, x * 0.5, causal: true)))\n");
+        text += "  print(grad(f)(x))\n";
+    }
+    let dir = with(&(text + "}\n"))?;
+    let out = output(&mut tdl(&["emit", "--stage", "loops", "--device", "sim", "a.tdl"], dir.path()));
+    let loops = stdout(&out);
+    for dtype in ["f32", "f16", "bf16"] {
+        for kernel in ["attention", "attention_grad.q", "attention_grad.kv"] {
+            expect(loops.contains(&format!("kernel {kernel}.{dtype}.")), format!("no {kernel}.{dtype}: {loops}"))?;
+        }
+    }
+    expect(!loops.contains("launch product"), loops)?;
+    for (arch, part) in [
+        ("sm_75", "mma.sync.aligned.m16n8k8.row.col.f32.f16"),
+        ("sm_80", "m16n8k16.row.col.f32.bf16"),
+        ("sm_90a", "m16n8k16.row.col.f32.bf16"),
+    ] {
+        let ptx = stdout(&output(&mut tdl(&["emit", "--stage", "ptx", "--cpu", arch, "a.tdl"], dir.path())));
+        expect(ptx.contains(part), format!("{arch}: no {part}"))?;
+        unspilt(ptxas, arch, &ptx, dir.path(), 9)?;
+    }
+    Ok(())
+}
+
+/// Assembles a program of so many kernels or more, all of whose values stay in registers.
+fn unspilt(ptxas: &Path, arch: &str, ptx: &str, dir: &Path, least: usize) -> Result<(), Failed> {
+    let file = dir.join("a.ptx");
+    std::fs::write(&file, ptx)?;
+    let done = output(Command::new(ptxas).args(["-v", "-arch", arch, "-o", "/dev/null"]).arg(&file));
+    let report = format!("{}{}", stdout(&done), stderr(&done));
+    expect(done.status.success(), format!("{arch}: {report}"))?;
+    let kernels = report.matches("bytes spill stores").count();
+    let kept = report.matches(" 0 bytes spill stores, 0 bytes spill loads").count();
+    expect(kernels >= least && kernels == kept, format!("{arch}: {report}"))
 }
 
 /// A folder with one program, `a.tdl`.

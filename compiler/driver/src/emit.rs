@@ -27,19 +27,21 @@ impl Session {
         if stage == Stage::Ir {
             return Ok(tdl_ir::print(&elaborated.module));
         }
+        if stage == Stage::Ptx {
+            self.options.device = crate::Device::Sim;
+        }
         let mut wanted = roots(&elaborated);
         wanted.extend(elaborated.fns.iter().map(|(_, f)| *f));
         let module = if stage == Stage::Grad {
-            let flat = tdl_transform::differentiate(&elaborated.module, &wanted, self.options.verify);
+            let composites = self.composites(&elaborated.module);
+            let module = composites.as_ref().unwrap_or(&elaborated.module);
+            let flat = tdl_transform::differentiate(module, &wanted, self.options.verify);
             return flat.map(|m| tdl_ir::print(&m)).map_err(crate::session::failed);
         } else {
             self.optimize(&elaborated.module, &wanted)?
         };
         if stage == Stage::Opt {
             return Ok(tdl_ir::print(&module));
-        }
-        if stage == Stage::Ptx {
-            self.options.device = crate::Device::Sim;
         }
         let program = native::loops(self, &module)?;
         match stage {

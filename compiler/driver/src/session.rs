@@ -299,6 +299,14 @@ impl Session {
         Ok(out)
     }
 
+    /// The module with the ops that the target has kernels for, if there are any.
+    pub(crate) fn composites(&self, module: &Module) -> Option<Module> {
+        match self.options.device.target() {
+            tdl_loops::Target::Cpu => None,
+            tdl_loops::Target::Gpu => tdl_transform::composites(module),
+        }
+    }
+
     /// Inlined, differentiated and optimized copies of the functions.
     pub(crate) fn optimize(&mut self, module: &Module, roots: &[tdl_ir::FuncId]) -> Result<Module, Failure> {
         let verify = self.options.verify;
@@ -307,6 +315,8 @@ impl Session {
             tdl_transform::callers(module, &|file| map.file(file).name.starts_with(LIBRARY))
         });
         let module = placed.as_ref().unwrap_or(module);
+        let composites = self.composites(module);
+        let module = composites.as_ref().unwrap_or(module);
         let flatten = match self.options.trap_nan {
             true => tdl_transform::differentiate_exact,
             false => tdl_transform::differentiate,

@@ -1,5 +1,6 @@
 //! The tensor IR: SSA with structured control flow, value semantics, symbolic sizes as ordinary `i64` values.
 
+pub mod attention;
 mod builder;
 pub mod element;
 pub mod interp;

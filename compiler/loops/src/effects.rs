@@ -47,6 +47,7 @@ impl<'a> Lower<'a> {
             Op::Nonzero => self.nonzero(inst, n),
             Op::Contract { lhs, rhs, out } => self.contract(inst, lhs, rhs, out, n),
             Op::Window { lhs, rhs, out, windows } => self.window(inst, [lhs, rhs, out], windows, n),
+            Op::Attention | Op::AttentionGrad => self.attention(inst, n),
             Op::Random { dist } => self.random(inst, *dist, n),
             Op::If => self.if_else(inst, n),
             Op::For => self.for_loop(inst, n),

@@ -41,6 +41,12 @@ impl Lower<'_> {
         })
     }
 
+    /// Where a tensor lies: its address, the first element, and the strides of its axes.
+    pub fn lies(&mut self, v: ValueId) -> (Reg, Index, Vec<Size>) {
+        let view = self.view(v);
+        (self.buf(view.buf).ptr, self.index(&view.offset), view.strides)
+    }
+
     fn strided(&mut self, v: ValueId) -> Option<View> {
         if let Some(s) = self.values.storage(v)
             && let Some(buf) = self.home.get(&s)

@@ -2,13 +2,35 @@
 //! memory order asks for it, products that `gemm` can't do well spelt as multiply and sum.
 
 use rustc_hash::FxHashMap;
-use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Module, Op, ReduceOp, Type, ValueId};
+use tdl_ir::{Block, Builder, Dim, Dtype, Function, Inst, Module, Op, ReduceOp, Type, ValueId, attention};
 
 use crate::ir::Target;
 
 /// `func` with every call inlined and its operations normalised.
 pub fn prepare(module: &Module, func: &Function, target: Target) -> Function {
-    let mut p = Preparer { module, target, b: Builder::new(func.name.clone(), func.span) };
+    let mut spells = false;
+    for f in module.funcs.iter().chain([func]) {
+        f.body.visit_insts(&mut |i| spells |= attends(&i.op));
+    }
+    if spells {
+        let spelt = copy(module, func, target, true);
+        return copy(module, &spelt, target, false);
+    }
+    copy(module, func, target, false)
+}
+
+fn attends(op: &Op) -> bool {
+    matches!(op, Op::Attention | Op::AttentionGrad)
+}
+
+/// Is there no kernel for attention in this dtype?
+fn is_spelt(target: Target, dtype: Dtype) -> bool {
+    target == Target::Cpu || !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16)
+}
+
+/// Once to spell out what has no kernel, once to normalise.
+fn copy(module: &Module, func: &Function, target: Target, spells: bool) -> Function {
+    let mut p = Preparer { module, target, spells, b: Builder::new(func.name.clone(), func.span) };
     let mut map = FxHashMap::default();
     for v in func.params() {
         let data = func.value(*v);
@@ -28,6 +50,7 @@ type Map = FxHashMap<ValueId, ValueId>;
 pub struct Preparer<'a> {
     module: &'a Module,
     pub target: Target,
+    spells: bool,
     pub b: Builder,
 }
 
@@ -75,7 +98,14 @@ impl Preparer<'_> {
         }
         let regions: Vec<Block> = inst.regions.iter().map(|r| self.region(func, r, map)).collect();
         self.b.span = inst.span;
-        if let [r] = inst.results.as_slice() {
+        if self.spells && attends(&inst.op) && is_spelt(self.target, self.b.dtype(args[0])) {
+            let results = attention::expand(&mut self.b, &inst.op, &args).expect("an attention op");
+            map.extend(inst.results.iter().copied().zip(results));
+            return;
+        }
+        if let [r] = inst.results.as_slice()
+            && !self.spells
+        {
             let ty = self.ty(func.ty(*r), map);
             if let Some(new) = self.rewrite(&inst.op, &args, &ty) {
                 map.insert(*r, new);
@@ -84,6 +114,7 @@ impl Preparer<'_> {
         }
         if let Op::Sort { axis, descending } = &inst.op
             && axis + 1 != self.b.rank(args[0])
+            && !self.spells
         {
             let rank = self.b.rank(args[0]);
             let perm = last(rank, *axis);

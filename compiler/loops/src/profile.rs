@@ -225,6 +225,25 @@ impl Lower<'_> {
         }
     }
 
+    /// Attention, or a part of its derivative: so many products of every pair of a query and a key. Scores that are masked count too.
+    pub fn tally_attention(&mut self, batch: &[Operand], [n, m, d, e]: [Operand; 4], products: i64, dtype: Dtype) {
+        if !self.profiles() {
+            return;
+        }
+        let width = self.host.add(d, e);
+        let (down, across) = (self.host.add(n, m), self.host.mul(n, m));
+        let mut bytes = self.host.mul(down, width);
+        let mut flops = self.host.mul(across, width);
+        for x in batch {
+            bytes = self.host.mul(bytes, *x);
+            flops = self.host.mul(flops, *x);
+        }
+        let bytes = self.host.mul(bytes, Operand::i64(dtype.size() as i64));
+        let flops = self.host.mul(flops, Operand::i64(products));
+        let dims = batch.iter().copied().chain([n, m, d, e]).collect();
+        self.tally = Some(Tally { flops, dims, ..self.moves(bytes) });
+    }
+
     fn product(&mut self, g: &Gemm) -> Tally {
         let mut flops = Operand::i64(2);
         for x in [g.m, g.n, g.k].iter().chain(&g.batch) {

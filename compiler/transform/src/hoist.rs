@@ -117,6 +117,8 @@ impl Hoister<'_> {
             | Op::Scan { .. }
             | Op::Sort { .. }
             | Op::Contract { .. }
+            | Op::Attention
+            | Op::AttentionGrad
             | Op::Random { .. } => Motion::Always,
             Op::Barrier
             | Op::Text(_)

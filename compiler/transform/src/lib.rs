@@ -7,6 +7,7 @@ mod batch;
 mod callers;
 mod checkpoint;
 mod clone;
+mod composites;
 mod cse;
 mod dce;
 mod defer;
@@ -24,6 +25,7 @@ use tdl_ir::{FuncId, Function, Module};
 use tdl_source::{Diagnostic, InternalError};
 
 pub use callers::callers;
+pub use composites::composites;
 
 /// Why a pass stopped.
 #[derive(Debug)]

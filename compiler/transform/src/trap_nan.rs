@@ -57,7 +57,7 @@ fn any_nan(b: &mut Builder, x: ValueId) -> ValueId {
 fn makes(op: &Op) -> bool {
     match op {
         Op::Unary(_) | Op::Binary(_) | Op::Reduce { .. } | Op::Scan { .. } | Op::Contract { .. } | Op::Convert => true,
-        Op::Window { .. } => true,
+        Op::Window { .. } | Op::Attention | Op::AttentionGrad => true,
         Op::Scatter { mode } | Op::UpdateSlice { mode, .. } => *mode == tdl_ir::Update::Add,
         Op::Const(_)
         | Op::Dense(_)

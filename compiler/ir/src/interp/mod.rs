@@ -4,6 +4,7 @@
 //! an update of a value that nobody reads again happens in place. It does no input or output: a [`Host`] does.
 //! `vjp` and `jvp` are gone before a program runs; meeting one is an internal error.
 
+mod attention;
 mod contract;
 mod elementwise;
 mod host;

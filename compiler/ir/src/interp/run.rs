@@ -7,8 +7,8 @@ use tdl_source::Span;
 use super::plan::{InstPlan, Plan};
 use super::tensor::bytes_of;
 use super::{
-    Eval, Host, Interp, Part, RunError, RunErrorKind, Tensor, Value, contract, elementwise, index, internal, movement,
-    reduce, window,
+    Eval, Host, Interp, Part, RunError, RunErrorKind, Tensor, Value, attention, contract, elementwise, index, internal,
+    movement, reduce, window,
 };
 use crate::{Block, Dim, Dtype, FuncId, Function, Inst, IoOp, Op, Piece, Scalar, Type, ValueId};
 
@@ -232,6 +232,14 @@ impl<'a> Frame<'a> {
                     scalars(&args[2..])?.chunks_exact(3).map(|s| [s[0], s[1], s[2]]).collect();
                 let (a, b, shape) = (tensor(&args[0])?, tensor(&args[1])?, self.shape(out(0))?);
                 one(window::product(a, b, [lhs, rhs, labels], windows, &steps, shape)?)
+            }
+            Op::Attention | Op::AttentionGrad => {
+                let tensors = args.iter().map(tensor).collect::<Eval<Vec<_>>>()?;
+                let Some(module) = attention::defined(op, &tensors) else {
+                    return internal(format!("`{}` of {} values", op.name(), args.len()));
+                };
+                let spelt = Interp::new(&module);
+                call(&spelt, FuncId(0), args, self.host).map_err(|e| (e.kind, e.message))
             }
             Op::Gather => one(index::gather(tensor(&args[0])?, tensor(&args[1])?)?),
             Op::Scatter { mode } => {

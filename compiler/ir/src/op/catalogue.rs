@@ -113,6 +113,8 @@ const FIXED: &[Entry] = &[
     row(Family::Order, "nonzero", "Positions of true in a mask, ascending, and how many."),
     row(Family::Product, "contract", "Sum of products over shared axes, as einsum."),
     row(Family::Product, "window", "Sum of products over windows: convolutions and their derivatives."),
+    row(Family::Product, "attention", "`(q, k, v, reach)`: softmax(q kᵀ / sqrt(d)) v, and the logarithms of its sums."),
+    row(Family::Product, "attention_grad", "`(q, k, v, dy, sums, delta, reach)`: the cotangents of q, k and v."),
     row(Family::Indexed, "gather", "`(x, ids)`: rows of x."),
     row(
         Family::Indexed,
@@ -176,6 +178,8 @@ impl Op {
             Op::Nonzero => "nonzero",
             Op::Contract { .. } => "contract",
             Op::Window { .. } => "window",
+            Op::Attention => "attention",
+            Op::AttentionGrad => "attention_grad",
             Op::Gather => "gather",
             Op::Scatter { .. } => "scatter",
             Op::Random { dist } => match dist {

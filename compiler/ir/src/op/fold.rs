@@ -165,6 +165,8 @@ pub fn fold(op: &Op, args: &[Scalar], from: Dtype, to: Dtype) -> Option<Scalar> 
         | Op::Nonzero
         | Op::Contract { .. }
         | Op::Window { .. }
+        | Op::Attention
+        | Op::AttentionGrad
         | Op::Gather
         | Op::Scatter { .. }
         | Op::Random { .. }

@@ -145,6 +145,15 @@ pub enum Op {
         windows: Vec<Window>,
     },
 
+    // --- attention
+    /// `(q: [s…, n, d], k: [s…, m, d], v: [s…, m, e], reach: i64) -> (y: [s…, n, e], sums: [s…, n])`: `y = softmax(q kᵀ / sqrt(d)) v`, where
+    /// query `i` sees the keys up to `i + reach`, or weighs all alike if it sees none. `sums` are the logarithms of the softmax's sums. Floats;
+    /// 16-bit ones are computed in f32, which is the dtype of `sums`.
+    Attention,
+    /// `(q, k, v, dy, sums, delta: [s…, n], reach) -> (dq, dk, dv)`: the cotangents for that of `y`. `delta` is each query's `sum(dy * y)` less
+    /// the cotangent of `sums`.
+    AttentionGrad,
+
     // --- indexed access along axis 0
     /// `(x: [n, r…], ids: i64[s…]) -> [s…, r…]`; ids proved or asserted in `0..n`.
     Gather,
@@ -333,6 +342,8 @@ impl Op {
             | Op::Nonzero
             | Op::Contract { .. }
             | Op::Window { .. }
+            | Op::Attention
+            | Op::AttentionGrad
             | Op::Gather
             | Op::Scatter { .. }
             | Op::Random { .. }

@@ -79,6 +79,8 @@ fn fixed_op(p: &Parser, name: &str, items: &Items, dtype: Option<Dtype>) -> Pars
         "nonzero" => Op::Nonzero,
         "contract" => contract(p, items)?,
         "window" => window(p, items)?,
+        "attention" => Op::Attention,
+        "attention_grad" => Op::AttentionGrad,
         "gather" => Op::Gather,
         "scatter" => Op::Scatter { mode: mode(p, items)? },
         "random_bits" => Op::Random { dist: Dist::Bits },

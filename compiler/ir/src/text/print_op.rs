@@ -27,6 +27,8 @@ pub fn head(p: &Printer<'_>, inst: &Inst) -> String {
         | Op::Nonzero
         | Op::Gather
         | Op::Random { .. }
+        | Op::Attention
+        | Op::AttentionGrad
         | Op::If
         | Op::StackNew
         | Op::StackPush

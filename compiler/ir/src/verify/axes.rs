@@ -2,6 +2,7 @@
 
 use super::Scope;
 use super::ops::{Check, I64, ascending, axis_in, count, dim_agrees, dims_agree, ensure, same};
+use crate::attention::sums_type;
 use crate::op::{DtypeRule, Window};
 use crate::{Dim, Dtype, Inst, ReduceOp, ScanOp, Type, Update};
 
@@ -147,6 +148,38 @@ impl<'m> Scope<'m> {
         same("the count", self.result(inst, 0), &I64)?;
         let want = Type::tensor(Dtype::I64, [Dim::Val(inst.results[0])]);
         same("the positions", self.result(inst, 1), &want)
+    }
+
+    /// Queries, keys and values; the type of the result.
+    fn attended(&self, inst: &'m Inst) -> Result<Type, String> {
+        let ((dtype, q), (dk, k), (dv, v)) = (self.operand(inst, 0)?, self.operand(inst, 1)?, self.operand(inst, 2)?);
+        ensure(dtype == dk && dtype == dv, || format!("{dtype} with {dk} and {dv}"))?;
+        self.takes(DtypeRule::Float, dtype)?;
+        ensure(q.len() >= 2, || "no axis of queries or of their elements".into())?;
+        let lead = &q[..q.len() - 2];
+        let with = |tail: [Dim; 2]| Type::tensor(dtype, lead.iter().copied().chain(tail).collect::<Vec<_>>());
+        let [.., m, _] = k else { return Err("no axis of keys".into()) };
+        same("the keys", self.arg(inst, 1), &with([*m, q[q.len() - 1]]))?;
+        let [.., e] = v else { return Err("no axis of values".into()) };
+        same("the values", self.arg(inst, 2), &with([*m, *e]))?;
+        Ok(with([q[q.len() - 2], *e]))
+    }
+
+    pub(super) fn attention(&self, inst: &'m Inst) -> Check {
+        self.shape(inst, 4, 2)?;
+        self.i64_scalars(&inst.args[3..])?;
+        same("the result", self.result(inst, 0), &self.attended(inst)?)?;
+        same("the sums", self.result(inst, 1), &sums_type(self.arg(inst, 0)))
+    }
+
+    pub(super) fn attention_grad(&self, inst: &'m Inst) -> Check {
+        self.shape(inst, 7, 3)?;
+        self.i64_scalars(&inst.args[6..])?;
+        same("the cotangent", self.arg(inst, 3), &self.attended(inst)?)?;
+        for k in [4, 5] {
+            same("an operand", self.arg(inst, k), &sums_type(self.arg(inst, 0)))?;
+        }
+        (0..3).try_for_each(|k| same("a result", self.result(inst, k), self.arg(inst, k)))
     }
 
     pub(super) fn gather(&self, inst: &'m Inst) -> Check {

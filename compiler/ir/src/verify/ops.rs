@@ -178,6 +178,8 @@ impl<'m> Scope<'m> {
             Op::Nonzero => self.nonzero(inst),
             Op::Contract { lhs, rhs, out } => self.contract(inst, lhs, rhs, out),
             Op::Window { lhs, rhs, out, windows } => self.window(inst, lhs, rhs, out, windows),
+            Op::Attention => self.attention(inst),
+            Op::AttentionGrad => self.attention_grad(inst),
             Op::Gather => self.gather(inst),
             Op::Scatter { mode } => self.scatter(inst, *mode),
             Op::Random { dist } => {

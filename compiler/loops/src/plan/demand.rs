@@ -199,6 +199,8 @@ impl<'a> Planner<'_, 'a> {
             | Op::Nonzero
             | Op::Shear { .. }
             | Op::Window { .. }
+            | Op::Attention
+            | Op::AttentionGrad
             | Op::Contract { .. }
             | Op::Gather
             | Op::Scatter { .. }
@@ -227,6 +229,16 @@ impl<'a> Planner<'_, 'a> {
     fn operands(&mut self, inst: &'a Inst) {
         let own: FxHashSet<ValueId> = inst.results.first().copied().into_iter().collect();
         match &inst.op {
+            Op::Attention | Op::AttentionGrad => {
+                for (k, a) in inst.args.iter().enumerate() {
+                    // what has a value for each query is read as it lies
+                    if self.is_tensor(*a) && !matches!(k, 4 | 5) {
+                        self.need(*a).view = true;
+                    } else {
+                        self.need_buffer(*a);
+                    }
+                }
+            }
             Op::Contract { .. } => {
                 for a in &inst.args {
                     self.need(*a).view = true;

@@ -59,6 +59,7 @@ impl<'a> Lanes<'a> {
             Op::If | Op::For | Op::While if self.parts(i) && !(self.masks && silent(i)) => return true,
             Op::Shear { .. } if i.args[1..].iter().any(|s| self.differs(*s)) => return true,
             Op::Window { .. } if i.args[2..].iter().any(|s| self.differs(*s)) => return true,
+            Op::Attention | Op::AttentionGrad if i.args.last().is_some_and(|s| self.differs(*s)) => return true,
             Op::Nonzero | Op::Random { .. } | Op::Print { .. } if self.touches(i) => return true,
             Op::Assert { .. } if i.args.iter().any(|a| *self.f.ty(*a) == Type::Str) => return self.touches(i),
             Op::Io(_) | Op::Host(_) | Op::Format { .. } | Op::Vmap { .. } if self.touches(i) => return true,

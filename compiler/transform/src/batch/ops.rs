@@ -15,6 +15,12 @@ impl Batcher<'_> {
                 all.extend(self.map.all(&args[1..]));
                 return self.emit(i, op, all);
             }
+            Op::Attention | Op::AttentionGrad => {
+                let Some((reach, tensors)) = args.split_last() else { return };
+                let mut all: Vec<ValueId> = tensors.iter().map(|x| self.laned(*x)).collect();
+                all.push(self.map.get(*reach));
+                return self.emit(i, i.op.clone(), all);
+            }
             Op::Contract { .. } | Op::Window { .. } => return self.product(i),
             Op::Slice { steps } => return self.slice(i, steps),
             Op::UpdateSlice { steps, mode } => return self.update_slice(i, steps, *mode),

@@ -35,6 +35,8 @@ pub fn with_axis(op: &Op) -> Option<Op> {
         | Op::Nonzero
         | Op::Contract { .. }
         | Op::Window { .. }
+        | Op::Attention
+        | Op::AttentionGrad
         | Op::Gather
         | Op::Scatter { .. }
         | Op::Random { .. }
@@ -113,6 +115,8 @@ pub fn harmless(op: &Op) -> bool {
         | Op::Nonzero
         | Op::Contract { .. }
         | Op::Window { .. }
+        | Op::Attention
+        | Op::AttentionGrad
         | Op::Gather
         | Op::Scatter { .. }
         | Op::Random { .. }

@@ -73,6 +73,7 @@ pub(super) fn step(b: &mut Builder, kind: &Kind, ins: &[Option<ValueId>], ty: &T
             let (lhs, rhs, out) = (lhs.clone(), rhs.clone(), out.clone());
             b.inst1(Op::Window { lhs, rhs, out, windows: windows.clone() }, args, ty.clone())
         }
+        Kind::Attention { .. } => unreachable!("`prepare` spells it out"),
         Kind::Contract { other, lhs, rhs, out } => b.contract(x, *other, lhs, rhs, out),
         Kind::Gather(ids) => b.inst1(Op::Gather, vec![x, *ids], ty.clone()),
         Kind::Scatter { ids, mode, .. } => {

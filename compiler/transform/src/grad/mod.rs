@@ -55,7 +55,7 @@ pub fn linearize(
     args: &[ValueId],
     span: Span,
 ) -> Result<Linear, Error> {
-    let func = &*prepare::prepare(func, wrt, wanted);
+    let func = &*prepare::prepare(func, Mode::Reverse, wrt, wanted);
     let wanted: Vec<ValueId> = wanted.iter().map(|k| func.results()[*k]).collect();
     let mut lin = Linearizer::new(b, module, func, Mode::Reverse, wrt, &wanted, args, span);
     let results = lin.run()?;
@@ -89,7 +89,7 @@ pub fn jvp(
 ) -> Result<Vec<ValueId>, Error> {
     let wanted: Vec<usize> =
         (0..func.results().len()).filter(|k| func.ty(func.results()[*k]).is_float_tensor()).collect();
-    let func = &*prepare::prepare(func, wrt, &wanted);
+    let func = &*prepare::prepare(func, Mode::Forward, wrt, &wanted);
     let floats: Vec<ValueId> = wanted.iter().map(|k| func.results()[*k]).collect();
     let (primal, tangents) = args.split_at(func.params().len());
     let mut lin = Linearizer::new(b, module, func, Mode::Forward, wrt, &floats, primal, span);

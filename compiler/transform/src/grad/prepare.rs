@@ -1,22 +1,32 @@
-//! Rewrites ops whose derivative is that of a loop: prefix products, maxima and minima become `for` loops, so that
-//! zeros and ties are right.
+//! Rewrites ops whose derivative is that of other ops: prefix products, maxima and minima become `for` loops, so that
+//! zeros and ties are right; attention becomes products and a softmax, where there is no op for its derivative.
 
 use std::borrow::Cow;
 
-use tdl_ir::{BinaryOp, Builder, Dim, Function, Inst, Op, ScanOp, Update, ValueId};
+use tdl_ir::{BinaryOp, Builder, Dim, Function, Inst, Op, ScanOp, Update, ValueId, attention};
 
 use super::activity::{self, Values};
+use super::linearize::Mode;
 use crate::clone::{self, Map};
 
-pub(super) fn prepare<'a>(f: &'a Function, wrt: &[usize], wanted: &[usize]) -> Cow<'a, Function> {
+pub(super) fn prepare<'a>(f: &'a Function, mode: Mode, wrt: &[usize], wanted: &[usize]) -> Cow<'a, Function> {
     let mut found = false;
-    f.body.visit_insts(&mut |i| found |= scan_op(&i.op).is_some());
+    f.body.visit_insts(&mut |i| found |= scan_op(&i.op).is_some() || spelt(&i.op, mode));
     if !found {
         return Cow::Borrowed(f);
     }
     let wanted: Vec<ValueId> = wanted.iter().map(|k| f.results()[*k]).collect();
     let active = activity::active(f, wrt, &wanted);
-    Cow::Owned(clone::function(f, &mut |b, i, map| inst(b, f, &active, i, map)))
+    Cow::Owned(clone::function(f, &mut |b, i, map| inst(b, f, (&active, mode), i, map)))
+}
+
+/// Reverse mode through attention is an op, and only that.
+fn spelt(op: &Op, mode: Mode) -> bool {
+    match op {
+        Op::Attention => mode == Mode::Forward,
+        Op::AttentionGrad => true,
+        _ => false,
+    }
 }
 
 fn scan_op(op: &Op) -> Option<(BinaryOp, usize, bool)> {
@@ -28,11 +38,18 @@ fn scan_op(op: &Op) -> Option<(BinaryOp, usize, bool)> {
     }
 }
 
-fn inst(b: &mut Builder, from: &Function, active: &Values, i: &Inst, map: &mut Map) {
+fn inst(b: &mut Builder, from: &Function, (active, mode): (&Values, Mode), i: &Inst, map: &mut Map) {
+    if spelt(&i.op, mode) && i.results.iter().any(|r| active.has(*r)) {
+        b.span = i.span;
+        let args = map.all(&i.args);
+        let results = attention::expand(b, &i.op, &args).expect("an attention op");
+        i.results.iter().zip(results).for_each(|(old, new)| map.set(*old, new));
+        return;
+    }
     let Some((op, axis, reverse)) = scan_op(&i.op).filter(|_| active.has(i.results[0])) else {
         let mut regions = Vec::new();
         for r in &i.regions {
-            regions.push(clone::region_with(b, from, r, map, &mut |b, i, map| inst(b, from, active, i, map)));
+            regions.push(clone::region_with(b, from, r, map, &mut |b, i, map| inst(b, from, (active, mode), i, map)));
         }
         clone::inst_with(b, from, i, regions, map);
         return;

@@ -96,6 +96,8 @@ fn inside(b: &Builder, i: &Inst) -> Option<u64> {
         | Op::Sort { .. }
         | Op::Nonzero
         | Op::Window { .. }
+        | Op::Attention
+        | Op::AttentionGrad
         | Op::Scatter { .. }
         | Op::Random { .. }
         | Op::Call { .. }
@@ -166,6 +168,8 @@ fn is_free(op: &Op) -> bool {
         | Op::Nonzero
         | Op::Contract { .. }
         | Op::Window { .. }
+        | Op::Attention
+        | Op::AttentionGrad
         | Op::Scatter { .. }
         | Op::Random { .. }
         | Op::If

@@ -4,7 +4,7 @@ use tdl_ir::op::{Derivative, ReduceDerivative};
 use tdl_ir::{BinaryOp, CompareOp, Dtype, Inst, Op, ReduceOp, ScanOp, Type, UnaryOp, Update, ValueId};
 
 use super::linearize::{Linearizer, Mode};
-use super::tape::{Kind, Tan};
+use super::tape::{Kind, Step, Tan};
 
 impl Linearizer<'_> {
     /// Records the linear part of an instruction with an active operand; the primal has been emitted.
@@ -54,7 +54,7 @@ impl Linearizer<'_> {
                 self.record(Kind::CumSum { axis: *axis, reverse: *reverse }, first(), out);
             }
             // rewritten by `prepare`
-            Op::Scan { op: ScanOp::Prod | ScanOp::Max | ScanOp::Min, .. } => {}
+            Op::AttentionGrad | Op::Scan { op: ScanOp::Prod | ScanOp::Max | ScanOp::Min, .. } => {}
             Op::Sort { axis, .. } => self.sort(*axis, &ins, i),
             Op::Contract { lhs, rhs, out: labels } => {
                 self.bilinear(&ins, &args, [lhs, rhs], out, |other, lhs, rhs| Kind::Contract {
@@ -71,6 +71,7 @@ impl Linearizer<'_> {
                     Kind::Window { other, lhs, rhs, out, windows, steps }
                 });
             }
+            Op::Attention => self.attention(i, ins, args),
             Op::Shear { axis, spread } => {
                 let kind = Kind::Shear { axis: *axis, spread: *spread, steps: args[1..].to_vec() };
                 self.record(kind, first(), out);
@@ -133,6 +134,23 @@ impl Linearizer<'_> {
         if let Some(t) = sum {
             self.set_tan(out, t);
         }
+    }
+
+    /// Reverse mode alone: forward mode has it spelt out.
+    fn attention(&mut self, i: &Inst, mut ins: Vec<Option<Tan>>, args: Vec<ValueId>) {
+        ins.truncate(3);
+        let results = self.map.all(&i.results);
+        let mut outs = Vec::with_capacity(2);
+        for (r, new) in i.results.iter().zip(&results) {
+            let ty = self.b.ty(*new).clone();
+            outs.push(self.is_active(*r).then(|| {
+                let t = self.top().tape.tangent(ty);
+                self.set_tan(*r, t);
+                t
+            }));
+        }
+        let kind = Kind::Attention { args, results };
+        self.top().tape.steps.push(Step { kind, ins, outs, span: i.span });
     }
 
     fn binary(&mut self, op: BinaryOp, i: &Inst, ins: &[Option<Tan>], args: &[ValueId], out: ValueId) {

@@ -101,6 +101,11 @@ pub enum Kind {
         at: ValueId,
         rows: bool,
     },
+    /// `(q, k, v) -> (y, sums)` of `Op::Attention`: `args` and `results` are primal.
+    Attention {
+        args: Vec<ValueId>,
+        results: Vec<ValueId>,
+    },
     If {
         cond: ValueId,
         then: Box<Branch>,
@@ -256,7 +261,7 @@ impl Kind {
             Kind::Slice { .. } | Kind::UpdateSlice { .. } | Kind::Push { .. } => "position",
             Kind::Gather(_) | Kind::Scatter { .. } => "index",
             Kind::Shear { .. } => "window",
-            Kind::Contract { .. } | Kind::Window { .. } => "product",
+            Kind::Contract { .. } | Kind::Window { .. } | Kind::Attention { .. } => "product",
             Kind::If { .. } => "branch",
             Kind::For(_) => "trips",
             Kind::Custom { .. } => "rule",
@@ -313,7 +318,9 @@ impl Kind {
                 }
                 args.iter_mut().chain(results).for_each(f);
             }
-            Kind::Remat { args, results, .. } => args.iter_mut().chain(results).for_each(f),
+            Kind::Remat { args, results, .. } | Kind::Attention { args, results } => {
+                args.iter_mut().chain(results).for_each(f)
+            }
         }
     }
 }

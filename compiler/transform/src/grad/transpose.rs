@@ -141,6 +141,7 @@ impl Transpose<'_> {
             Kind::If { cond, then, els } => return self.branch(*cond, then, els, step),
             Kind::For(l) => return self.repeat(l, step),
             Kind::Custom { .. } | Kind::Remat { .. } => return self.call(step),
+            Kind::Attention { args, results } => return self.attention(args, results, step),
             _ => {}
         }
         let Some(Some(out)) = step.outs.first().copied() else { return };
@@ -262,7 +263,7 @@ impl Transpose<'_> {
                 // no earlier push reads these rows
                 self.add_to(first, |_, _| ct);
             }
-            Kind::If { .. } | Kind::For(_) | Kind::Custom { .. } | Kind::Remat { .. } => {}
+            Kind::If { .. } | Kind::For(_) | Kind::Custom { .. } | Kind::Remat { .. } | Kind::Attention { .. } => {}
         }
     }
 
@@ -355,6 +356,31 @@ impl Transpose<'_> {
         }
         for (t, v) in captured.iter().zip(&results[l.carried..]) {
             self.add(*t, *v);
+        }
+    }
+
+    fn attention(&mut self, args: &[ValueId], results: &[ValueId], step: &Step) {
+        let cts: Vec<Option<ValueId>> = step.outs.iter().map(|t| t.and_then(|t| self.cts[t.0])).collect();
+        if cts.iter().all(Option::is_none) {
+            return;
+        }
+        let b = &mut *self.b;
+        let (&[q, k, v, reach], &[y, sums]) = (args, results) else { unreachable!("operands of attention") };
+        let dy = cts[0].unwrap_or_else(|| b.full_like(0.0, y));
+        let dtype = b.dtype(sums);
+        let (wide_dy, wide_y) = (b.convert(dy, dtype), b.convert(y, dtype));
+        let each = b.mul(wide_dy, wide_y);
+        let last = b.rank(each) - 1;
+        let mut delta = b.sum(each, vec![last]);
+        if let Some(ct) = cts[1] {
+            delta = b.sub(delta, ct);
+        }
+        let types = args[..3].iter().map(|x| b.ty(*x).clone()).collect();
+        let back = b.inst(Op::AttentionGrad, vec![q, k, v, dy, sums, delta, reach], types, Vec::new());
+        for (t, v) in step.ins.iter().zip(back) {
+            if let Some(t) = t {
+                self.add(*t, v);
+            }
         }
     }
 

@@ -131,6 +131,8 @@ impl Simplifier {
             | Op::Sort { .. }
             | Op::Nonzero
             | Op::Window { .. }
+            | Op::Attention
+            | Op::AttentionGrad
             | Op::Gather
             | Op::Scatter { .. }
             | Op::Random { .. }

@@ -178,6 +178,12 @@ impl Batch<'_> {
                 }
                 self.emit(i, with_axis(&i.op)?, args)
             }
+            Op::Attention | Op::AttentionGrad => {
+                let (reach, tensors) = i.args.split_last()?;
+                let mut args: Vec<ValueId> = tensors.iter().map(|x| self.lift(*x)).collect();
+                args.push(self.same(*reach)?);
+                self.emit(i, i.op.clone(), args)
+            }
             Op::Shear { .. } => {
                 let mut args = vec![self.lift(i.args[0])];
                 for s in &i.args[1..] {

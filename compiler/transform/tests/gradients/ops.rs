@@ -61,3 +61,35 @@ fn indexed_access() {
         &[0, 2],
     );
 }
+
+/// With the sums, with queries that see no key, and with keys that no query sees.
+const ATTENTION: &str = r#"func @f(%q: f64[2, 4, 3], %k: f64[2, 5, 3], %v: f64[2, 5, 2], %reach: i64) {
+  %y: f64[2, 4, 2], %sums: f64[2, 4] = attention %q, %k, %v, %reach
+  %0: f64[2, 4] = sin %sums
+  return %y, %0
+}"#;
+
+fn attended(reach: i64) -> Vec<Value> {
+    vec![seeds(&[2, 4, 3], 1), seeds(&[2, 5, 3], 2), seeds(&[2, 5, 2], 3), Value::int(reach)]
+}
+
+#[test]
+fn attention() {
+    for reach in [5, 1, -2] {
+        check(ATTENTION, attended(reach), &[0, 1, 2]);
+    }
+}
+
+#[test]
+fn attention_twice() {
+    for wrt in [0, 1, 2] {
+        let text = format!(
+            "{ATTENTION}\nfunc @g(%q: f64[2, 4, 3], %k: f64[2, 5, 3], %v: f64[2, 5, 2], %reach: i64, %dy: f64[2, 4, 2], %ds: f64[2, 4]) {{\n  %y: f64[2, 4, 2], %s: f64[2, 4], %d: f64[2, {}] = vjp @f(%q, %k, %v, %reach, %dy, %ds), wrt: [{wrt}]\n  return %d\n}}",
+            ["4, 3", "5, 3", "5, 2"][wrt]
+        );
+        for reach in [5, 0, -2] {
+            let args = attended(reach).into_iter().chain([seeds(&[2, 4, 2], 4), seeds(&[2, 4], 5)]).collect();
+            check(&text, args, &[0, 1, 2, 4, 5]);
+        }
+    }
+}

@@ -10,6 +10,7 @@
 //! beginning and the other stride allow it, which the kernel finds out; else one by one.
 
 mod after;
+mod attention;
 mod plain;
 mod split;
 mod tensor;
@@ -40,6 +41,7 @@ enum Along {
 }
 
 /// A matrix inside the kernel: strides, and the tile's batch item.
+#[derive(Clone, Copy)]
 struct View {
     ptr: Reg,
     rows: Operand,
@@ -99,6 +101,8 @@ struct Frame<'c> {
     m: Operand,
     n: Operand,
     k: Operand,
+    /// The first inner index; `k` is the last one's.
+    inner0: Operand,
     row0: Operand,
     col0: Operand,
     thread: Operand,
@@ -308,7 +312,22 @@ fn kernel(
     let [a, b, out] = <[View; 3]>::try_from(views).unwrap_or_else(|_| unreachable!("three matrices"));
     let (m, n, k) = (m.into(), n.into(), k.into());
     let after = after.map(|a| a as &mut dyn Epilogue);
-    body(&mut Frame { c: &mut c, after, kind, a, b, out, m, n, k, row0, col0, thread, shared: arrays });
+    body(&mut Frame {
+        c: &mut c,
+        after,
+        kind,
+        a,
+        b,
+        out,
+        m,
+        n,
+        k,
+        inner0: Operand::i64(0),
+        row0,
+        col0,
+        thread,
+        shared: arrays,
+    });
     let body = c.end();
     c.push(Stmt::For(super::serial(step, block, range.into(), blocks, body)));
     let body = c.blocks.pop().expect("the body is open");

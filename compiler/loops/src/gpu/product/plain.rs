@@ -42,12 +42,53 @@ struct Chunk {
 
 fn tile(f: &mut Frame<'_>) {
     let Kind { dtype, tile, .. } = f.kind;
+    let none = vec![zero(dtype); ((tile / SIDE) * (tile / SIDE)) as usize];
+    let sums = accumulate(f, &none, None);
+    finish(f, &sums);
+}
+
+/// Where in the block's square a thread is.
+fn place(f: &mut Frame<'_>) -> (Operand, Operand) {
+    (f.c.div(f.thread, Operand::i64(SIDE)), f.c.rem(f.thread, Operand::i64(SIDE)))
+}
+
+/// The left operand, if it is in shared memory as a whole: its element of row `i` and inner index `l` (from the first one on) is at
+/// `l * held_pitch + i`.
+pub fn held_pitch(tile: i64) -> i64 {
+    pitch(tile)
+}
+
+/// Elements of each strip array.
+pub fn strip_len(tile: i64) -> i64 {
+    2 * strip(tile) * pitch(tile)
+}
+
+/// The row of each of a thread's sums, and its column, from the tile's corner on.
+pub fn elements(f: &mut Frame<'_>) -> Vec<(Operand, Operand)> {
+    let each = f.kind.tile / SIDE;
+    let (down, across) = place(f);
+    let mut at = |start: Operand, q: i64| {
+        let offset = q / RUN * SIDE * RUN + q % RUN;
+        f.c.scalar(Dtype::I64, Expr::Index(sum(offset, &[(start, Operand::i64(RUN))])))
+    };
+    let rows: Vec<Operand> = (0..each).map(|q| at(down, q)).collect();
+    let cols: Vec<Operand> = (0..each).map(|q| at(across, q)).collect();
+    rows.iter().flat_map(|r| cols.iter().map(|c| (*r, *c))).collect()
+}
+
+/// Threads that have the same rows differ in these bits of their numbers.
+pub const ALONG_ROW: [u32; 4] = [1, 2, 4, 8];
+
+/// Adds the products of the inner indices from `f.inner0` to `f.k`. Between two calls no barrier is needed.
+pub fn accumulate(f: &mut Frame<'_>, init: &[Operand], held: Option<Reg>) -> Vec<Operand> {
+    let Kind { dtype, tile, .. } = f.kind;
     let strip_len = strip(tile);
     let half = strip_len * pitch(tile);
-    let (down, across) = (f.c.div(f.thread, Operand::i64(SIDE)), f.c.rem(f.thread, Operand::i64(SIDE)));
+    let (down, across) = place(f);
     let wide = [&f.a, &f.b].map(|v| aligned(f.c, v, RUN, &[]));
+    let left = held.is_none();
 
-    let first = fetch(f, Operand::i64(0), wide);
+    let first = fetch(f, f.inner0, wide, left);
     store(f, &first, Operand::i64(0));
     f.c.push(Stmt::Barrier(Per::Block));
 
@@ -57,18 +98,29 @@ fn tile(f: &mut Frame<'_>) {
     let (sums, inner, inner_end, sums_end) = (regs(f.c), regs(f.c), regs(f.c), regs(f.c));
     let at_strip = f.c.i64();
     f.c.begin();
-    let number = f.c.div(at_strip.into(), Operand::i64(strip_len));
+    let since = f.c.binary(BinaryOp::Sub, Dtype::I64, at_strip.into(), f.inner0);
+    let number = f.c.div(since, Operand::i64(strip_len));
     let turn = f.c.rem(number, Operand::i64(2));
     let here = f.c.mul(turn, Operand::i64(half));
     let there = f.c.binary(BinaryOp::Sub, Dtype::I64, Operand::i64(half), here);
     let next = f.c.add(at_strip.into(), Operand::i64(strip_len));
     let more = compare(f.c, CompareOp::Lt, next, f.k);
     // loads of what comes next are under way while this strip is multiplied
-    let coming = fetch(f, next, wide);
+    let coming = fetch(f, next, wide, left);
 
     let head = f.c.begin_loop(Operand::i64(0), Operand::i64(strip_len), LoopKind::Serial);
-    let row = f.c.scalar(Dtype::I64, Expr::Index(sum(0, &[(here, ONE), (head.var.into(), Operand::i64(pitch(tile)))])));
-    let mut side = |ptr: Reg, from: Operand| -> Vec<Reg> {
+    let row = |c: &mut Code, start: Operand| {
+        c.scalar(Dtype::I64, Expr::Index(sum(0, &[(start, ONE), (head.var.into(), Operand::i64(pitch(tile)))])))
+    };
+    let here = row(f.c, here);
+    let left_row = match held {
+        None => here,
+        Some(_) => {
+            let start = f.c.mul(since, Operand::i64(pitch(tile)));
+            row(f.c, start)
+        }
+    };
+    let mut side = |ptr: Reg, row: Operand, from: Operand| -> Vec<Reg> {
         let most = (WIDE / dtype.size()).min(RUN as usize);
         let mut out = Vec::new();
         for run in 0..tile / (SIDE * RUN) {
@@ -82,7 +134,8 @@ fn tile(f: &mut Frame<'_>) {
         }
         out
     };
-    let (xs, ys) = (side(f.shared[0], down), side(f.shared[1], across));
+    let xs = side(held.unwrap_or(f.shared[0]), left_row, down);
+    let ys = side(f.shared[1], here, across);
     let mut carried = Vec::new();
     for (p, x) in xs.iter().enumerate() {
         for (q, y) in ys.iter().enumerate() {
@@ -99,11 +152,18 @@ fn tile(f: &mut Frame<'_>) {
     f.c.push(Stmt::Barrier(Per::Block));
     let body = f.c.end();
     let carried = (0..count)
-        .map(|at| Carried { param: sums[at], init: zero(dtype), next: inner_end[at].into(), result: sums_end[at] })
+        .map(|at| Carried { param: sums[at], init: init[at], next: inner_end[at].into(), result: sums_end[at] })
         .collect();
-    let (lo, kind, step) = (Operand::i64(0), LoopKind::Serial, Operand::i64(strip_len));
-    f.c.push(Stmt::For(For { var: at_strip, lo, hi: f.k, step, kind, carried, reductions: vec![], body }));
+    let (kind, step) = (LoopKind::Serial, Operand::i64(strip_len));
+    f.c.push(Stmt::For(For { var: at_strip, lo: f.inner0, hi: f.k, step, kind, carried, reductions: vec![], body }));
+    sums_end.into_iter().map(Operand::from).collect()
+}
 
+/// Stores the sums.
+pub fn finish(f: &mut Frame<'_>, sums: &[Operand]) {
+    let Kind { dtype, tile, .. } = f.kind;
+    let each = tile / SIDE;
+    let (down, across) = place(f);
     let wide = aligned(f.c, &f.out, RUN, &[]);
     let place = |c: &mut Code, start: Operand, from: Operand, run: i64| {
         let x = c.scalar(Dtype::I64, Expr::Index(sum(run * SIDE * RUN, &[(start, ONE), (from, Operand::i64(RUN))])));
@@ -115,20 +175,19 @@ fn tile(f: &mut Frame<'_>) {
         for run in 0..each / RUN {
             let j = place(f.c, f.col0, across, run);
             let from = (p * each + run * RUN) as usize;
-            let values: Vec<Operand> = sums_end[from..from + RUN as usize].iter().map(|r| (*r).into()).collect();
-            for (j, values) in j.chunks(most).zip(values.chunks(most)) {
+            for (j, values) in j.chunks(most).zip(sums[from..from + RUN as usize].chunks(most)) {
                 put(f, wide, i, j[0], values);
             }
         }
     }
 }
 
-/// Loads this thread's chunk of each operand's strip.
-fn fetch(f: &mut Frame<'_>, strip_at: Operand, wide: [Operand; 2]) -> [Chunk; 2] {
+/// Loads this thread's chunk of each operand's strip, of the left one only if it is asked for.
+fn fetch(f: &mut Frame<'_>, strip_at: Operand, wide: [Operand; 2], left: bool) -> [Option<Chunk>; 2] {
     let (row0, col0, m, n) = (f.row0, f.col0, f.m, f.n);
-    let a = chunk(f, true, strip_at, (row0, m), wide[0]);
+    let a = left.then(|| chunk(f, true, strip_at, (row0, m), wide[0]));
     let b = chunk(f, false, strip_at, (col0, n), wide[1]);
-    [a, b]
+    [a, Some(b)]
 }
 
 fn chunk(
@@ -152,10 +211,11 @@ fn chunk(
 }
 
 /// Puts chunks into shared memory, from element `half` on.
-fn store(f: &mut Frame<'_>, chunks: &[Chunk; 2], half: Operand) {
+fn store(f: &mut Frame<'_>, chunks: &[Option<Chunk>; 2], half: Operand) {
     let Kind { dtype, tile, .. } = f.kind;
     let pitch = Operand::i64(pitch(tile));
     for (ptr, x) in f.shared.clone().into_iter().zip(chunks) {
+        let Some(x) = x else { continue };
         let most = (WIDE / dtype.size()).min(RUN as usize);
         let values: Vec<Operand> = x.values.iter().map(|r| (*r).into()).collect();
         if x.along_inner {
