@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(to_bf16(middle_b).to_f64(), 1.0);
         assert_eq!(to_bf16(middle_b + 2f64.powi(-45)).to_f64(), 1.0 + 2f64.powi(-7));
         assert_eq!(to_f16(65520.0).to_f64(), f64::INFINITY);
-        assert_eq!(to_f16(65519.999_999_999).to_f64(), 65504.0);
+        assert_eq!(to_f16(65_519.999_999_999).to_f64(), 65504.0);
         assert!(to_f16(f64::NAN).is_nan() && to_bf16(f64::INFINITY).is_infinite());
     }
 }

@@ -246,11 +246,10 @@ impl Finder<'_> {
                 |p: &Reg| before.iter().flatten().filter(|(q, _)| q == p).map(|(_, r)| r.access).collect::<Vec<_>>();
             let reads_theirs = own.iter().any(|(p, _)| with(p).iter().any(|a| *a != Access::Read));
             let writes = || own.iter().filter(|(_, r)| r.access != Access::Read);
-            if !reads_theirs && writes().all(|(p, _)| with(p).is_empty() && self.facts.is_own(*p)) {
-                if !group.ranges.is_empty() {
-                    group.all.push((s, Role::Before));
-                    return None;
-                }
+            let aside = writes().all(|(p, _)| with(p).is_empty() && self.facts.is_own(*p));
+            if !group.ranges.is_empty() && !reads_theirs && aside {
+                group.all.push((s, Role::Before));
+                return None;
             }
         }
         if group.ranges.len() == STEPS || !group.ranges.is_empty() && group.base != base {
