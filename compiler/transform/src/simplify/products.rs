@@ -1,6 +1,6 @@
 //! Reductions and contractions: permuted operands, sums of stretched values, products that are written as a sum.
 
-use tdl_ir::{BinaryOp, Builder, Dim, Dtype, Op, ReduceOp, Type, UnaryOp, ValueId};
+use tdl_ir::{BinaryOp, Builder, Dim, Dtype, Op, ReduceOp, Scalar, Type, UnaryOp, ValueId};
 
 use super::Simplifier;
 
@@ -19,6 +19,10 @@ impl Simplifier {
         let dims = b.dims(x);
         if axes.iter().all(|a| dims[*a] == Dim::Const(1)) {
             return Some(self.emit(b, Op::Reshape, vec![x], ty.clone()));
+        }
+        // nothing is added up, whatever the rules below would multiply by 0
+        if op == ReduceOp::Sum && axes.iter().any(|a| dims[*a] == Dim::Const(0)) {
+            return self.constant(b, zero(ty)?, ty);
         }
         if op == ReduceOp::Sum
             && let Some(v) = self.sum_of_windows(b, axes, x, ty)
@@ -185,6 +189,10 @@ impl Simplifier {
         args: &[ValueId],
         ty: &Type,
     ) -> Option<ValueId> {
+        let dims = b.dims(args[0]);
+        if lhs.iter().zip(&dims).any(|(l, d)| !out.contains(l) && *d == Dim::Const(0)) {
+            return self.constant(b, zero(ty)?, ty);
+        }
         let mut labels = [lhs.to_vec(), rhs.to_vec()];
         let mut new = args.to_vec();
         let mut changed = false;
@@ -275,4 +283,9 @@ impl Simplifier {
         let axes: Vec<usize> = (0..out.len()).filter(|k| !labels.contains(&out[*k])).collect();
         self.emit(b, Op::Expand { axes }, vec![x], ty.clone())
     }
+}
+
+fn zero(ty: &Type) -> Option<Scalar> {
+    let dtype = ty.dtype()?;
+    (dtype != Dtype::Bool).then(|| if dtype.is_float() { Scalar::float(0.0) } else { Scalar::Int(0) })
 }
