@@ -282,7 +282,7 @@ impl Emit<'_> {
         for (i, a) in args.iter().enumerate() {
             let at = self.tmp("getelementptr i64, ptr ", &format!("{env}, i64 {i}"));
             let (ty, value) = (self.op_ty(*a), self.op(*a));
-            if !matches!(&*ty, "i64" | "ptr" | "double") {
+            if !matches!(ty, "i64" | "ptr" | "double") {
                 // equal arguments are equal slots
                 self.line(&format!("store i64 0, ptr {at}"));
             }
